@@ -1,0 +1,78 @@
+using System.Text;
+using StackExchange.Redis;
+
+namespace FlashSale.BareEndpoint;
+
+/// <summary>
+/// Two endpoints as a straightforward minimal host would have them: one Redis call and an answer of the product's size, and
+/// an answer of the product's size without Redis. No authentication, no body is read, nothing is counted.
+/// Settings: Bare:Redis (host:port), Bare:AcceptedBytes and Bare:SoldOutBytes (sizes of the product's bodies).
+/// </summary>
+internal static class BareHost
+{
+    // The work that no flash sale can do without: take a unit, and remember for whom.
+    private const string Script = """
+        local left = redis.call('DECRBY', KEYS[1], 1)
+        redis.call('XADD', KEYS[2], '*', 'r', ARGV[1])
+        return left
+        """;
+
+    private static readonly RedisKey[] Keys = [Encoding.UTF8.GetBytes("bare:{b}:stock"), Encoding.UTF8.GetBytes("bare:{b}:outbox")];
+
+    // As long as a reservation's record: it goes into the append-only file as well.
+    private static readonly RedisValue[] Arguments = [new byte[110]];
+
+    public static async Task<int> RunAsync(string[] args)
+    {
+        var builder = WebApplication.CreateSlimBuilder(args);
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+        var settings = builder.Configuration.GetSection("Bare");
+        await using var redis = new Connection(await ConnectAsync(settings["Redis"] ?? "127.0.0.1:6379"));
+        var database = redis.Multiplexer.GetDatabase();
+        var hash = Convert.FromHexString((string)(await database.ExecuteAsync("SCRIPT", "LOAD", Script))!);
+        var accepted = Json(settings.GetValue("AcceptedBytes", 380));
+        var soldOut = Json(settings.GetValue("SoldOutBytes", 180));
+
+        await using var app = builder.Build();
+        app.MapPost("/bare", async context =>
+        {
+            var left = (long)await database.ScriptEvaluateAsync(hash, Keys, Arguments);
+            await AnswerAsync(context, left < 0 ? StatusCodes.Status409Conflict : StatusCodes.Status202Accepted, "application/json", accepted);
+        });
+        app.MapPost("/sold-out", context => AnswerAsync(context, StatusCodes.Status409Conflict, "application/problem+json", soldOut));
+        await app.RunAsync();
+        return 0;
+    }
+
+    private static Task AnswerAsync(HttpContext context, int status, string type, byte[] body)
+    {
+        context.Response.StatusCode = status;
+        context.Response.ContentType = type;
+        context.Response.ContentLength = body.Length;
+        if (status == StatusCodes.Status202Accepted) context.Response.Headers.Location = "/api/v1/orders/00000000-0000-8000-8000-000000000000";
+        return context.Response.Body.WriteAsync(body, 0, body.Length);
+    }
+
+    private static byte[] Json(int size) => Encoding.ASCII.GetBytes($"{{\"a\":\"{new string('x', Math.Max(size - 8, 0))}\"}}");
+
+    // The product's settings, see Platform/RedisConnection.cs.
+    private static async Task<ConnectionMultiplexer> ConnectAsync(string endpoint)
+    {
+        var multiplexer = await ConnectionMultiplexer.ConnectAsync(new ConfigurationOptions
+        {
+            EndPoints = { endpoint },
+            AbortOnConnectFail = false,
+            ConnectTimeout = 1_000,
+            KeepAlive = 5,
+            ReconnectRetryPolicy = new ExponentialRetry(100, 1_000),
+        });
+        multiplexer.PreserveAsyncOrder = false;
+        return multiplexer;
+    }
+
+    private sealed record Connection(ConnectionMultiplexer Multiplexer) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync() => await Multiplexer.CloseAsync();
+    }
+}

@@ -1,0 +1,71 @@
+-- purchase: one POST per request, each of another user and with a fresh Idempotency-Key.
+-- wrk -s purchase.lua URL -- TOKENS FIRST PATH SKU [MEAN_DELAY_MS]
+--   TOKENS  file of `FlashSale.BareEndpoint tokens`    FIRST  number of the first token to use
+--   PATH    of the purchase, or /bare, /sold-out: the same bytes go to the product and to the bare endpoint
+-- Environment: PACED=1 lets each connection pause between requests, MEAN_DELAY_MS on average: for runs below saturation.
+--   STATUSES=1 counts each status (wrk then parses every answer, which costs it much: not for measuring);
+--   without it the line tells 2xx and others apart.
+-- Last line: a summary of KEY=value pairs.
+-- wrk looks once, when it has read this, whether there is a delay or a response function; hence the environment.
+local threads = {}
+
+function setup(thread)
+  thread:set('number', #threads)
+  threads[#threads + 1] = thread
+end
+
+function init(args)
+  local path, sku = args[3], args[4]
+  local body = '{"sku":"' .. sku .. '","quantity":1}'
+  file = assert(io.open(args[1], 'r'))
+  line = #file:read('*l') + 1
+  last = file:seek('end') / line
+  -- Half the file apart: two threads never meet within a run.
+  local first = (tonumber(args[2]) + number * math.floor(last / 2)) % last
+  file:seek('set', first * line)
+  head = 'POST ' .. path .. ' HTTP/1.1\r\nHost: ' .. wrk.host .. '\r\nContent-Type: application/json\r\nContent-Length: ' .. #body .. '\r\nAuthorization: Bearer '
+  tail = '\r\n\r\n' .. body
+  math.randomseed(os.time() * 1000 + number + math.floor(os.clock() * 1e6))
+  key = '\r\nIdempotency-Key: ' .. string.format('%08x%08x-', math.random(0, 2 ^ 31 - 1), math.random(0, 2 ^ 31 - 1)) .. number .. '-'
+  sent = 0
+  mean = tonumber(args[5] or 0)
+  statuses = {}
+end
+
+function request()
+  local token = file:read('*l')
+  if not token then
+    file:seek('set', 0)
+    token = file:read('*l')
+  end
+  sent = sent + 1
+  return head .. token .. key .. sent .. tail
+end
+
+if os.getenv('PACED') then
+  function delay() return math.random(0, mean * 2) end
+end
+
+if os.getenv('STATUSES') then
+  function response(status) statuses[status] = (statuses[status] or 0) + 1 end
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  local by_status, counts = {}, ''
+  for _, thread in ipairs(threads) do
+    for status, count in pairs(thread:get('statuses')) do by_status[status] = (by_status[status] or 0) + count end
+  end
+  for status, count in pairs(by_status) do counts = counts .. ' status_' .. status .. '=' .. count end
+  print(string.format('SUMMARY seconds=%.3f requests=%d ok=%d refused=%d socket_errors=%d timeouts=%d sent=%d rate=%.0f ok_rate=%.0f p50_ms=%.2f p99_ms=%.2f max_ms=%.1f%s',
+    summary.duration / 1e6, summary.requests, summary.requests - errors.status, errors.status,
+    errors.connect + errors.read + errors.write, errors.timeout, sent_by_all(), summary.requests / summary.duration * 1e6,
+    (summary.requests - errors.status) / summary.duration * 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3, counts))
+end
+
+function sent_by_all()
+  local sum = 0
+  for _, thread in ipairs(threads) do sum = sum + thread:get('sent') end
+  return sum
+end

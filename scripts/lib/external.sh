@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# Servers that somebody else runs: their addresses come from the environment, and are tried before anything depends on them.
+
+external_prepare() {
+  local name
+  local -a missing=()
+  for name in FLASHSALE_REDIS FLASHSALE_POSTGRES FLASHSALE_RABBITMQ; do
+    # A later run without them means the same servers as before.
+    [[ -n ${!name:-} ]] || declare -g "$name=${SETTING[$name]:-}"
+    [[ -n ${!name} ]] || missing+=("$name")
+  done
+  ((!${#missing[@]})) || fail "--infra external needs ${missing[*]} in the environment. Right are, for example:
+    FLASHSALE_REDIS=10.0.0.5:6379
+    FLASHSALE_POSTGRES=postgresql://user:password@10.0.0.6:5432/flashsale
+    FLASHSALE_RABBITMQ=amqp://user:password@10.0.0.7:5672/" /dev/null
+  [[ $FLASHSALE_REDIS =~ ^[^:/@[:space:]]+:[0-9]+$ ]] || fail "FLASHSALE_REDIS=$FLASHSALE_REDIS: must be host:port" /dev/null
+  [[ $FLASHSALE_POSTGRES =~ ^postgres(ql)?://[^/]+/[^/?]+ ]] || fail "FLASHSALE_POSTGRES: must be postgresql://user:password@host:port/database" /dev/null
+  [[ $FLASHSALE_RABBITMQ =~ ^amqps?://[^/]+ ]] || fail "FLASHSALE_RABBITMQ: must be amqp://user:password@host:port/vhost" /dev/null
+  for name in FLASHSALE_REDIS FLASHSALE_POSTGRES FLASHSALE_RABBITMQ; do remember "$name" "${!name}"; done
+  [[ -z ${FLASHSALE_REDIS_PASSWORD:-} ]] || remember FLASHSALE_REDIS_PASSWORD "$FLASHSALE_REDIS_PASSWORD"
+  FLASHSALE_REDIS_PASSWORD=${SETTING[FLASHSALE_REDIS_PASSWORD]:-}
+  export FLASHSALE_REDIS_PASSWORD
+}
+
+external_launch() { :; }
+
+external_await() { "external_$1"; }
+
+external_redis() {
+  wait_until 10 redis_says "$FLASHSALE_REDIS" PING '+PONG' ||
+    fail "FLASHSALE_REDIS=$FLASHSALE_REDIS does not answer PING (address? password in FLASHSALE_REDIS_PASSWORD?): $(redis_ask "$FLASHSALE_REDIS" PING | head -n1)" /dev/null
+  STEP_NOTE="$FLASHSALE_REDIS$(redis_warnings)"
+}
+
+# An external Redis that keeps less than is promised with a 202 is used all the same, but not in silence.
+redis_warnings() {
+  local name value
+  for name in appendonly=yes appendfsync=always maxmemory-policy=noeviction; do
+    value=$(redis_ask "$FLASHSALE_REDIS" "CONFIG GET ${name%%=*}" | sed -n "/^${name%%=*}$/{n;n;p;}")
+    [[ -z $value || $value == "${name#*=}" ]] || printf '; WARNING: %s is %s, orders are safe only with %s' "${name%%=*}" "$value" "${name#*=}"
+  done
+}
+
+external_postgres() {
+  local at
+  at=$(authority "$FLASHSALE_POSTGRES" 5432)
+  wait_until 10 postgres_answers "$at" || fail "FLASHSALE_POSTGRES: no PostgreSQL answers at $at" /dev/null
+  if have psql; then
+    PGCONNECT_TIMEOUT=5 psql -X "$FLASHSALE_POSTGRES" -Atc 'select 1' >/dev/null || fail "FLASHSALE_POSTGRES: $at answers, but does not let this user into this database"
+  fi
+  STEP_NOTE=$at
+}
+
+external_rabbitmq() {
+  local at
+  at=$(authority "$FLASHSALE_RABBITMQ" 5672)
+  if [[ $FLASHSALE_RABBITMQ != amqps:* ]]; then
+    wait_until 10 amqp_answers "${at%:*}" "${at##*:}" || fail "FLASHSALE_RABBITMQ: no AMQP broker answers at $at" /dev/null
+  fi
+  STEP_NOTE=$at
+}
+
+# authority URI DEFAULT_PORT: host:port
+authority() {
+  local at=${1#*://}
+  at=${at%%[/?]*}
+  at=${at##*@}
+  [[ $at == *:* ]] || at=$at:$2
+  printf '%s' "$at"
+}
+
+# postgres_answers HOST:PORT: an SSLRequest is answered by S or N, which needs no user.
+postgres_answers() {
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  timeout 3 bash -c 'exec 5<>"/dev/tcp/${1%:*}/${1##*:}" && printf "\0\0\0\10\4\322\26\57" >&5 && head -c 1 <&5' ask "$1" 2>/dev/null | grep -q '^[SN]'
+}
+
+external_addresses() { REDIS=$FLASHSALE_REDIS POSTGRES=$FLASHSALE_POSTGRES RABBITMQ=$FLASHSALE_RABBITMQ; }
+
+external_pid() { :; }

@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# The three hosts: published into the stack's own folder, each under a supervisor that starts again what dies.
+
+management_port() { echo "$((${PORT[$1]} + 1000))"; }
+
+host_dll() { printf '%s/app/%s/FlashSale.%s.dll' "$STACK" "$1" "${1^}"; }
+
+# publish_hosts: nothing when the sources are those of the last time. A running stack keeps its files until the new ones are complete.
+publish_hosts() {
+  local hash
+  hash=$(sources_hash)
+  STEP_NOTE='unchanged'
+  [[ ! -f $STACK/app/hash || $(<"$STACK/app/hash") != "$hash" ]] || return 0
+  build_lock
+  publish "$STACK/app.next" || fail "the build failed"
+  build_unlock
+  printf '%s\n' "$hash" >"$STACK/app.next/hash"
+  # Loaded lazily, assemblies must not change under a running host.
+  stop_hosts stop_host
+  rm -rf "$STACK/app"
+  mv "$STACK/app.next" "$STACK/app"
+  STEP_NOTE='published' CHANGED=yes
+}
+
+# host_environment HOST: its settings, and only those it needs.
+host_environment() {
+  local host=$1 name
+  printf '%s\n' "HOME=${HOME:-/}" "Urls=http://127.0.0.1:${PORT[$host]}" "DOTNET_ENVIRONMENT=${FLASHSALE_ENVIRONMENT:-Production}" "ASPNETCORE_ENVIRONMENT=${FLASHSALE_ENVIRONMENT:-Production}" \
+    "Redis__Endpoint=$REDIS" "Postgres__Url=$POSTGRES"
+  [[ -z ${SETTING[FLASHSALE_REDIS_PASSWORD]:-} ]] || printf 'Redis__Password=%s\n' "${SETTING[FLASHSALE_REDIS_PASSWORD]}"
+  case $host in
+    api)
+      printf '%s\n' "Jwt__Issuer=${SETTING[FLASHSALE_JWT_ISSUER]}" "Jwt__Audience=${SETTING[FLASHSALE_JWT_AUDIENCE]}" \
+        "Jwt__Keys__0__Kid=$JWT_KID" "Jwt__Keys__0__Secret=${SETTING[FLASHSALE_JWT_KEY]}" "Webhook__Secret=${SETTING[FLASHSALE_WEBHOOK_SECRET]}"
+      ;;
+    admin)
+      printf '%s\n' "Admin__Tokens__0__Name=local" Admin__Tokens__0__Role=operator "Admin__Tokens__0__Sha256=$(admin_token_hash)"
+      ;;
+    worker) printf '%s\n' "RabbitMq__Url=$RABBITMQ" ;;
+  esac
+  # What the machine says about places, and settings of the hosts given on the command line (Section__Name=value ./scripts/up.sh).
+  for name in TMPDIR TZ DOTNET_ROOT SSL_CERT_FILE SSL_CERT_DIR $(compgen -e | grep __ | LC_ALL=C sort); do
+    [[ -z ${!name:-} ]] || printf '%s=%s\n' "$name" "${!name}"
+  done
+}
+
+# start_hosts: starts the supervisors that are missing, and those whose host or settings have changed.
+start_hosts() {
+  local host config
+  local -a started=()
+  for host in "${HOSTS[@]}"; do
+    config=$(host_config "$host")
+    if alive "$host-supervisor" && [[ -f $RUN/$host.config && $(<"$RUN/$host.config") == "$config" ]]; then continue; fi
+    start_host "$host"
+    printf '%s\n' "$config" >"$RUN/$host.config"
+    started+=("$host")
+  done
+  STEP_NOTE='all running'
+  ((!${#started[@]})) || { STEP_NOTE="started ${started[*]}"; CHANGED=yes; }
+}
+
+host_config() { { host_environment "$1"; cat "$STACK/app/hash" "$LIB/supervise.sh"; } | sha256sum | cut -d' ' -f1; }
+
+check_host_ports() {
+  local host
+  for host in "${HOSTS[@]}"; do
+    if alive "$host-supervisor" || alive "$host"; then continue; fi
+    check_port "$host"
+    check_port "$host management" "$(management_port "$host")"
+  done
+}
+
+start_host() {
+  stop_host "$1"
+  check_port "$1"
+  mapfile -t LAUNCH_ENV < <(host_environment "$1")
+  launch "$1-supervisor" "$(id -un)" "$STACK/app/$1" bash "$LIB/supervise.sh" "$STACK" "$1" "$DOTNET" "$(host_dll "$1")"
+}
+
+# A host whose supervisor was killed is stopped by its own record.
+stop_host() {
+  local outcome
+  stop_process "$1-supervisor" TERM 45
+  outcome=${ASKED[$1]:-$STOPPED}
+  stop_process "$1" TERM 40
+  [[ $outcome == 'was not running' ]] || STOPPED=$outcome
+}
+
+declare -A ASKED=()
+
+# stop_hosts COMMAND: COMMAND HOST then waits for one to be gone.
+stop_hosts() {
+  local host
+  # All at once: each may take its time to drain.
+  for host in "${HOSTS[@]}"; do
+    if alive "$host-supervisor"; then kill -TERM "$PID" && ASKED[$host]=stopped; fi
+  done
+  for host in "${HOSTS[@]}"; do "$1" "$host"; done
+  ASKED=()
+}
+
+host_ready() { [[ $(curl -s -o /dev/null -m 3 -w '%{http_code}' "http://127.0.0.1:$(management_port "$1")/health/ready") == 200 ]]; }
+
+await_host() {
+  wait_until "${FLASHSALE_READY_TIMEOUT:-90}" host_ready "$1" ||
+    fail "$1 is not ready: $(curl -s -m 3 "http://127.0.0.1:$(management_port "$1")/health/ready" | head -c 300 || true)" "$LOGS/$1.log"
+  alive "$1" || fail "$1 answers on its port, but it is not ours: another process has ${PORT[$1]}" "$LOGS/$1.log"
+  env_pid "$1" "$PID"
+  STEP_NOTE="http://127.0.0.1:${PORT[$1]}, pid $PID"
+}

@@ -1,0 +1,235 @@
+#!/usr/bin/env bash
+# Builds everything with warnings as errors and runs every test on a private stack of servers. Last line: "N passed, N failed, N skipped".
+. "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
+# shellcheck source=lib/results.sh
+. "$LIB/results.sh"
+
+usage() {
+  cat <<'HELP'
+usage: scripts/test.sh [--project NAME] [--filter EXPRESSION]
+
+Installs missing Debian packages, starts Redis, RabbitMQ and PostgreSQL of its own (free ports, a folder of its own, gone afterwards), builds the
+solution, publishes the hosts and runs every test project. Succeeds when something ran and nothing failed or was skipped. Several may run at once.
+
+  --project NAME       only test projects whose name contains NAME          --filter EXPRESSION  as dotnet test --filter
+  FLASHSALE_TEST_TIMEOUT (seconds, default 3600) bounds each project's tests.
+
+When something failed, results and server logs are kept in .local/test-failed.
+What the tests find in their environment:
+  FLASHSALE_REDIS (host:port), FLASHSALE_POSTGRES (superuser), FLASHSALE_RABBITMQ (administrator)   URIs of the private servers
+  FLASHSALE_PID_REDIS, FLASHSALE_PID_POSTGRES, FLASHSALE_PID_RABBITMQ                               as started; after a restart ask "$FLASHSALE_STACK_CTL pid NAME"
+  FLASHSALE_STACK_CTL       start|stop|kill|restart|pid redis|rabbitmq|postgres (scripts/infra.sh)
+  FLASHSALE_RABBITMQ_CTL    rabbitmqctl for the private node                   FLASHSALE_TEST_REDIS_BIN  redis-server, for servers of a test's own
+  FLASHSALE_TEST_HOSTS      folder with the published hosts: api/ admin/ worker/
+HELP
+}
+
+parse() {
+  PROJECT='' FILTER=()
+  while (($#)); do
+    case $1 in
+      --project) PROJECT=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
+      --filter) FILTER=(--filter "${2:-}"); shift $(($# > 1 ? 2 : 1)) ;;
+      -h | --help) usage; exit 0 ;;
+      *) usage >&2; fail "unknown argument: $1" ;;
+    esac
+  done
+}
+
+# ---- the private stack --------------------------------------------------------------------------------------------------
+
+# A block of free ports below the range that the kernel gives to clients. Where the search begins depends on the pid, so that two runs at once
+# do not meet.
+free_base() {
+  local try first
+  for ((try = 0; try < 500; try++)); do
+    first=$((12000 + ($$ + try) % 500 * 20))
+    if free_block "$first"; then printf '%s' "$first"; return; fi
+  done
+  fail "no free block of ports was found"
+}
+
+free_block() {
+  local port
+  for port in 0 1 2 3 4; do ! listener $(($1 + 100 + port)) || return 1; done
+}
+
+private_stack() {
+  sweep
+  use_stack "$ROOT/.local/test-$$" "$(free_base)"
+  FLASHSALE_RUN_MARK=$(random_hex 8)
+  export FLASHSALE_RUN_MARK
+  lock_stack
+  remember MARK "$FLASHSALE_RUN_MARK"
+  # Sockets of test hosts live here, and their paths may have 107 characters.
+  SCRATCH=$(mktemp -d /tmp/flashsale-test-XXXXXX)
+  # As root, servers that tests start run as other users, who must get through.
+  chmod 0711 "$SCRATCH"
+  remember SCRATCH "$SCRATCH"
+  make_secrets
+  INFRA=native
+  remember INFRA native
+}
+
+launch_servers() {
+  local name
+  native_prepare
+  for name in "${SERVERS[@]}"; do native_launch "$name"; done
+  infra_script
+}
+
+await_servers() {
+  local name
+  for name in "${SERVERS[@]}"; do native_await "$name"; done
+  write_addresses
+  STEP_NOTE="ports from $((BASE + 100))"
+}
+
+test_environment() {
+  local name
+  for name in REDIS POSTGRES RABBITMQ PID_REDIS PID_POSTGRES PID_RABBITMQ; do export "FLASHSALE_$name=$(env_value "FLASHSALE_$name" "$STACK/env")"; done
+  export FLASHSALE_STACK_CTL=$STACK/bin/infra FLASHSALE_RABBITMQ_CTL=$STACK/bin/rabbitmqctl FLASHSALE_TEST_HOSTS=$STACK/app
+  FLASHSALE_TEST_REDIS_BIN=$(command -v redis-server)
+  export FLASHSALE_TEST_REDIS_BIN TMPDIR=$SCRATCH
+}
+
+# ---- build and run ------------------------------------------------------------------------------------------------------
+
+# The tests run from a copy, so that the next build of this checkout does not change them under way.
+build_all() {
+  local name
+  build_lock
+  bounded 900 "$DOTNET" build "$ROOT/FlashSale.sln" "${BUILD_ARGS[@]}" -warnaserror 7>&- || fail "the build failed"
+  publish "$STACK/app" || fail "publishing the hosts failed"
+  for name in "${PROJECTS[@]}"; do
+    install -d "$STACK/tests"
+    cp -r "$BUILD/bin/$name/release" "$STACK/tests/$name"
+  done
+  build_unlock
+}
+
+test_projects() {
+  local file name
+  PROJECTS=()
+  for file in "$ROOT"/tests/*/*.csproj; do
+    name=$(basename "$file" .csproj)
+    [[ $name != *"$PROJECT"* ]] || PROJECTS+=("$name")
+  done
+}
+
+run_project() {
+  local name=$1 code=0 log=$LOGS/$1.log
+  bounded "${FLASHSALE_TEST_TIMEOUT:-3600}" setsid --wait "$DOTNET" test "$STACK/tests/$name/$name.dll" --logger "trx;LogFileName=$name.trx" --logger 'console;verbosity=normal' \
+    --results-directory "$STACK/results" --blame-hang-timeout 15m --blame-hang-dump-type none "${FILTER[@]}" >"$log" 2>&1 || code=$?
+  count_results "$STACK/results/$name.trx" "$code"
+  STEP_NOTE="$PROJECT_PASSED passed, $PROJECT_FAILED failed, $PROJECT_SKIPPED skipped"
+}
+
+run_tests() {
+  local name
+  for name in "${PROJECTS[@]}"; do
+    step tests "$name" run_project "$name"
+    show_failures "$LOGS/$name.log"
+  done
+}
+
+# ---- afterwards ---------------------------------------------------------------------------------------------------------
+
+# Everything of this run dies at once; its data are worth nothing. What it started is found by the recorded pid, by the mark in its environment,
+# and by working in this run's folders (a server that renames itself hides its environment).
+end_run() {
+  local mark=$1 name pid round
+  for name in "${HOSTS[@]/%/-supervisor}" "${HOSTS[@]}" "${SERVERS[@]}" epmd; do
+    if alive "$name"; then kill -KILL "$PID" 2>/dev/null || true; fi
+  done
+  for round in {1..50}; do
+    marked=$(marked_processes "$mark")
+    [[ -n $marked ]] || return 0
+    for pid in $marked; do kill -KILL "$pid" 2>/dev/null || true; done
+    sleep 0.1
+  done
+  echo "still running after $round attempts: $marked" >&4
+}
+
+marked_processes() {
+  local file pid
+  for file in /proc/[0-9]*/environ; do
+    pid=${file//[^0-9]/}
+    [[ $pid != "$$" && $pid != "$BASHPID" ]] || continue
+    if belongs_to_run "$pid" "$1" && [[ $(stat_field "$pid" 3) != Z ]]; then echo "$pid"; fi
+  done 2>/dev/null
+}
+
+belongs_to_run() {
+  grep -qzx "FLASHSALE_RUN_MARK=$2" "/proc/$1/environ" || [[ $(readlink "/proc/$1/cwd") == "$STACK"/* || ( -n $SCRATCH && $(readlink "/proc/$1/cwd") == "$SCRATCH"* ) ]]
+}
+
+remove_stack() {
+  wipe_data
+  [[ -z $SCRATCH ]] || rm -rf "$SCRATCH"
+  rm -rf "${STACK:?}"
+}
+
+# sweep: what a run that was killed left behind.
+sweep() {
+  local folder
+  for folder in "$ROOT"/.local/test-[0-9]*; do
+    [[ -d $folder && -O $folder ]] || continue
+    exec 6>>"$folder/lock"
+    if flock -n 6; then
+      use_stack "$folder" "$DEFAULT_BASE"
+      load_settings
+      SCRATCH=${SETTING[SCRATCH]:-}
+      [[ -z ${SETTING[MARK]:-} ]] || end_run "${SETTING[MARK]}"
+      remove_stack
+    fi
+    exec 6>&-
+  done
+  SCRATCH=''
+}
+
+keep_evidence() {
+  local kept=$ROOT/.local/test-failed
+  rm -rf "$kept"
+  install -d -m 0700 "$kept"
+  cp -r "$LOGS" "$STACK/results" "$kept/" 2>/dev/null || true
+  say "Results and logs are kept in $(relative "$kept")."
+}
+
+finish() {
+  local code=$1
+  trap '' INT TERM HUP
+  [[ -z $RUNNING ]] || kill -TERM "$RUNNING" 2>/dev/null || true
+  if [[ $code != 0 && -z $REPORTED ]]; then (fail "a command ended with status $code") || true; fi
+  # Broken off, or never begun: that is a failure, whatever ran before.
+  [[ -n $COMPLETE ]] || FAILED=$((FAILED + 1))
+  if [[ -n ${STACK:-} && -d $STACK ]]; then
+    ((!FAILED)) || keep_evidence
+    exec 9>&-
+    end_run "$FLASHSALE_RUN_MARK"
+    remove_stack
+  fi
+  say "$PASSED passed, $FAILED failed, $SKIPPED skipped"
+  ((PASSED > 0 && FAILED == 0 && SKIPPED == 0)) || exit $((code ? code : 1))
+}
+
+main() {
+  PASSED=0 FAILED=0 SKIPPED=0 COMPLETE='' SCRATCH='' FLASHSALE_RUN_MARK=''
+  parse "$@"
+  guard
+  trap 'finish $?' EXIT
+  install -d "$ROOT/.local"
+  private_stack
+  test_projects
+  say "FlashSale: testing in $(relative "$STACK")"
+  step dotnet 'SDK 10' ensure_dotnet
+  step prepare 'packages' ensure_packages native
+  step servers 'starting redis, rabbitmq, postgres' launch_servers
+  step build 'the solution, warnings as errors' build_all
+  step servers 'answering' await_servers
+  test_environment
+  run_tests
+  COMPLETE=yes
+}
+
+main "$@"

@@ -1,0 +1,101 @@
+using FlashSale.Orders;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using FlashSale.Stock;
+
+namespace FlashSale.Admin.Http;
+
+/// <summary>An answer that is a problem.</summary>
+public sealed class ProblemAnswer(Problem problem, string? detail = null, IReadOnlyList<ProblemError>? errors = null) : IResult
+{
+    /// <inheritdoc />
+    public Task ExecuteAsync(HttpContext httpContext) => Problems.WriteAsync(httpContext, problem, detail, errors);
+}
+
+/// <summary>The one place where what cannot be done becomes HTTP.</summary>
+public static class AdminProblems
+{
+    private static readonly Problem NoSale = new(404, "sale_not_found", "There is no such sale.");
+    private static readonly Problem NoItem = new(404, "item_not_found", "The sale has no such item.");
+    private static readonly Problem NoDeadLetter = new(404, "dead_letter_not_found", "There is no such dead letter.");
+    private static readonly Problem StateConflict = new(409, "sale_state_conflict", "The sale is not in a state for this.");
+    private static readonly Problem StockBelowSold = new(409, "stock_below_sold", "The stock cannot go below what is sold or in flight.");
+    private static readonly Problem StockTooLarge = new(409, "stock_too_large", $"The stock of an item cannot exceed {SaleBounds.MaxStock:N0} units.");
+    private static readonly Problem LetterResolved = new(409, "dead_letter_resolved", "The dead letter was decided before.");
+    private static readonly Problem LetterStillRefused = new(409, "dead_letter_still_refused", "The dead letter still cannot be stored.");
+    private static readonly Problem KeyReused = new(422, "idempotency_key_reused", "This Idempotency-Key was used for another change of this item.");
+
+    // The code is the one that clients know; that something was kept is what sets these apart.
+    private static readonly Problem Recorded = Problem.TemporarilyUnavailable with { Title = "The change is recorded, but not applied everywhere yet." };
+
+    /// <summary>No such sale.</summary>
+    public static IResult SaleNotFound => new ProblemAnswer(NoSale);
+
+    /// <summary>No such dead letter.</summary>
+    public static IResult DeadLetterNotFound => new ProblemAnswer(NoDeadLetter);
+
+    /// <summary>The request says something wrong.</summary>
+    public static IResult Invalid(IReadOnlyList<ProblemError> errors) => new ProblemAnswer(Problem.InvalidRequest, errors: errors);
+
+    /// <summary>The body is of another media type.</summary>
+    public static IResult UnsupportedMediaType(string wanted) => new ProblemAnswer(Problem.UnsupportedMediaType, $"The body must be {wanted}.");
+
+    /// <summary>The sale is in no state for it.</summary>
+    public static IResult Conflict(string detail) => new ProblemAnswer(StateConflict, detail);
+
+    /// <summary>A store cannot be asked.</summary>
+    public static IResult Unavailable(string detail) => new ProblemAnswer(Problem.TemporarilyUnavailable, detail);
+
+    /// <summary>A load did not come to its end; the worker or a repetition brings it there.</summary>
+    public static IResult NotLoaded(string detail) => new ProblemAnswer(Problem.TemporarilyUnavailable with { Title = "The sale was not loaded." }, detail);
+
+    /// <summary>The answer to a change of a draft that was not made.</summary>
+    public static IResult Of(DraftResult result) => result switch
+    {
+        DraftResult.Done => Results.NoContent(),
+        DraftResult.SaleNotFound => SaleNotFound,
+        DraftResult.NotDraft => Conflict("The sale has been preloaded; only a draft can be changed."),
+    };
+
+    /// <summary>The answer to an action.</summary>
+    public static IResult Of(SaleAction action, Transition transition, Func<Transition, IResult> done) => transition.Result switch
+    {
+        TransitionResult.Done => done(transition),
+        TransitionResult.SaleNotFound => SaleNotFound,
+        TransitionResult.Conflict => Conflict($"The sale is {transition.Phase}; {Needs(action)}."),
+        TransitionResult.NoTime => Unavailable("Redis does not answer, and a sale is opened at Redis' time."),
+        TransitionResult.NotPublished => new ProblemAnswer(Recorded,
+            "Redis does not answer. The worker applies the change as soon as it does; the request may be repeated."),
+    };
+
+    /// <summary>The answer to a change of stock.</summary>
+    public static IResult Of(StockChangeAnswer answer, Func<StockChangeAnswer, IResult> applied) => answer.Result switch
+    {
+        StockChangeResult.Applied => applied(answer),
+        StockChangeResult.BelowSold => new ProblemAnswer(StockBelowSold),
+        StockChangeResult.TooLarge => new ProblemAnswer(StockTooLarge),
+        StockChangeResult.SaleNotFound => SaleNotFound,
+        StockChangeResult.ItemNotFound => new ProblemAnswer(NoItem),
+        StockChangeResult.SaleClosed => Conflict("The sale is closed."),
+        StockChangeResult.KeyReused => new ProblemAnswer(KeyReused),
+        StockChangeResult.Unfinished => new ProblemAnswer(Recorded,
+            "The sale cannot be reached in Redis. The worker finishes the change as soon as it can; repeat the request with the same Idempotency-Key to learn the outcome."),
+    };
+
+    /// <summary>The answer to a decision on a dead letter.</summary>
+    public static IResult Of(DeadLetterOutcome outcome, Func<IResult> resolved) => outcome switch
+    {
+        DeadLetterOutcome.Resolved => resolved(),
+        DeadLetterOutcome.NotFound => DeadLetterNotFound,
+        DeadLetterOutcome.AlreadyResolved => new ProblemAnswer(LetterResolved),
+        DeadLetterOutcome.StillRefused => new ProblemAnswer(LetterStillRefused),
+    };
+
+    private static string Needs(SaleAction action) => action switch
+    {
+        SaleAction.Open => "only a scheduled sale can be opened",
+        SaleAction.Pause => "only a scheduled or open sale can be paused",
+        SaleAction.Resume => "only a paused sale can be resumed",
+        SaleAction.Close => "only a preloaded sale that is not closed can be closed",
+    };
+}

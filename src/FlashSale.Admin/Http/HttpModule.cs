@@ -1,0 +1,42 @@
+using System.Text.Json.Serialization;
+using FlashSale.Platform;
+using Microsoft.AspNetCore.Authorization;
+
+namespace FlashSale.Admin.Http;
+
+/// <summary>What holds for all of the host's HTTP: limits, readiness, the OpenAPI document.</summary>
+public static class HttpModule
+{
+    // An import has a limit of its own.
+    private const long MaxBody = 1024 * 1024;
+
+    /// <summary>Sets the limits and registers readiness and the document.</summary>
+    public static void AddHttp(this WebApplicationBuilder builder)
+    {
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = MaxBody);
+        builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.NumberHandling = JsonNumberHandling.Strict);
+        builder.Services.AddSingleton(services =>
+        {
+            var migrations = services.GetRequiredService<MigrateInBackground>();
+            return new ReadinessCheck("schema", () => migrations.Done.IsCompletedSuccessfully ? null : "waits for Postgres");
+        });
+        builder.Services.AddSingleton(services =>
+        {
+            var redis = services.GetRequiredService<RedisConnection>();
+            return new ReadinessCheck("redis", () => redis.IsHealthy ? null : "does not answer");
+        });
+        builder.Services.AddOpenApi(Document.Describe);
+    }
+
+    /// <summary>Answers 503 until the schema is there.</summary>
+    public static void UseSchemaGuard(this WebApplication app)
+    {
+        var migrations = app.Services.GetRequiredService<MigrateInBackground>();
+        app.Use((context, next) => migrations.Done.IsCompletedSuccessfully
+            ? next(context)
+            : Problems.WriteAsync(context, Problem.TemporarilyUnavailable, "The database schema is not up to date yet."));
+    }
+
+    /// <summary>Maps /openapi/v1.json, for everybody.</summary>
+    public static void MapDocument(this WebApplication app) => app.MapOpenApi().WithMetadata(new AllowAnonymousAttribute());
+}

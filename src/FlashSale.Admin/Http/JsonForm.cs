@@ -1,0 +1,173 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using FlashSale.Platform;
+using FlashSale.Sales;
+
+namespace FlashSale.Admin.Http;
+
+/// <summary>Everything that is wrong with a request, as far as it is worth telling.</summary>
+public sealed class FormErrors
+{
+    private const int Shown = 100;
+
+    private readonly List<ProblemError> _errors = [];
+
+    /// <summary>The first hundred.</summary>
+    public IReadOnlyList<ProblemError> All => _errors;
+
+    /// <summary>Whether there is any.</summary>
+    public bool Any => _errors.Count > 0;
+
+    /// <summary>Adds one.</summary>
+    public void Add(string field, string message)
+    {
+        if (_errors.Count < Shown) _errors.Add(new(field, message));
+    }
+}
+
+/// <summary>
+/// Reads a JSON object member by member and collects all that is wrong with it, each under the name of its place
+/// (<c>items[3].price.amount</c>). What was not read when <see cref="End"/> is called is unknown, and refused.
+/// A value that could not be read is a default that nobody uses, since there is an error.
+/// </summary>
+public sealed partial class JsonForm
+{
+    private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 16, AllowDuplicateProperties = false };
+
+    private readonly JsonElement _json;
+    private readonly string _path;
+    private readonly FormErrors _errors;
+    private readonly HashSet<string> _read = new(StringComparer.Ordinal);
+
+    private JsonForm(JsonElement json, string path, FormErrors errors)
+    {
+        _json = json;
+        _path = path;
+        _errors = errors;
+        if (json.ValueKind is not JsonValueKind.Object) errors.Add(path.Length == 0 ? "body" : path, "must be an object");
+    }
+
+    /// <summary>Reads the body of a request.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="read">Makes the value from the form.</param>
+    /// <returns>The value, or the answer when the body is not one.</returns>
+    public static async Task<(T? Value, IResult? Refused)> ReadAsync<T>(HttpRequest request, Func<JsonForm, FormErrors, T> read) where T : class
+    {
+        if (!request.HasJsonContentType()) return (null, AdminProblems.UnsupportedMediaType("application/json"));
+        var errors = new FormErrors();
+        try
+        {
+            using var document = await JsonDocument.ParseAsync(request.Body, Strict, request.HttpContext.RequestAborted);
+            var form = new JsonForm(document.RootElement, "", errors);
+            var value = read(form, errors);
+            form.End();
+            return errors.Any ? (null, AdminProblems.Invalid(errors.All)) : (value, null);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            // The latter: text that is not Unicode, found when it is read.
+            return (null, AdminProblems.Invalid([new("body", "is not valid JSON, or has a member twice, or is nested too deeply")]));
+        }
+    }
+
+    /// <summary>A text that keeps a rule.</summary>
+    public string Text(string name, Predicate<string> isValid, string rule)
+    {
+        if (!TryTake(name, required: true, out var json)) return "";
+        var text = json.ValueKind is JsonValueKind.String ? json.GetString()! : null;
+        if (text is not null && isValid(text)) return text;
+        Error(name, $"must be {rule}");
+        return "";
+    }
+
+    /// <summary>An integer within bounds.</summary>
+    public long Number(string name, long min, long max) => Number(name, min, max, required: true) ?? 0;
+
+    /// <summary>An integer within bounds, or null where it is null or missing.</summary>
+    public long? OptionalNumber(string name, long min, long max) => Number(name, min, max, required: false);
+
+    /// <summary>A time with its offset, as Unix milliseconds.</summary>
+    public long Time(string name)
+    {
+        if (!TryTake(name, required: true, out var json)) return 0;
+        if (json.ValueKind is JsonValueKind.String && TryReadTime(json.GetString()!, out var time)) return time;
+        Error(name, "must be a time as of RFC 3339, such as 2026-11-11T12:00:00Z");
+        return 0;
+    }
+
+    /// <summary>Money; null where it is optional and null or missing, or wrong.</summary>
+    public (long Amount, string Currency)? Money(string name, bool required)
+    {
+        if (!TryTake(name, required, out var json)) return null;
+        var form = new JsonForm(json, PathOf(name), _errors);
+        if (json.ValueKind is not JsonValueKind.Object) return null;
+        var money = (form.Number("amount", 0, SaleBounds.MaxPrice), form.Text("currency", text => SaleBounds.IsCurrency(text), "three capital letters (ISO 4217)"));
+        form.End();
+        return money;
+    }
+
+    /// <summary>Reads the objects of an array.</summary>
+    public List<T> Objects<T>(string name, Func<JsonForm, T> read)
+    {
+        var values = new List<T>();
+        if (!TryTake(name, required: true, out var json)) return values;
+        if (json.ValueKind is not JsonValueKind.Array)
+        {
+            Error(name, "must be an array");
+            return values;
+        }
+        foreach (var element in json.EnumerateArray())
+        {
+            var form = new JsonForm(element, $"{PathOf(name)}[{values.Count}]", _errors);
+            values.Add(read(form));
+            form.End();
+        }
+        return values;
+    }
+
+    /// <summary>Says that a member is wrong.</summary>
+    public void Error(string name, string message) => _errors.Add(PathOf(name), message);
+
+    /// <summary>Reads a time as of RFC 3339.</summary>
+    public static bool TryReadTime(string text, out long unixMilliseconds)
+    {
+        unixMilliseconds = 0;
+        if (!Rfc3339().IsMatch(text) || !DateTimeOffset.TryParse(text, out var time)) return false;
+        unixMilliseconds = time.ToUnixTimeMilliseconds();
+        return true;
+    }
+
+    private long? Number(string name, long min, long max, bool required)
+    {
+        if (!TryTake(name, required, out var json)) return null;
+        if (json.ValueKind is JsonValueKind.Number && json.TryGetInt64(out var number) && number >= min && number <= max) return number;
+        Error(name, $"must be an integer from {min} to {max}");
+        return null;
+    }
+
+    private bool TryTake(string name, bool required, out JsonElement json)
+    {
+        json = default;
+        _read.Add(name);
+        if (_json.ValueKind is not JsonValueKind.Object) return false;
+        if (_json.TryGetProperty(name, out json) && json.ValueKind is not JsonValueKind.Null) return true;
+        if (required) Error(name, "is required");
+        return false;
+    }
+
+    private void End()
+    {
+        if (_json.ValueKind is not JsonValueKind.Object) return;
+        foreach (var member in _json.EnumerateObject())
+        {
+            if (_read.Contains(member.Name)) continue;
+            var name = member.Name.Length <= 64 ? member.Name : member.Name[..64];
+            Error(name, $"is not known; known are {string.Join(", ", _read)}");
+        }
+    }
+
+    private string PathOf(string name) => _path.Length == 0 ? name : $"{_path}.{name}";
+
+    [GeneratedRegex(@"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)\z", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1_000)]
+    private static partial Regex Rfc3339();
+}

@@ -1,0 +1,73 @@
+using FlashSale.Admin.Access;
+using FlashSale.Admin.Http;
+using FlashSale.Admin.Sales;
+using FlashSale.Orders;
+using FlashSale.Sales;
+
+namespace FlashSale.Admin.Orders;
+
+/// <summary>An order as managers see it.</summary>
+public sealed record OrderPage(
+    Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, Money Amount, string Status, string? Reason,
+    string AcceptedAt, string PlacedAt, string? PayBy, string? PaidAt, string? ClosedAt)
+{
+    /// <summary>The page of an order.</summary>
+    public static OrderPage Of(OrderRow order) => new(
+        order.OrderId, order.SaleId, order.Sku, order.UserId, order.Quantity, new Money(order.Amount, order.Currency), order.Status, order.Reason,
+        Moments.Text(order.AcceptedAt), Moments.Text(order.PlacedAt), Moments.Text(order.PayBy), Moments.Text(order.PaidAt), Moments.Text(order.ClosedAt));
+}
+
+/// <summary>A page of the orders.</summary>
+public sealed record OrderList(IReadOnlyList<OrderPage> Orders, string? NextCursor);
+
+/// <summary>/api/v1/orders and the export of a sale's.</summary>
+public static class OrderEndpoints
+{
+    private const string Statuses = "pending_payment, paid, cancelled, expired, rejected or refunded";
+
+    /// <summary>Registers what the endpoints need.</summary>
+    public static void AddOrders(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<OrderSearch>();
+        builder.Services.AddDeadLetters();
+    }
+
+    /// <summary>Maps the endpoints.</summary>
+    public static void MapOrders(this WebApplication app)
+    {
+        app.MapGet("/api/v1/orders", ListAsync).WithTags("Orders").For(AdminRole.Viewer).Produces<OrderList>()
+            .WithDescription("Stored orders, newest first. from (inclusive) and to (exclusive) are compared with acceptedAt.");
+        app.MapGet("/api/v1/sales/{saleId}/orders.csv", OrderExport.ExportAsync).WithTags("Orders").For(AdminRole.Manager).Produces<string>(contentType: "text/csv");
+    }
+
+    private static async Task<IResult> ListAsync(
+        HttpContext context, OrderSearch orders, string? saleId, string? sku, string? userId, string? status, string? from, string? to, string? limit, string? cursor)
+    {
+        var errors = new FormErrors();
+        var paging = Paging.Read(context.Request.Query, errors, key => Guid.TryParseExact(key, "D", out _));
+        Check(saleId, "saleId", text => SaleBounds.IsSaleId(text), "a sale id");
+        Check(sku, "sku", text => SaleBounds.IsSku(text), SaleForm.SkuRule);
+        Check(userId, "userId", IsUserId, "1 to 64 of A-Z a-z 0-9 . _ : @ -");
+        Check(status, "status", text => text != "accepted" && Enum.GetValues<OrderStatus>().Any(known => known.Text() == text), Statuses);
+        var filter = new OrderFilter(saleId, sku, userId, status, Time(from, "from"), Time(to, "to"), paging.After is null ? null : Guid.ParseExact(paging.After, "D"));
+        if (errors.Any) return AdminProblems.Invalid(errors.All);
+        var (page, next) = paging.Cut(await orders.FindAsync(filter, paging.Limit + 1, context.RequestAborted), OrderPage.Of, order => order.OrderId);
+        return Results.Ok(new OrderList(page, next));
+
+        void Check(string? text, string name, Predicate<string> isValid, string rule)
+        {
+            if (text is not null && !isValid(text)) errors.Add(name, $"must be {rule}");
+        }
+
+        DateTimeOffset? Time(string? text, string name)
+        {
+            if (text is null) return null;
+            // In a query a plus sign stands for a blank unless it is escaped.
+            if (JsonForm.TryReadTime(text.Replace(' ', '+'), out var milliseconds)) return DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
+            errors.Add(name, "must be a time as of RFC 3339, such as 2026-11-11T12:00:00Z");
+            return null;
+        }
+    }
+
+    private static bool IsUserId(string text) => text.Length is >= 1 and <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or ':' or '@' or '-');
+}

@@ -1,0 +1,56 @@
+using Dapper;
+using FlashSale.Admin.Http;
+using FlashSale.Sales;
+using Npgsql;
+
+namespace FlashSale.Admin.Orders;
+
+/// <summary>
+/// GET /api/v1/sales/{saleId}/orders.csv: all stored orders of a sale as they are at one moment, in the order of their ids.
+/// Postgres writes the CSV and it is passed on as it comes, so a million orders take no more memory than one.
+/// </summary>
+public static partial class OrderExport
+{
+    // A reader as slow as Kestrel allows; and a spreadsheet must not take a reason for a formula.
+    private const string Longer = "set local statement_timeout = '1h'";
+    private const string Time = "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'";
+
+    private static string Sql(string saleId) => $"""
+        copy (select order_id as "orderId", sale_id as "saleId", sku, user_id as "userId", quantity, amount, currency, status,
+                     case when reason ~ '^[-=+@]' then '''' || reason else reason end as reason,
+                     to_char(accepted_at at time zone 'UTC', {Time}) as "acceptedAt", to_char(placed_at at time zone 'UTC', {Time}) as "placedAt",
+                     to_char(pay_by at time zone 'UTC', {Time}) as "payBy", to_char(paid_at at time zone 'UTC', {Time}) as "paidAt",
+                     to_char(closed_at at time zone 'UTC', {Time}) as "closedAt"
+              from orders where sale_id = '{saleId}' order by order_id)
+        to stdout (format csv, header)
+        """;
+
+    /// <summary>Answers with the file.</summary>
+    public static async Task<IResult> ExportAsync(HttpContext context, string saleId, SaleReader sales, NpgsqlDataSource postgres, ILoggerFactory loggers)
+    {
+        // Only a known id, of letters, digits and . _ - alone, becomes part of the statement; COPY takes no parameters.
+        if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale || !SaleBounds.IsSaleId(sale.SaleId)) return AdminProblems.SaleNotFound;
+        var cancellation = context.RequestAborted;
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        await connection.ExecuteAsync(Longer);
+        // Its bytes as they come: decoding them only to encode them again would cost more than all else here.
+        using var copy = (StreamReader)await connection.BeginTextExportAsync(Sql(sale.SaleId), cancellation);
+        context.Response.ContentType = "text/csv; charset=utf-8";
+        context.Response.Headers.ContentDisposition = $"attachment; filename=\"orders-{sale.SaleId}.csv\"";
+        try
+        {
+            await copy.BaseStream.CopyToAsync(context.Response.Body, 64 * 1024, cancellation);
+        }
+        catch (Exception e) when (context.Response.HasStarted)
+        {
+            if (!cancellation.IsCancellationRequested) LogCutOff(loggers.CreateLogger(typeof(OrderExport)), saleId, e);
+            // A file that was cut off must not look whole.
+            context.Abort();
+        }
+        return Results.Empty;
+    }
+
+    [LoggerMessage(1, LogLevel.Error, "The export of the orders of {SaleId} was cut off")]
+    private static partial void LogCutOff(ILogger logger, string saleId, Exception e);
+}

@@ -1,0 +1,56 @@
+using Dapper;
+using FlashSale.Orders;
+using Npgsql;
+
+namespace FlashSale.Admin.Orders;
+
+/// <summary>Which orders are looked for; null is any.</summary>
+/// <param name="SaleId">Of this sale.</param>
+/// <param name="Sku">Of this item.</param>
+/// <param name="UserId">Of this shopper.</param>
+/// <param name="Status">In this status, as the table spells it.</param>
+/// <param name="From">Accepted at this time or later.</param>
+/// <param name="To">Accepted before this time.</param>
+/// <param name="Before">Older than this order.</param>
+public sealed record OrderFilter(string? SaleId, string? Sku, string? UserId, string? Status, DateTimeOffset? From, DateTimeOffset? To, Guid? Before);
+
+/// <summary>Finds stored orders, newest first. Orders in flight are not stored yet; the statistics count them.</summary>
+public sealed class OrderSearch(NpgsqlDataSource postgres)
+{
+    private const string Columns =
+        "order_id, sale_id, sku, user_id, quantity, amount, currency, status, reason, accepted_at, placed_at, pay_by, paid_at, closed_at";
+
+    /// <summary>Finds at most <paramref name="limit"/> orders.</summary>
+    public async Task<IReadOnlyList<OrderRow>> FindAsync(OrderFilter filter, int limit, CancellationToken cancellation)
+    {
+        var where = Where(filter);
+        // A shopper's orders have two partial indexes, rejected ones apart; each half finds its own.
+        var sql = filter.UserId is null
+            ? Half(where)
+            : $"select * from (({Half($"{where} and status <> 'rejected'")}) union all ({Half($"{where} and status = 'rejected'")})) o order by order_id desc limit @limit";
+        var arguments = new DynamicParameters(new { filter.SaleId, filter.Sku, filter.UserId, filter.Status, filter.From, filter.To, filter.Before, limit });
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return (await connection.QueryAsync<OrderRow>(new CommandDefinition(sql, arguments, cancellationToken: cancellation))).AsList();
+
+        static string Half(string where) => $"select {Columns} from orders where {where} order by order_id desc limit @limit";
+    }
+
+    // Only conditions that are asked for: the planner then sees which index serves them.
+    private static string Where(OrderFilter filter)
+    {
+        var conditions = new List<string> { "true" };
+        if (filter.SaleId is not null) conditions.Add("sale_id = @SaleId");
+        if (filter.Sku is not null) conditions.Add("sku = @Sku");
+        if (filter.UserId is not null) conditions.Add("user_id = @UserId");
+        if (filter.Status is not null) conditions.Add("status = @Status");
+        if (filter.From is not null) conditions.Add("accepted_at >= @From");
+        if (filter.To is not null) conditions.Add("accepted_at < @To");
+        if (filter.Before is not null) conditions.Add("order_id < @Before");
+        return string.Join(" and ", conditions);
+    }
+}
+
+/// <summary>A row of orders.</summary>
+public sealed record OrderRow(
+    Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, long Amount, string Currency, string Status, string? Reason,
+    DateTime AcceptedAt, DateTime PlacedAt, DateTime? PayBy, DateTime? PaidAt, DateTime? ClosedAt);

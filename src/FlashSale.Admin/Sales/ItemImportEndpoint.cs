@@ -1,0 +1,52 @@
+using FlashSale.Admin.Access;
+using FlashSale.Admin.Http;
+using FlashSale.Sales;
+using Microsoft.AspNetCore.Mvc;
+using Microsoft.Net.Http.Headers;
+using Npgsql;
+
+namespace FlashSale.Admin.Sales;
+
+/// <summary>
+/// POST /api/v1/sales/{saleId}/items:import: a file of items into a draft, all or nothing. An item whose sku the draft has
+/// already is replaced. The file is streamed into Postgres as it comes; nothing grows with its length.
+/// </summary>
+public static class ItemImportEndpoint
+{
+    private const int MaxBody = 64 * 1024 * 1024;
+
+    /// <summary>Maps the endpoint.</summary>
+    public static void MapItemImport(this WebApplication app) =>
+        app.MapPost("/api/v1/sales/{saleId}/items:import", ImportAsync).WithTags("Sales").For(AdminRole.Manager)
+            .WithMetadata(new RequestSizeLimitAttribute(MaxBody))
+            .Accepts<string>("text/csv").Produces<ImportPage>();
+
+    private static async Task<IResult> ImportAsync(HttpContext context, string saleId, SaleReader sales, NpgsqlDataSource postgres)
+    {
+        var cancellation = context.RequestAborted;
+        if (!IsCsv(context.Request.ContentType)) return AdminProblems.UnsupportedMediaType("text/csv in UTF-8");
+        // Before the file is read; decided again when it is taken over.
+        if (await sales.ReadAsync(saleId, cancellation) is not { } sale) return AdminProblems.SaleNotFound;
+        if (sale.Status is not SaleStatus.Draft) return AdminProblems.Of(DraftResult.NotDraft);
+
+        var errors = new LineErrors();
+        using var csv = new ItemCsv(context.Request.Body, errors);
+        if (!await csv.ReadHeaderAsync(cancellation)) return AdminProblems.Invalid(errors.ToProblem());
+        await using var import = await ItemImport.BeginAsync(postgres, cancellation);
+        var items = 0L;
+        for (; await csv.ReadItemAsync(cancellation) is { } item; items++) await import.AddAsync(csv.Line, item, cancellation);
+        if (items == 0 && !errors.Any) errors.Add(2, "no item follows the header");
+
+        var repeated = await import.EndAsync(LineErrors.Shown, cancellation);
+        foreach (var again in repeated) errors.Add(again.Line, $"sku is the same as in line {again.FirstLine}");
+        if (repeated.Count > 0) errors.AddUntold(repeated[0].Total - repeated.Count);
+        if (errors.Any) return AdminProblems.Invalid(errors.ToProblem());
+
+        var (result, imported) = await import.TakeOverAsync(saleId, context.Actor(), cancellation);
+        return result is DraftResult.Done ? Results.Ok(new ImportPage(imported)) : AdminProblems.Of(result);
+    }
+
+    private static bool IsCsv(string? contentType) =>
+        MediaTypeHeaderValue.TryParse(contentType, out var type) && type.MediaType.Equals("text/csv", StringComparison.OrdinalIgnoreCase)
+        && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
+}

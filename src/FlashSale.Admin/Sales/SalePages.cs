@@ -1,0 +1,46 @@
+using FlashSale.Contracts;
+using FlashSale.Sales;
+
+namespace FlashSale.Admin.Sales;
+
+/// <summary>An item as managers see it.</summary>
+public sealed record ItemPage(string Sku, string Name, Money Price, Money? ListPrice, int Stock, int PerUserLimit);
+
+/// <summary>A sale as managers see it.</summary>
+public sealed record SalePage(
+    string SaleId, string Name, string Status, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket,
+    long Epoch, long Version, IReadOnlyList<ItemPage> Items)
+{
+    /// <summary>The page of a sale.</summary>
+    /// <param name="sale">The sale.</param>
+    /// <param name="now">The time its status is told by, Unix milliseconds.</param>
+    public static SalePage Of(PublishedSale sale, long now) => new(
+        sale.SaleId, sale.Name, SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, now),
+        Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket,
+        sale.Epoch, sale.Version, [.. sale.Items.Select(Of)]);
+
+    private static ItemPage Of(PublishedItem item) => new(
+        item.Sku, item.Name, new Money(item.Price, item.Currency), item.ListPrice is { } listPrice ? new Money(listPrice, item.Currency) : null,
+        item.Stock, item.PerUserLimit);
+}
+
+/// <summary>A sale in a list: how many items instead of which.</summary>
+public sealed record SaleSummary(
+    string SaleId, string Name, string Status, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket,
+    long Epoch, long Version, long ItemCount, long Units)
+{
+    /// <summary>The summary of a sale.</summary>
+    public static SaleSummary Of(SaleHead sale, long now) => new(
+        sale.SaleId, sale.Name, SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, now),
+        Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket,
+        sale.Epoch, sale.Version, sale.ItemCount, sale.Units);
+}
+
+/// <summary>A page of the sales.</summary>
+public sealed record SaleList(IReadOnlyList<SaleSummary> Sales, string? NextCursor);
+
+/// <summary>What a preload or rebuild put into Redis.</summary>
+public sealed record LoadPage(int Items, long Units, long Epoch);
+
+/// <summary>How many items an import brought.</summary>
+public sealed record ImportPage(int Imported);

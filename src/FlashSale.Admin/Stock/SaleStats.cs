@@ -1,0 +1,99 @@
+using Dapper;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using Npgsql;
+using StackExchange.Redis;
+
+namespace FlashSale.Admin.Stock;
+
+/// <summary>How a sale goes. Everything but the outbox is in units.</summary>
+/// <param name="Items">By item number.</param>
+/// <param name="OutboxLength">Entries that wait for Postgres; one holds the reservations of one call.</param>
+/// <param name="OutboxAgeSeconds">Age of the oldest of them; 0 when there is none.</param>
+public sealed record StatsPage(IReadOnlyList<ItemStats> Items, long OutboxLength, double OutboxAgeSeconds);
+
+/// <summary>How an item goes, in units.</summary>
+/// <param name="Sku">The item.</param>
+/// <param name="Stock">Units there are, sold or not.</param>
+/// <param name="Remaining">Units for sale.</param>
+/// <param name="Accepted">Units of all orders ever accepted: persisted and in flight.</param>
+/// <param name="Persisted">Units of the orders in Postgres, of whatever status.</param>
+/// <param name="PendingPayment">Of these, waiting for payment.</param>
+/// <param name="Paid">Of these, paid.</param>
+/// <param name="Cancelled">Of these, cancelled.</param>
+/// <param name="Expired">Of these, not paid in time.</param>
+/// <param name="Rejected">Of these, refused by Postgres.</param>
+/// <param name="Refunded">Of these, paid back.</param>
+public sealed record ItemStats(
+    string Sku, long Stock, long Remaining, long Accepted, long Persisted, long PendingPayment, long Paid, long Cancelled, long Expired, long Rejected, long Refunded);
+
+/// <summary>
+/// Reads the figures of a sale, cheaply and without a lock: Postgres and Redis are looked at one after the other, so that
+/// in the middle of a rush they may be apart by what settles in between. The ledger is the exact account.
+/// </summary>
+public sealed class SaleStats(NpgsqlDataSource postgres, RedisConnection redis, SaleReader sales)
+{
+    /// <summary>Reads them.</summary>
+    /// <returns>Whether there is such a sale, and its figures; null where Redis does not hold it under Postgres' epoch.</returns>
+    public async Task<(bool Found, StatsPage? Page)> ReadAsync(string saleId, CancellationToken cancellation)
+    {
+        if (await sales.ReadAsync(saleId, cancellation) is not { } sale) return (false, null);
+        var rows = await ReadPostgresAsync(saleId, cancellation);
+        // Nothing of a draft is in Redis.
+        if (sale.Epoch == 0) return (true, new StatsPage([.. rows.Select(row => row.With(0, 0))], 0, 0));
+        var look = await ReadRedisAsync(new SaleKeys(saleId));
+        if (look.Epoch != sale.Epoch) return (true, null);
+        return (true, new StatsPage([.. rows.Select(row => row.With(Units(look.Stock, row.Sku), Units(look.InFlight, row.Sku)))], look.OutboxLength, look.OutboxAge));
+    }
+
+    private static long Units(Dictionary<string, long> units, string sku) => units.GetValueOrDefault(sku);
+
+    private async Task<IReadOnlyList<ItemRow>> ReadPostgresAsync(string saleId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var rows = await connection.QueryAsync<ItemRow>(new CommandDefinition("""
+            select i.sku, i.stock::bigint as stock, coalesce(o.persisted, 0) as persisted, coalesce(o.pending_payment, 0) as pending_payment,
+                   coalesce(o.paid, 0) as paid, coalesce(o.cancelled, 0) as cancelled, coalesce(o.expired, 0) as expired,
+                   coalesce(o.rejected, 0) as rejected, coalesce(o.refunded, 0) as refunded
+            from sale_item i left join (
+                select sku, sum(quantity) as persisted,
+                       sum(quantity) filter (where status = 'pending_payment') as pending_payment, sum(quantity) filter (where status = 'paid') as paid,
+                       sum(quantity) filter (where status = 'cancelled') as cancelled, sum(quantity) filter (where status = 'expired') as expired,
+                       sum(quantity) filter (where status = 'rejected') as rejected, sum(quantity) filter (where status = 'refunded') as refunded
+                from orders where sale_id = @saleId group by sku) o on o.sku = i.sku
+            where i.sale_id = @saleId order by i.item_no
+            """, new { saleId }, cancellationToken: cancellation));
+        return rows.AsList();
+    }
+
+    // All in one flight: the answers belong to one moment, but for what Redis does between two commands.
+    private async Task<(long? Epoch, Dictionary<string, long> Stock, Dictionary<string, long> InFlight, long OutboxLength, double OutboxAge)> ReadRedisAsync(SaleKeys keys)
+    {
+        var (epoch, stock, inFlight, length, first, time) = await redis.CallAsync(async database =>
+        {
+            var epoch = database.HashGetAsync(keys.Sale, "epoch");
+            var stock = database.HashGetAllAsync(keys.Stock);
+            var inFlight = database.HashGetAllAsync(keys.InflightUnits);
+            var length = database.ExecuteAsync("XLEN", keys.Outbox);
+            var first = database.ExecuteAsync("XRANGE", keys.Outbox, "-", "+", "COUNT", "1");
+            var time = database.ExecuteAsync("TIME");
+            return (await epoch, await stock, await inFlight, (long)await length, (RedisResult[])(await first)!, (RedisResult[])(await time)!);
+        });
+        var now = (long)time[0] * 1000 + (long)time[1] / 1000;
+        var age = first.Length == 0 ? 0 : Math.Max(0, now - TimeOf((string)((RedisResult[])first[0]!)[0]!)) / 1000.0;
+        return ((long?)epoch, ToUnits(stock), ToUnits(inFlight), length, age);
+    }
+
+    // A stream id is milliseconds-sequence.
+    private static long TimeOf(string entryId) => long.Parse(entryId.AsSpan(0, entryId.IndexOf('-', StringComparison.Ordinal)));
+
+    private static Dictionary<string, long> ToUnits(HashEntry[] entries) =>
+        entries.ToDictionary(entry => (string)entry.Name!, entry => (long)entry.Value, StringComparer.Ordinal);
+
+    private sealed record ItemRow(
+        string Sku, long Stock, long Persisted, long PendingPayment, long Paid, long Cancelled, long Expired, long Rejected, long Refunded)
+    {
+        public ItemStats With(long remaining, long inFlight) =>
+            new(Sku, Stock, remaining, Persisted + inFlight, Persisted, PendingPayment, Paid, Cancelled, Expired, Rejected, Refunded);
+    }
+}

@@ -1,0 +1,119 @@
+using System.Buffers.Text;
+using System.Text.Json.Serialization;
+using FlashSale.Admission;
+using FlashSale.Api.Sales;
+using FlashSale.Contracts;
+using FlashSale.Orders;
+using FlashSale.Platform;
+
+namespace FlashSale.Api.Orders;
+
+/// <summary>An order as its owner sees it.</summary>
+public sealed record OrderPage(
+    Guid OrderId, string SaleId, string Sku, int Quantity, Money Amount, string Status, string? Reason,
+    string AcceptedAt, string? PlacedAt, string? PayBy, string? PaidAt, string? ClosedAt)
+{
+    /// <summary>The page of an order.</summary>
+    public static OrderPage Of(Order order) => new(
+        order.OrderId, order.SaleId, order.Sku, order.Quantity, new Money(order.Amount, order.Currency), order.Status.Text(), order.Reason,
+        Timestamps.Text(order.AcceptedAt), Text(order.PlacedAt), Text(order.PayBy), Text(order.PaidAt), Text(order.ClosedAt));
+
+    private static string? Text(DateTimeOffset? time) => time is { } at ? Timestamps.Text(at) : null;
+}
+
+/// <summary>A page of the caller's orders.</summary>
+public sealed record OrderList(IReadOnlyList<OrderPage> Orders, string? NextCursor);
+
+/// <summary>GET /api/v1/orders, /api/v1/orders/{orderId} and its events: a shopper's own orders.</summary>
+public static class OrderEndpoints
+{
+    private const int DefaultLimit = 20;
+    private const int MaxLimit = 100;
+
+    private static readonly Problem OrderNotFound = new(404, "order_not_found", "You have no such order.");
+
+    /// <summary>Registers what the endpoints need.</summary>
+    public static void AddOrders(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<OrderReader>();
+        builder.Services.AddSingleton<OrderEvents>();
+    }
+
+    /// <summary>Maps the endpoints.</summary>
+    public static void MapOrders(this WebApplication app)
+    {
+        app.MapGet("/api/v1/orders", ListAsync).Produces<OrderList>().ProducesErrors(400, 401, 503);
+        app.MapGet("/api/v1/orders/{orderId}", ShowAsync).Produces<OrderPage>().ProducesErrors(OpenApi.OrderErrors);
+        app.MapGet("/api/v1/orders/{orderId}/events", StreamAsync).Produces<string>(contentType: "text/event-stream").ProducesErrors(OpenApi.OrderErrors);
+    }
+
+    private static async Task ListAsync(HttpContext context, JwtVerifier tokens, OrderReader orders)
+    {
+        if (!await AuthenticateAsync(context, tokens, out var userId)) return;
+        var errors = new List<ProblemError>();
+        var limit = DefaultLimit;
+        if (context.Request.Query["limit"] is [var limitText] && (!int.TryParse(limitText, out limit) || limit is < 1 or > MaxLimit))
+            errors.Add(new("limit", $"must be an integer from 1 to {MaxLimit}"));
+        Guid? before = null;
+        if (context.Request.Query["cursor"] is [var cursor] && !TryReadCursor(cursor, out before))
+            errors.Add(new("cursor", "must be the nextCursor of an earlier answer"));
+        if (errors.Count > 0)
+        {
+            await Problems.WriteAsync(context, Problem.InvalidRequest, errors: errors);
+            return;
+        }
+        var found = await orders.OfUserAsync(userId, limit + 1, before, context.RequestAborted);
+        var page = found.Take(limit).Select(OrderPage.Of).ToList();
+        var next = found.Count > limit ? Base64Url.EncodeToString(page[^1].OrderId.ToByteArray(bigEndian: true)) : null;
+        await context.Response.WriteAsJsonAsync(new OrderList(page, next), OrdersJson.Default.OrderList, cancellationToken: context.RequestAborted);
+    }
+
+    private static async Task ShowAsync(HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront)
+    {
+        if (await FindAsync(context, orderId, tokens, orders, storefront) is not { } order) return;
+        context.Response.Headers.CacheControl = "no-store";
+        await context.Response.WriteAsJsonAsync(OrderPage.Of(order), OrdersJson.Default.OrderPage, cancellationToken: context.RequestAborted);
+    }
+
+    private static async Task StreamAsync(
+        HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront, OrderEvents events)
+    {
+        if (await FindAsync(context, orderId, tokens, orders, storefront) is { } order) await events.StreamAsync(context, order);
+    }
+
+    // Another's order is not found, as one that does not exist. The problem is written when null is returned.
+    private static async Task<Order?> FindAsync(HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront)
+    {
+        if (!await AuthenticateAsync(context, tokens, out var userId)) return null;
+        if (Guid.TryParseExact(orderId, "D", out var id) && OrderId.TryGetSaleNumber(id, out var number)
+            && await orders.FindAsync(id, storefront.Find(number)?.Published.SaleId ?? $"s{number}", context.RequestAborted) is { } order && order.UserId == userId)
+            return order;
+        await Problems.WriteAsync(context, OrderNotFound);
+        return null;
+    }
+
+    private static ValueTask<bool> AuthenticateAsync(HttpContext context, JwtVerifier tokens, out string userId)
+    {
+        return tokens.Verify(context.Request.Headers.Authorization.ToString(), out userId) is JwtResult.Ok ? new(true) : RefuseAsync(context);
+
+        static async ValueTask<bool> RefuseAsync(HttpContext context)
+        {
+            await Problems.WriteAsync(context, Problem.Unauthenticated);
+            return false;
+        }
+    }
+
+    private static bool TryReadCursor(string? text, out Guid? orderId)
+    {
+        Span<byte> bytes = stackalloc byte[16];
+        orderId = null;
+        if (text?.Length != 22 || !Base64Url.IsValid(text) || !Base64Url.TryDecodeFromChars(text, bytes, out var length) || length != 16) return false;
+        orderId = new Guid(bytes, bigEndian: true);
+        return true;
+    }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(OrderList))]
+[JsonSerializable(typeof(OrderPage))]
+internal sealed partial class OrdersJson : JsonSerializerContext;

@@ -1,0 +1,26 @@
+using FlashSale.Api;
+using FlashSale.Api.Orders;
+using FlashSale.Api.Purchase;
+using FlashSale.Api.Sales;
+using FlashSale.Platform;
+
+return await HostRunner.RunAsync(args, async builder =>
+{
+    await builder.AddRedisAsync();
+    builder.AddPostgres();
+    builder.AddSales();
+    builder.AddPurchases();
+    builder.AddOrders();
+    builder.AddOpenApiDocument();
+
+    var app = builder.Build();
+    app.UseManagementPort();
+    app.UsePurchases();
+    app.UseProblems(app.Logger);
+    app.UseRouting();
+    app.MapOpenApi();
+    app.MapSales();
+    app.MapPurchases();
+    app.MapOrders();
+    return app;
+});

@@ -1,0 +1,59 @@
+using System.Buffers.Binary;
+using FlashSale.Platform;
+using FlashSale.Sales;
+
+namespace FlashSale.Api.Purchase;
+
+/// <summary>
+/// Who holds a reservation of a sale, as 64 bit hashes: a node may answer "sold out" or "closed" by itself only to
+/// those who hold none, since a buyer's retry must get its 202. Redis logs the hashes in the order of acceptances, so
+/// a load takes only what came since the last one.
+/// </summary>
+public sealed class Buyers(RedisConnection redis, SaleKeys keys, long epoch)
+{
+    private const int ChunkBytes = 1 << 20;
+
+    private readonly SemaphoreSlim _loading = new(1, 1);
+    private volatile ulong[] _sorted = [];
+    private long _offset;
+
+    /// <summary>Whether a user was among the buyers at the last load.</summary>
+    public bool Contains(ulong userHash) => Array.BinarySearch(_sorted, userHash) >= 0;
+
+    /// <summary>Loads all who have bought before this call.</summary>
+    /// <exception cref="RedisUnavailableException">Nothing was loaded.</exception>
+    /// <exception cref="RedisOutcomeUnknownException">Nothing was loaded.</exception>
+    public async Task LoadAsync()
+    {
+        await _loading.WaitAsync();
+        try
+        {
+            var fresh = new List<ulong>();
+            // A log that became shorter is a Redis that lost the end of it: what is there is read again.
+            var offset = await redis.CallAsync(database => database.StringLengthAsync(keys.Buyers(epoch))) is var length && length < _offset ? 0 : _offset;
+            while (offset < length)
+            {
+                var bytes = (byte[]?)await redis.CallAsync(database => database.StringGetRangeAsync(keys.Buyers(epoch), offset, offset + ChunkBytes - 1)) ?? [];
+                if (bytes.Length < 8) break;
+                for (var i = 0; i + 8 <= bytes.Length; i += 8) fresh.Add(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(i)));
+                offset += bytes.Length / 8 * 8;
+            }
+            // Only what was merged counts as read: a load that fails half way is repeated as a whole.
+            if (fresh.Count > 0) _sorted = Merge(_sorted, fresh);
+            _offset = offset;
+        }
+        finally
+        {
+            _loading.Release();
+        }
+    }
+
+    private static ulong[] Merge(ulong[] known, List<ulong> fresh)
+    {
+        fresh.Sort();
+        var merged = new ulong[known.Length + fresh.Count];
+        for (int k = 0, f = 0, m = 0; m < merged.Length; m++)
+            merged[m] = f == fresh.Count || (k < known.Length && known[k] <= fresh[f]) ? known[k++] : fresh[f++];
+        return merged;
+    }
+}

@@ -1,0 +1,117 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Text.Json;
+using FlashSale.Platform;
+
+namespace FlashSale.Api.Purchase;
+
+/// <summary>What a purchase asks for: <c>{"sku":"…","quantity":1}</c>, nothing else.</summary>
+public static class PurchaseBody
+{
+    /// <summary>Largest body, in bytes.</summary>
+    public const int MaxBytes = 8 * 1024;
+
+    /// <summary>Longest sku.</summary>
+    public const int MaxSku = 64;
+
+    /// <summary>Most units of one purchase.</summary>
+    public const int MaxQuantity = 1_000;
+
+    private static readonly JsonReaderOptions Strict = new() { MaxDepth = 4 };
+
+    /// <summary>Reads the whole body; false when it is larger than <see cref="MaxBytes"/>. On true the caller advances the reader.</summary>
+    public static async ValueTask<(bool Fits, ReadOnlySequence<byte> Body)> ReadAsync(PipeReader reader)
+    {
+        while (true)
+        {
+            // No token: a request that is aborted ends the read, and asking for its token would make one.
+            var result = await reader.ReadAsync();
+            if (result.Buffer.Length > MaxBytes)
+            {
+                reader.AdvanceTo(result.Buffer.Start, result.Buffer.End);
+                return (false, default);
+            }
+            if (result.IsCompleted) return (true, result.Buffer);
+            reader.AdvanceTo(result.Buffer.Start, result.Buffer.End);
+        }
+    }
+
+    /// <summary>Reads sku and quantity; null when both are right, else everything that is wrong.</summary>
+    /// <param name="body">UTF-8 JSON.</param>
+    /// <param name="sku">Takes the sku, <see cref="MaxSku"/> characters.</param>
+    /// <param name="skuLength">Its length.</param>
+    /// <param name="quantity">1 to <see cref="MaxQuantity"/>.</param>
+    public static List<ProblemError>? Parse(in ReadOnlySequence<byte> body, Span<char> sku, out int skuLength, out int quantity)
+    {
+        skuLength = 0;
+        quantity = 0;
+        List<ProblemError>? errors = null;
+        var (hasSku, hasQuantity) = (false, false);
+        try
+        {
+            var json = new Utf8JsonReader(body, Strict);
+            if (!json.Read() || json.TokenType is not JsonTokenType.StartObject) return [new("body", "must be a JSON object {\"sku\":\"…\",\"quantity\":1}")];
+            while (json.Read() && json.TokenType is JsonTokenType.PropertyName)
+            {
+                if (json.ValueTextEquals("sku"u8))
+                {
+                    if (hasSku) Add(ref errors, "sku", "must be there once");
+                    hasSku = true;
+                    json.Read();
+                    if (!TryReadSku(ref json, sku, out skuLength)) Add(ref errors, "sku", "must be a string of 1 to 64 of A-Z a-z 0-9 . _ -");
+                }
+                else if (json.ValueTextEquals("quantity"u8))
+                {
+                    if (hasQuantity) Add(ref errors, "quantity", "must be there once");
+                    hasQuantity = true;
+                    json.Read();
+                    if (json.TokenType is not JsonTokenType.Number || !json.TryGetInt32(out quantity) || quantity is < 1 or > MaxQuantity)
+                        Add(ref errors, "quantity", "must be an integer from 1 to 1000");
+                }
+                else
+                {
+                    Add(ref errors, NameOf(ref json), "is not a member of a purchase; known are sku and quantity");
+                    json.Read();
+                }
+                json.Skip();
+            }
+            // Read to the end: trailing text is refused by the reader.
+            json.Read();
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return [new("body", "is not valid JSON")];
+        }
+        if (!hasSku) Add(ref errors, "sku", "is required");
+        if (!hasQuantity) Add(ref errors, "quantity", "is required");
+        return errors;
+    }
+
+    /// <summary>Whether a text is a sku.</summary>
+    public static bool IsSku(ReadOnlySpan<char> text) => text.Length is > 0 and <= MaxSku && !text.ContainsAnyExcept(SkuCharacters);
+
+    private static readonly SearchValues<char> SkuCharacters =
+        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+
+    private static bool TryReadSku(ref Utf8JsonReader json, Span<char> sku, out int length)
+    {
+        length = 0;
+        if (json.TokenType is not JsonTokenType.String) return false;
+        // Escapes only make a text shorter: anything longer than six bytes a character cannot fit.
+        var bytes = json.HasValueSequence ? json.ValueSequence.Length : json.ValueSpan.Length;
+        if (bytes > MaxSku * 6) return false;
+        Span<char> text = stackalloc char[MaxSku * 6];
+        length = json.CopyString(text);
+        if (!IsSku(text[..length])) return false;
+        text[..length].CopyTo(sku);
+        return true;
+    }
+
+    private static string NameOf(ref Utf8JsonReader json)
+    {
+        var name = json.GetString()!;
+        return name.Length <= 64 ? name : name[..64];
+    }
+
+    private static void Add(ref List<ProblemError>? errors, string field, string message) => (errors ??= []).Add(new(field, message));
+}

@@ -1,0 +1,184 @@
+using System.Buffers;
+using FlashSale.Admission;
+using FlashSale.Api.Sales;
+using FlashSale.Contracts;
+using FlashSale.Platform;
+using FlashSale.Stock;
+
+namespace FlashSale.Api.Purchase;
+
+/// <summary>
+/// POST /api/v1/sales/{saleId}/orders, the whole of it. It stands before routing: what most shoppers get of a flash
+/// sale is "sold out", and that answer should cost little more than reading the request.
+/// </summary>
+public sealed class PurchaseEndpoint(
+    JwtVerifier tokens, Storefront storefront, RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
+{
+    private const string PathStart = "/api/v1/sales/";
+    private const string PathEnd = "/orders";
+
+    /// <summary>Answers purchases; everything else passes.</summary>
+    public RequestDelegate Before(RequestDelegate next) => context => IsPurchase(context.Request) ? PurchaseAsync(context) : next(context);
+
+    /// <summary>Answers a purchase; how the endpoint looks to routing and OpenAPI.</summary>
+    public Task HandleAsync(HttpContext context) => PurchaseAsync(context);
+
+    private static bool IsPurchase(HttpRequest request)
+    {
+        var path = request.Path.Value.AsSpan();
+        return HttpMethods.IsPost(request.Method) && path.StartsWith(PathStart) && path.EndsWith(PathEnd)
+            && path.Length > PathStart.Length + PathEnd.Length && !SaleIdOf(request).Contains('/');
+    }
+
+    private static ReadOnlySpan<char> SaleIdOf(HttpRequest request) => request.Path.Value.AsSpan().TrimEnd('/')[PathStart.Length..^PathEnd.Length];
+
+    private async Task PurchaseAsync(HttpContext context)
+    {
+        try
+        {
+            var request = context.Request;
+            if (tokens.Verify(request.Headers.Authorization.ToString(), out var userId) is not JwtResult.Ok)
+            {
+                await RefuseAsync(context, Problem.Unauthenticated);
+                return;
+            }
+            if (RefusedUnread(request) is { } unread)
+            {
+                await RefuseAsync(context, unread);
+                return;
+            }
+            var (fits, body) = await PurchaseBody.ReadAsync(request.BodyReader);
+            if (!fits)
+            {
+                await RefuseAsync(context, Problem.BodyTooLarge);
+                return;
+            }
+            var wanted = Read(request, body);
+            request.BodyReader.AdvanceTo(body.End);
+            if (wanted.Problem is { } wrong)
+            {
+                await RefuseAsync(context, wrong, wanted.Errors);
+                return;
+            }
+
+            var (sale, item) = (wanted.Sale!, wanted.Item!);
+            var userHash = Fingerprints.OfUser(userId);
+            if (RefusedHere(sale, item, userHash) is { } known)
+            {
+                await RefuseAsync(context, known, sale: sale);
+                return;
+            }
+            var orderId = OrderId.New(time.GetUtcNow().ToUnixTimeMilliseconds(), userHash, sale.Published.Number);
+            var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
+                wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
+            await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record));
+        }
+        catch (Exception e)
+        {
+            await Problems.FailAsync(context, e, logger);
+        }
+    }
+
+    private static Problem? RefusedUnread(HttpRequest request) =>
+        !HasJson(request.ContentType) ? Problem.UnsupportedMediaType
+        : request.ContentLength > PurchaseBody.MaxBytes ? Problem.BodyTooLarge
+        : null;
+
+    // In the contract's order of refusals: body, key, sale, item.
+    private Wanted Read(HttpRequest request, in ReadOnlySequence<byte> body)
+    {
+        Span<char> sku = stackalloc char[PurchaseBody.MaxSku];
+        if (PurchaseBody.Parse(body, sku, out var length, out var quantity) is { } errors) return new(Problem.InvalidRequest, errors);
+        if (!IdempotencyKey.TryRead(request.Headers[IdempotencyKey.Header], out var key))
+            return key is null ? new(Problem.InvalidRequest, IdempotencyKey.Invalid) : new(IdempotencyKey.Missing, null);
+        if (storefront.Find(SaleIdOf(request)) is not { } sale) return new(PurchaseProblems.SaleNotFound, null);
+        if (sale.Find(sku[..length]) is not { } item) return new(PurchaseProblems.ItemNotFound, null);
+        return new(null, null) { Sale = sale, Item = item, Quantity = quantity, Key = key };
+    }
+
+    // What this node knows without asking Redis. Never said to someone who holds a reservation.
+    private Problem? RefusedHere(SaleOnSale sale, ItemOnSale item, ulong userHash)
+    {
+        var redisNow = redis.NowMilliseconds;
+        var now = Environment.TickCount64;
+        if (sale.IsNotOpen(redisNow)) return PurchaseProblems.SaleNotOpen;
+        if (sale.IsClosedFor(userHash, redisNow, now)) return PurchaseProblems.SaleClosed;
+        if (sale.Published.Status is not FlashSale.Sales.SaleStatus.Paused && !sale.Buyers.Contains(userHash) && item.SoldOut.Refuses(now)) return PurchaseProblems.SoldOut;
+        return null;
+    }
+
+    private async Task<GateResult> ReserveAsync(SaleOnSale sale, ItemOnSale item, byte[] record)
+    {
+        var askedAt = Environment.TickCount64;
+        var result = await sale.Gate.ReserveAsync(record);
+        if (result is { Outcome: GateOutcome.Decided, Decision.Code: ReserveCode.OtherEpoch })
+        {
+            // The sale was loaded again since this node last looked: look, and ask once more.
+            try
+            {
+                await storefront.RefreshAsync().WaitAsync(options.Deadline);
+                result = await sale.Gate.ReserveAsync(record);
+            }
+            catch (Exception)
+            {
+                // Not seen in time, whatever the reason; nothing was bought.
+                return new(GateOutcome.Unavailable, default);
+            }
+        }
+        Learn(sale, item, askedAt, result);
+        return result;
+    }
+
+    private static void Learn(SaleOnSale sale, ItemOnSale item, long askedAt, GateResult result)
+    {
+        switch (result.Decision.Code)
+        {
+            case ReserveCode.SoldOut or ReserveCode.AcceptedLast:
+                _ = item.SoldOut.SetAsync(askedAt, sale.Buyers);
+                break;
+            case ReserveCode.Accepted or ReserveCode.FewerLeft:
+                item.SoldOut.Clear();
+                break;
+            default:
+                item.SoldOut.ProbeEndedUndecided();
+                break;
+        }
+    }
+
+    private Task AnswerAsync(HttpContext context, in Wanted wanted, Guid orderId, GateResult result)
+    {
+        if (result.Outcome is GateOutcome.Unavailable) return RefuseAsync(context, PurchaseProblems.TemporarilyUnavailable);
+        if (result.Outcome is GateOutcome.Unknown) return RefuseAsync(context, PurchaseProblems.OutcomeUnknown);
+        var decision = result.Decision;
+        if (PurchaseProblems.Of(decision.Code) is { } problem) return RefuseAsync(context, problem, sale: wanted.Sale);
+        var replayed = decision.Code is ReserveCode.Replay;
+        metrics.Accepted(replayed);
+        return AcceptedAnswer.WriteAsync(context, wanted.Item!, replayed ? decision.OrderId : orderId, wanted.Quantity, decision.AcceptedAt, replayed);
+    }
+
+    private Task RefuseAsync(HttpContext context, Problem problem, IReadOnlyList<ProblemError>? errors = null, SaleOnSale? sale = null)
+    {
+        metrics.Refused(problem.Code);
+        int? retryAfter = ReferenceEquals(problem, PurchaseProblems.SaleNotOpen) ? PurchaseProblems.SecondsToOpening(sale!.Published.OpensAt, redis.NowMilliseconds) : null;
+        return Problems.WriteAsync(context, problem, errors: errors, retryAfterSeconds: retryAfter);
+    }
+
+    private static bool HasJson(string? contentType)
+    {
+        var type = contentType.AsSpan();
+        var parameters = type.IndexOf(';');
+        return (parameters < 0 ? type : type[..parameters]).Trim().Equals("application/json", StringComparison.OrdinalIgnoreCase);
+    }
+
+    // What a request asks for, or what is wrong with it.
+    private readonly record struct Wanted(Problem? Problem, IReadOnlyList<ProblemError>? Errors)
+    {
+        public SaleOnSale? Sale { get; init; }
+
+        public ItemOnSale? Item { get; init; }
+
+        public int Quantity { get; init; }
+
+        public string? Key { get; init; }
+    }
+}

@@ -1,0 +1,161 @@
+using FlashSale.Platform;
+using FlashSale.Sales;
+using FlashSale.Stock;
+using Polly;
+using Polly.CircuitBreaker;
+
+namespace FlashSale.Api.Purchase;
+
+/// <summary>How a call to the gate ended.</summary>
+public enum GateOutcome : byte
+{
+    /// <summary>There is a decision.</summary>
+    Decided,
+
+    /// <summary>Redis did not run the script.</summary>
+    Unavailable,
+
+    /// <summary>The script may have run.</summary>
+    Unknown,
+}
+
+/// <summary>A decision, or why there is none.</summary>
+public readonly record struct GateResult(GateOutcome Outcome, ReserveDecision Decision);
+
+/// <summary>
+/// The way of one sale's purchases into Redis. Purchases that wait at the same moment share the trip: while a call is
+/// under way the next gather, and go together when it returns, or as soon as they fill a call. One that comes alone
+/// goes at once.
+/// </summary>
+public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConnection redis, RedisBreaker breaker, PurchaseOptions options)
+{
+    private readonly Lock _sync = new();
+    private readonly Stack<Batch> _idle = new();
+    private Batch? _gathering;
+    private int _underWay;
+
+    /// <summary>The fence of the sale as this node knows it.</summary>
+    public long Epoch { get; set; }
+
+    /// <summary>Takes a purchase's record to reserve.lua. Never throws.</summary>
+    public Task<GateResult> ReserveAsync(byte[] record)
+    {
+        Batch? full = null;
+        Task<GateResult> result;
+        lock (_sync)
+        {
+            _gathering ??= _idle.TryPop(out var idle) ? idle : new Batch(options.MaxBatch);
+            result = _gathering.Add(record);
+            if (_underWay == 0 || _gathering.IsFull)
+            {
+                full = _gathering;
+                _gathering = null;
+                _underWay++;
+            }
+        }
+        if (full is not null) _ = SendAsync(full);
+        return result;
+    }
+
+    private async Task SendAsync(Batch batch)
+    {
+        for (Batch? next = batch; next is not null;)
+        {
+            var outcome = await DecideAsync(next);
+            next.Complete(outcome);
+            next = Next(next, outcome);
+        }
+    }
+
+    private async Task<GateOutcome> DecideAsync(Batch batch)
+    {
+        try
+        {
+            await breaker.Pipeline.ExecuteAsync(
+                static (call, _) => new ValueTask(call.Gate.CallAsync(call.Batch)), (Gate: this, Batch: batch));
+            return GateOutcome.Decided;
+        }
+        catch (Exception e) when (e is RedisUnavailableException or BrokenCircuitException)
+        {
+            return GateOutcome.Unavailable;
+        }
+        catch (Exception)
+        {
+            // Whatever it was: the script may have run.
+            return GateOutcome.Unknown;
+        }
+    }
+
+    private Task CallAsync(Batch batch) => script.DecideAsync(
+        keys, Epoch, redis.NowMilliseconds + options.DeadlineMilliseconds, batch.Records, batch.Decisions, options.Deadline);
+
+    // After a failure those who gathered meanwhile are told at once: their own trip would take as long again.
+    private Batch? Next(Batch done, GateOutcome outcome)
+    {
+        Batch? gathered;
+        lock (_sync)
+        {
+            done.Clear();
+            _idle.Push(done);
+            gathered = _gathering;
+            _gathering = null;
+            if (gathered is null || outcome is not GateOutcome.Decided) _underWay--;
+        }
+        if (gathered is null || outcome is GateOutcome.Decided) return gathered;
+        gathered.Complete(GateOutcome.Unavailable);
+        return null;
+    }
+
+    private sealed class Batch(int capacity)
+    {
+        private readonly byte[][] _records = new byte[capacity][];
+        private readonly TaskCompletionSource<GateResult>?[] _waiting = new TaskCompletionSource<GateResult>?[capacity];
+        private readonly ReserveDecision[] _decisions = new ReserveDecision[capacity];
+        private int _count;
+
+        public bool IsFull => _count == _records.Length;
+
+        public ReadOnlyMemory<byte[]> Records => _records.AsMemory(0, _count);
+
+        public Memory<ReserveDecision> Decisions => _decisions.AsMemory(0, _count);
+
+        public Task<GateResult> Add(byte[] record)
+        {
+            var waiting = new TaskCompletionSource<GateResult>(TaskCreationOptions.RunContinuationsAsynchronously);
+            _records[_count] = record;
+            _waiting[_count++] = waiting;
+            return waiting.Task;
+        }
+
+        public void Complete(GateOutcome outcome)
+        {
+            for (var i = 0; i < _count; i++) _waiting[i]!.SetResult(new(outcome, outcome is GateOutcome.Decided ? _decisions[i] : default));
+        }
+
+        public void Clear()
+        {
+            Array.Clear(_records, 0, _count);
+            Array.Clear(_waiting, 0, _count);
+            _count = 0;
+        }
+    }
+}
+
+/// <summary>
+/// The circuit breaker before Redis, one per node: once calls fail, purchases are refused without waiting for the
+/// deadline, and one call at a time finds out whether Redis is back.
+/// </summary>
+public sealed class RedisBreaker(PurchaseOptions options)
+{
+    /// <summary>What calls go through.</summary>
+    public ResiliencePipeline Pipeline { get; } = new ResiliencePipelineBuilder()
+        .AddCircuitBreaker(new CircuitBreakerStrategyOptions
+        {
+            FailureRatio = 0.5,
+            MinimumThroughput = 4,
+            SamplingDuration = TimeSpan.FromSeconds(1),
+            BreakDuration = TimeSpan.FromMilliseconds(options.BreakMilliseconds),
+            ShouldHandle = new PredicateBuilder().Handle<RedisUnavailableException>().Handle<RedisOutcomeUnknownException>(),
+        })
+        .Build();
+}

@@ -1,0 +1,37 @@
+using FlashSale.Admission;
+using FlashSale.Api.Sales;
+using FlashSale.Platform;
+using FlashSale.Stock;
+
+namespace FlashSale.Api.Purchase;
+
+/// <summary>Puts the purchase path into the host.</summary>
+public static class PurchaseModule
+{
+    /// <summary>Registers what the path needs.</summary>
+    public static void AddPurchases(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSettings<PurchaseOptions>(builder.Configuration, "Purchase");
+        builder.Services.AddJwtVerifier();
+        builder.Services.AddSingleton<ReserveScript>();
+        builder.Services.AddSingleton<RedisBreaker>();
+        builder.Services.AddSingleton<Storefront>();
+        builder.Services.AddSingleton<PurchaseMetrics>();
+        builder.Services.AddSingleton<PurchaseEndpoint>();
+        builder.Services.AddSingleton<PurchaseWarmUp>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<PurchaseWarmUp>());
+        builder.Services.AddSingleton(services =>
+        {
+            var warmUp = services.GetRequiredService<PurchaseWarmUp>();
+            return new ReadinessCheck("purchases", () => warmUp.IsDone ? null : "not warmed up yet");
+        });
+    }
+
+    /// <summary>Answers purchases before routing.</summary>
+    public static void UsePurchases(this WebApplication app) => app.Use(app.Services.GetRequiredService<PurchaseEndpoint>().Before);
+
+    /// <summary>The same endpoint, as routing and OpenAPI see it.</summary>
+    public static void MapPurchases(this WebApplication app) =>
+        app.MapPost("/api/v1/sales/{saleId}/orders", (HttpContext context, PurchaseEndpoint purchases) => purchases.HandleAsync(context))
+            .Accepts<PurchaseForm>("application/json").Produces<AcceptedForm>(StatusCodes.Status202Accepted).ProducesErrors(OpenApi.PurchaseErrors).TakesIdempotencyKey();
+}

@@ -1,0 +1,35 @@
+using FlashSale.Platform;
+using FlashSale.Stock;
+
+namespace FlashSale.Api.Purchase;
+
+/// <summary>The one place where a purchase that was not accepted becomes HTTP.</summary>
+public static class PurchaseProblems
+{
+    public static readonly Problem SaleNotFound = new(404, "sale_not_found", "There is no such sale.");
+    public static readonly Problem ItemNotFound = new(404, "item_not_found", "The sale has no such item.");
+    public static readonly Problem SoldOut = new(409, "sold_out", "There are not that many units left.");
+    public static readonly Problem LimitReached = new(409, "purchase_limit_reached", "You would exceed the number of units that one shopper may buy.");
+    public static readonly Problem SaleClosed = new(409, "sale_closed", "The sale is over.");
+    public static readonly Problem SalePaused = new(409, "sale_paused", "The sale is paused.");
+    public static readonly Problem KeyReused = new(422, "idempotency_key_reused", "This Idempotency-Key was used for another purchase.");
+    public static readonly Problem SaleNotOpen = new(425, "sale_not_open", "The sale is not open yet.");
+    public static readonly Problem OutcomeUnknown = new(503, "outcome_unknown", "The purchase may have been accepted. Repeat it with the same Idempotency-Key.");
+    public static readonly Problem TemporarilyUnavailable = new(503, "temporarily_unavailable", "Purchases cannot be taken right now. Nothing was bought.");
+
+    /// <summary>The problem of a decision; null when it is an acceptance or a replay.</summary>
+    public static Problem? Of(ReserveCode code) => code switch
+    {
+        ReserveCode.Accepted or ReserveCode.AcceptedLast or ReserveCode.Replay => null,
+        ReserveCode.KeyReused => KeyReused,
+        ReserveCode.NotLoaded or ReserveCode.NotVerified or ReserveCode.OtherEpoch or ReserveCode.TooLate => TemporarilyUnavailable,
+        ReserveCode.Paused => SalePaused,
+        ReserveCode.NotOpen => SaleNotOpen,
+        ReserveCode.Closed => SaleClosed,
+        ReserveCode.LimitReached => LimitReached,
+        ReserveCode.SoldOut or ReserveCode.FewerLeft => SoldOut,
+    };
+
+    /// <summary>Seconds to the opening, rounded up, at least one.</summary>
+    public static int SecondsToOpening(long opensAt, long redisNow) => (int)Math.Clamp((opensAt - redisNow + 999) / 1000, 1, int.MaxValue);
+}

@@ -1,0 +1,34 @@
+using FlashSale.Platform;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
+
+namespace FlashSale.Admission;
+
+/// <summary>Puts the verifier of shoppers' tokens into a host.</summary>
+public static class JwtRegistration
+{
+    /// <summary>
+    /// Adds <see cref="JwtVerifier"/> with the options of section <c>Jwt</c>. A host with a wrong setting or an unreadable key
+    /// does not start: <see cref="InvalidSettingException"/>.
+    /// </summary>
+    public static IServiceCollection AddJwtVerifier(this IServiceCollection services)
+    {
+        services.TryAddSingleton(TimeProvider.System);
+        services.AddOptions<JwtOptions>().BindConfiguration(JwtOptions.Section).ValidateOnStart();
+        services.AddSingleton<IValidateOptions<JwtOptions>, JwtOptionsValidator>();
+        services.AddSingleton(provider => new JwtVerifier(
+            provider.GetRequiredService<IOptions<JwtOptions>>().Value, provider.GetRequiredService<TimeProvider>()));
+        return services;
+    }
+
+    private sealed class JwtOptionsValidator : IValidateOptions<JwtOptions>
+    {
+        // Throws what a host answers with exit code 78 and one plain text, where a failed result would end in a stack trace.
+        public ValidateOptionsResult Validate(string? name, JwtOptions options)
+        {
+            JwtKeyLoader.Load(options);
+            return ValidateOptionsResult.Success;
+        }
+    }
+}

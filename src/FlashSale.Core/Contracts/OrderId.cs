@@ -1,0 +1,89 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace FlashSale.Contracts;
+
+/// <summary>
+/// The identity of an order: a UUID version 8 (RFC 9562, section 5.8), big-endian:
+/// 48 bit Unix milliseconds | version | 12 bit virtual shard | variant | 22 bit sale number | 40 bit random.
+/// From the id alone any process knows the sale and the shard, and ids sort by time.
+/// The time in it is the issuing node's clock and only sorts: business time is the script's acceptedAt.
+/// </summary>
+public static class OrderId
+{
+    /// <summary>Number of virtual shards that users are spread over.</summary>
+    public const int Shards = 4096;
+
+    /// <summary>Largest sale number that fits the 22 bits of an id.</summary>
+    public const int MaxSaleNumber = (1 << 22) - 1;
+
+    /// <summary>Issues a new id.</summary>
+    /// <param name="unixMilliseconds">The node's time, Unix milliseconds.</param>
+    /// <param name="userHash">The user's hash, see <see cref="Fingerprints.OfUser"/>; its top 12 bits are the shard.</param>
+    /// <param name="saleNumber">1 to <see cref="MaxSaleNumber"/>.</param>
+    public static Guid New(long unixMilliseconds, ulong userHash, int saleNumber)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(saleNumber);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(saleNumber, MaxSaleNumber);
+        Span<byte> id = stackalloc byte[16];
+        BinaryPrimitives.WriteUInt64BigEndian(id, (ulong)unixMilliseconds << 16 | 0x8000 | userHash >> 52);
+        RandomNumberGenerator.Fill(id[11..]);
+        // variant (2 bit) | sale number (22 bit)
+        id[8] = (byte)(0x80 | saleNumber >> 16);
+        id[9] = (byte)(saleNumber >> 8);
+        id[10] = (byte)saleNumber;
+        return new Guid(id, bigEndian: true);
+    }
+
+    /// <summary>Reads the sale number out of an id; false when the UUID is not an order id of this layout.</summary>
+    public static bool TryGetSaleNumber(Guid orderId, out int saleNumber)
+    {
+        Span<byte> id = stackalloc byte[16];
+        orderId.TryWriteBytes(id, bigEndian: true, out _);
+        saleNumber = (id[8] & 0x3F) << 16 | id[9] << 8 | id[10];
+        return id[6] >> 4 == 8 && id[8] >> 6 == 2 && saleNumber > 0;
+    }
+
+    /// <summary>The virtual shard of an id, 0 to 4095: equal for all orders of one user.</summary>
+    public static int ShardOf(Guid orderId)
+    {
+        Span<byte> id = stackalloc byte[16];
+        orderId.TryWriteBytes(id, bigEndian: true, out _);
+        return (id[6] & 0x0F) << 8 | id[7];
+    }
+}
+
+/// <summary>
+/// Hashes under which Redis keeps facts about users and idempotency keys: fixed-size fields keep the hashes
+/// that hold them listpacks, at a fraction of the bytes of plain text. SHA-256, truncated: nobody can choose
+/// a key or an account that collides with another shopper's.
+/// </summary>
+public static class Fingerprints
+{
+    /// <summary>Bytes of an idempotency fingerprint.</summary>
+    public const int KeySize = 16;
+
+    /// <summary>The 64 bit hash of a user id.</summary>
+    public static ulong OfUser(ReadOnlySpan<char> userId)
+    {
+        Span<byte> text = stackalloc byte[256];
+        Span<byte> digest = stackalloc byte[32];
+        var length = Encoding.UTF8.GetBytes(userId, text);
+        SHA256.HashData(text[..length], digest);
+        return BinaryPrimitives.ReadUInt64BigEndian(digest);
+    }
+
+    /// <summary>The 128 bit hash of (user id, idempotency key), written to <paramref name="destination"/>.</summary>
+    public static void OfKey(ReadOnlySpan<char> userId, ReadOnlySpan<char> key, Span<byte> destination)
+    {
+        // User ids never contain '|', so the pair is unambiguous.
+        Span<byte> text = stackalloc byte[256 + 1 + 4 * 255];
+        Span<byte> digest = stackalloc byte[32];
+        var length = Encoding.UTF8.GetBytes(userId, text);
+        text[length++] = (byte)'|';
+        length += Encoding.UTF8.GetBytes(key, text[length..]);
+        SHA256.HashData(text[..length], digest);
+        digest[..KeySize].CopyTo(destination);
+    }
+}

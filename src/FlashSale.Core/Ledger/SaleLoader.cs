@@ -1,0 +1,196 @@
+using Dapper;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using Npgsql;
+using StackExchange.Redis;
+
+namespace FlashSale.Ledger;
+
+/// <summary>What a load put into Redis.</summary>
+/// <param name="Items">Items on sale.</param>
+/// <param name="Units">Units for sale.</param>
+/// <param name="Epoch">The fence from now on.</param>
+public sealed record LoadedSale(int Items, long Units, long Epoch);
+
+/// <summary>A sale cannot be loaded now; nothing was lost, and the old state, if any, is held.</summary>
+public sealed class SaleLoadException(string message) : Exception(message);
+
+/// <summary>
+/// Loads a sale into Redis from Postgres. The first load and the rebuild of a loaded sale are the same: raise the epoch
+/// in Postgres, hold the sale, wait until its outbox is empty, then, under the sale's exclusive lock, compute stock,
+/// limits, counts and idempotency records into shadow keys, and swap them and the epoch in one script.
+/// A process that dies at any point leaves an epoch in Postgres that Redis does not have: whoever sees it loads again.
+/// </summary>
+public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher)
+{
+    // Advisory lock class of "this sale is being loaded": one loader of a sale at a time.
+    private const int LoaderLock = 2;
+
+    // At rest an order costs about 100 bytes, twice that while a rebuild writes it beside what is there; in flight, with
+    // its record and outbox entry, about 600.
+    private const long BytesPerOrder = 200;
+    private const long BytesPerUnit = 600;
+
+    private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan DrainInterval = TimeSpan.FromMilliseconds(25);
+    private static readonly RedisScript HoldScript = new("Ledger.hold.lua");
+    private static readonly RedisScript SwapScript = new("Ledger.swap.lua");
+
+    /// <summary>Loads or rebuilds a sale. A draft becomes live; other sales keep their status.</summary>
+    /// <returns>What was loaded.</returns>
+    /// <exception cref="SaleLoadException">It cannot be loaded now.</exception>
+    /// <exception cref="RedisUnavailableException">Redis is away; call again.</exception>
+    /// <exception cref="RedisOutcomeUnknownException">Redis is away; call again.</exception>
+    /// <exception cref="NpgsqlException">Postgres is away; call again.</exception>
+    public async Task<LoadedSale> LoadAsync(string saleId, CancellationToken cancellation) =>
+        (await LoadAsync(saleId, onlyIfStale: false, cancellation))!;
+
+    /// <summary>Loads a sale unless Redis has it under Postgres' epoch and was verified since it started; then null.</summary>
+    public Task<LoadedSale?> LoadIfStaleAsync(string saleId, CancellationToken cancellation) => LoadAsync(saleId, onlyIfStale: true, cancellation);
+
+    private async Task<LoadedSale?> LoadAsync(string saleId, bool onlyIfStale, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await connection.ExecuteAsync("set statement_timeout = 0; set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '120s'");
+        var number = await connection.ExecuteScalarAsync<int?>("select number from sale where sale_id = @saleId", new { saleId })
+            ?? throw new SaleLoadException($"There is no sale {saleId}.");
+        if (!await connection.ExecuteScalarAsync<bool>("select pg_try_advisory_lock(@LoaderLock, @number)", new { LoaderLock, number }))
+            throw new SaleLoadException($"Sale {saleId} is being loaded by another process.");
+        try
+        {
+            // Looked at under the lock: whoever held it before may have loaded the sale.
+            if (onlyIfStale && !await IsStaleAsync(connection, saleId)) return null;
+            return await LoadAloneAsync(connection, saleId, number, cancellation);
+        }
+        finally
+        {
+            await connection.ExecuteAsync("select pg_advisory_unlock_all()");
+        }
+    }
+
+    private async Task<bool> IsStaleAsync(NpgsqlConnection connection, string saleId)
+    {
+        var epoch = await connection.ExecuteScalarAsync<long>("select epoch from sale where sale_id = @saleId", new { saleId });
+        var state = await redis.CallAsync(database => database.HashGetAsync(new SaleKeys(saleId).Sale, ["epoch", "run"]));
+        return state[0] != epoch || state[1] != await RedisRun.IdAsync(redis);
+    }
+
+    private async Task<LoadedSale> LoadAloneAsync(NpgsqlConnection connection, string saleId, int number, CancellationToken cancellation)
+    {
+        var keys = new SaleKeys(saleId);
+        if (!await connection.ExecuteScalarAsync<bool>("select exists (select 1 from sale_item where sale_id = @saleId)", new { saleId }))
+            throw new SaleLoadException($"Sale {saleId} has no items.");
+        await CheckDurabilityAsync();
+        await CheckMemoryAsync(connection, saleId);
+        // From here on every script that is called with the old epoch refuses, or belongs to what is being drained.
+        var epoch = await connection.ExecuteScalarAsync<long>("""
+            update sale set epoch = epoch + 1, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
+            where sale_id = @saleId returning epoch
+            """, new { saleId });
+        await HoldScript.CallAsync(redis, [keys.Sale], [epoch]);
+        // What loads that died have left behind, before it is written once more.
+        await RemoveOldEpochsAsync(keys, epoch);
+
+        for (var deadline = Environment.TickCount64 + (long)DrainTimeout.TotalMilliseconds; ; await Task.Delay(DrainInterval, cancellation))
+        {
+            var length = await redis.CallAsync(database => database.ExecuteAsync("XLEN", keys.Outbox));
+            if ((long)length == 0)
+            {
+                var loaded = await SwapAsync(connection, keys, saleId, number, cancellation);
+                await publisher.PublishAsync(saleId, cancellation);
+                await RemoveOldEpochsAsync(keys, loaded.Epoch);
+                await RewriteLogAsync(connection);
+                return loaded;
+            }
+            if (Environment.TickCount64 > deadline)
+                throw new SaleLoadException($"{(long)length} outbox entries of sale {saleId} did not reach Postgres within {DrainTimeout.TotalSeconds} s. Is the worker running? Try again.");
+        }
+    }
+
+    private async Task<LoadedSale> SwapAsync(NpgsqlConnection connection, SaleKeys keys, string saleId, int number, CancellationToken cancellation)
+    {
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        await SaleLock.TakeAsync(connection, number);
+        var runId = await RedisRun.IdAsync(redis);
+        var sale = await CatalogPublisher.ReadAsync(connection, saleId) ?? throw new SaleLoadException($"There is no sale {saleId}.");
+        var units = sale.Items.Sum(item => (long)item.Stock);
+        var shadow = new SaleShadow(redis, keys, sale.Epoch, SaleKeys.BucketsFor(units));
+        await shadow.FillAsync(connection, sale, cancellation);
+        // Before the sale can sell: relays must find its outbox.
+        await redis.CallAsync(database => database.SetAddAsync(SaleKeys.Outboxes, saleId));
+        var answer = (string?)await SwapScript.CallAsync(redis,
+            [keys.Sale, keys.Stock, keys.Limit, keys.Inflight, keys.InflightUnits, keys.Outbox, keys.Returned],
+            [sale.Epoch, runId, sale.Version, CatalogPublisher.StatusText(sale.Status), sale.OpensAt, sale.ClosesAt, sale.PerUserLimit ?? 0, shadow.Buckets],
+            TimeSpan.FromSeconds(10));
+        await transaction.CommitAsync(cancellation);
+        if (answer == "done" && !await SaleVerifier.LetSellAsync(redis, keys, runId, sale.Epoch)) answer = "run";
+        return answer switch
+        {
+            "done" => new LoadedSale(sale.Items.Count, units, sale.Epoch),
+            "outbox" => throw new SaleLoadException($"Sale {saleId} was not loaded: reservations came in meanwhile. Try again."),
+            "run" => throw new SaleLoadException($"Sale {saleId} was not loaded: Redis was restarted meanwhile. Try again."),
+            _ => throw new SaleLoadException($"Sale {saleId} was not loaded: another process loaded it meanwhile. Try again."),
+        };
+    }
+
+    // A 202 is only as durable as Redis: one that may lose or evict what it acknowledged sells nothing.
+    private async Task CheckDurabilityAsync()
+    {
+        var persistence = await RedisRun.InfoAsync(redis, "persistence");
+        if (persistence.Number("aof_enabled") != 1) throw new SaleLoadException("Redis runs without an append-only file: set appendonly yes.");
+        if (persistence.GetValueOrDefault("aof_last_write_status") == "err")
+            throw new SaleLoadException("Redis could not write its append-only file: is its disk full?");
+        foreach (var (setting, required) in new[] { ("appendfsync", "always"), ("maxmemory-policy", "noeviction") })
+        {
+            if (await RedisRun.SettingAsync(redis, setting) is { } value && value != required)
+                throw new SaleLoadException($"Redis runs with {setting} {value}: set {setting} {required}.");
+        }
+    }
+
+    private async Task CheckMemoryAsync(NpgsqlConnection connection, string saleId)
+    {
+        var (unsold, sold) = await connection.QuerySingleAsync<(long, long)>(
+            "select coalesce(sum(stock - sold), 0), coalesce(sum(sold), 0) from sale_item where sale_id = @saleId", new { saleId });
+        var needed = unsold * BytesPerUnit + sold * BytesPerOrder;
+        var memory = await RedisRun.InfoAsync(redis, "memory");
+        var limit = memory.Number("maxmemory") is > 0 and var configured ? configured : memory.Number("total_system_memory");
+        var used = memory.Number("used_memory");
+        if (used + needed > limit)
+            throw new SaleLoadException($"Redis has {(limit - used) >> 20} MiB of memory left; {unsold + sold} units may need {needed >> 20} MiB.");
+    }
+
+    // The log is rewritten here and never by itself: a rewrite in mid-sale would take a core and the disk from purchases.
+    private async Task RewriteLogAsync(NpgsqlConnection connection)
+    {
+        var open = await connection.ExecuteScalarAsync<bool>(
+            "select exists (select 1 from sale where status = 'live' and opens_at <= now() + interval '1 minute' and closes_at > now())");
+        var persistence = await RedisRun.InfoAsync(redis, "persistence");
+        if (open || persistence.Number("aof_enabled") == 0 || persistence.Number("aof_rewrite_in_progress") == 1) return;
+        try
+        {
+            await redis.CallAsync(database => database.ExecuteAsync("BGREWRITEAOF"));
+        }
+        catch (RedisServerException)
+        {
+            // One was started meanwhile, or a snapshot runs: the next load asks again.
+        }
+    }
+
+    // Never a later epoch's: its loader may be at work, where this one's lock was lost. Nor what is being sold from.
+    private async Task RemoveOldEpochsAsync(SaleKeys keys, long epoch)
+    {
+        var inUse = await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch"));
+        foreach (var kind in new[] { "facts", "buyers", "shadow" })
+        {
+            var cursor = "0";
+            do
+            {
+                var page = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("SCAN", cursor, "MATCH", $"{keys.Prefix}{kind}:*", "COUNT", "5000")))!;
+                cursor = (string)page[0]!;
+                var old = ((string[])page[1]!).Where(key => long.Parse(key.Split(':')[3]) is var of && of < epoch && inUse != of).Select(key => (RedisKey)key).ToArray();
+                if (old.Length > 0) await redis.CallAsync(database => database.ExecuteAsync("UNLINK", [.. old.Cast<object>()]));
+            }
+            while (cursor != "0");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+-- swap: puts what was computed from Postgres in the place of what Redis believed, in one step.
+-- KEYS  1 sale  2 stock  3 limit  4 inflight  5 inflight_units  6 outbox  7 returned
+-- ARGV  1 epoch  2 run id  3 version  4 status  5 opens  6 closes  7 limit (0 = none)  8 buckets
+-- Reads the shadow keys <prefix>shadow:<epoch>:{stock,limit,inflight,inflight_units}; facts and buyers carry the epoch already.
+-- Answers 'done', or what stands against it: 'outbox' (reservations wait in it), 'epoch' (a later one is there),
+--   'run' (Redis was started anew meanwhile, so the shadow may be incomplete).
+-- Invariant: a non-empty outbox is never passed over, and the epoch only goes up.
+if not string.find(redis.call('INFO', 'server'), 'run_id:' .. ARGV[2], 1, true) then return 'run' end
+if redis.call('XLEN', KEYS[6]) > 0 then return 'outbox' end
+if tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0) >= tonumber(ARGV[1]) then return 'epoch' end
+local shadow = string.sub(KEYS[1], 1, -5) .. 'shadow:' .. ARGV[1] .. ':'
+for i, name in ipairs({ 'stock', 'limit', 'inflight', 'inflight_units' }) do
+    if redis.call('EXISTS', shadow .. name) == 1 then
+        redis.call('RENAME', shadow .. name, KEYS[i + 1])
+    else
+        redis.call('DEL', KEYS[i + 1])
+    end
+end
+-- What was applied under an earlier epoch is part of the new stock, and refused from now on.
+redis.call('DEL', KEYS[7])
+redis.call('DEL', string.sub(KEYS[1], 1, -5) .. 'owed')
+-- Not verified: it sells once the loader's transaction, and with it the lock, is known to have held to this point.
+redis.call('HDEL', KEYS[1], 'held', 'run')
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'version', ARGV[3], 'status', ARGV[4],
+    'opens', ARGV[5], 'closes', ARGV[6], 'limit', ARGV[7], 'buckets', ARGV[8])
+return 'done'

@@ -1,0 +1,54 @@
+using Dapper;
+using FlashSale.Contracts;
+using Npgsql;
+
+namespace FlashSale.Orders;
+
+/// <summary>What Postgres holds of a reservation.</summary>
+/// <param name="Status">The order's status.</param>
+/// <param name="Reason">Why it was rejected.</param>
+/// <param name="Same">False when the id belongs to another purchase; then this one is not stored.</param>
+public sealed record StoredReservation(OrderStatus Status, string? Reason, bool Same);
+
+/// <summary>The caller of <c>persist_reservations</c> (Migrations/0002_persist_reservations.sql).</summary>
+public sealed class ReservationStore(NpgsqlDataSource postgres)
+{
+    /// <summary>
+    /// Stores reservations of one sale, each once, and judges those that are new. One transaction, one round trip.
+    /// </summary>
+    /// <returns>One answer per reservation, in order.</returns>
+    /// <exception cref="PostgresException">Classes 22 and 23: at least one of them can never be stored; nothing was.</exception>
+    public async Task<IReadOnlyList<StoredReservation>> PersistAsync(
+        string saleId, int saleNumber, IReadOnlyList<Reservation> reservations, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var rows = await connection.QueryAsync<(int Pos, string Status, string? Reason, bool Same)>(new CommandDefinition("""
+            select pos, status, reason, same
+            from persist_reservations(@saleId, @saleNumber, @orderIds, @skus, @users, @keys, @quantities, @amounts, @currencies, @accepted)
+            """,
+            new
+            {
+                saleId,
+                saleNumber,
+                orderIds = Column(reservations, r => r.OrderId),
+                skus = Column(reservations, r => r.Sku),
+                users = Column(reservations, r => r.UserId),
+                keys = Column(reservations, r => r.Key),
+                quantities = Column(reservations, r => r.Quantity),
+                amounts = Column(reservations, r => r.Amount),
+                currencies = Column(reservations, r => r.Currency),
+                accepted = Column(reservations, r => DateTimeOffset.FromUnixTimeMilliseconds(r.AcceptedAt).UtcDateTime),
+            }, cancellationToken: cancellation));
+
+        var stored = new StoredReservation[reservations.Count];
+        foreach (var (pos, status, reason, same) in rows) stored[pos - 1] = new(OrderStatuses.Parse(status), reason, same);
+        return stored;
+    }
+
+    private static T[] Column<T>(IReadOnlyList<Reservation> reservations, Func<Reservation, T> value)
+    {
+        var column = new T[reservations.Count];
+        for (var i = 0; i < column.Length; i++) column[i] = value(reservations[i]);
+        return column;
+    }
+}

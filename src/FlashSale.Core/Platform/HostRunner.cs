@@ -1,0 +1,85 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+using Microsoft.Extensions.Options;
+
+namespace FlashSale.Platform;
+
+/// <summary>What the three hosts have in common: how they start, log, migrate, and say what is wrong with their settings.</summary>
+public static class HostRunner
+{
+    /// <summary>Exit code of a host that cannot start with its settings (sysexits' EX_CONFIG).</summary>
+    public const int BadConfiguration = 78;
+
+    /// <summary>Builds and runs a host. <c>--healthcheck</c> asks the running one instead.</summary>
+    public static async Task<int> RunAsync(string[] args, Func<WebApplicationBuilder, Task<WebApplication>> build)
+    {
+        try
+        {
+            if (args is ["--healthcheck"]) return await Management.CheckHealthAsync(new ConfigurationBuilder().AddEnvironmentVariables().Build());
+            var builder = WebApplication.CreateSlimBuilder(args);
+            Configure(builder.Logging);
+            builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+            builder.AddManagementPort();
+            builder.Services.AddSingleton(TimeProvider.System);
+            builder.Services.AddPrometheusExporter();
+            await using var app = await build(builder);
+            RejectedRequests.Answer(app);
+            await app.RunAsync();
+            return 0;
+        }
+        catch (Exception e) when (e is InvalidSettingException or OptionsValidationException)
+        {
+            await Console.Error.WriteLineAsync($"The host cannot start: {e.Message}");
+            return BadConfiguration;
+        }
+    }
+
+    private static void Configure(ILoggingBuilder logging)
+    {
+        logging.AddSimpleConsole(console =>
+        {
+            console.SingleLine = true;
+            console.ColorBehavior = LoggerColorBehavior.Disabled;
+            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+            console.UseUtcTimestamp = true;
+        });
+        logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
+        // Its activities and scopes cost more than a sold-out answer.
+        logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
+    }
+
+    /// <summary>Adds the connection to Redis, section <c>Redis</c>.</summary>
+    public static async Task AddRedisAsync(this WebApplicationBuilder builder)
+    {
+        var options = builder.Services.AddSettings<RedisOptions>(builder.Configuration, "Redis");
+        if (!options.Endpoint.Contains(':', StringComparison.Ordinal))
+            throw new InvalidSettingException($"Redis:Endpoint = '{options.Endpoint}': allowed is host:port.");
+        // There is no host yet to log through.
+        var logging = LoggerFactory.Create(Configure);
+        var redis = await RedisConnection.ConnectAsync(options, logging.CreateLogger<RedisConnection>());
+        builder.Services.AddSingleton(redis);
+        builder.Services.AddSingleton(new ReadinessCheck("redis", () => redis.HasAnswered ? null : "no answer yet"));
+    }
+
+    /// <summary>Adds the pool of connections to Postgres, section <c>Postgres</c>, and the migrations.</summary>
+    public static void AddPostgres(this WebApplicationBuilder builder)
+    {
+        var options = builder.Services.AddSettings<PostgresOptions>(builder.Configuration, "Postgres");
+        builder.Services.AddSingleton(Postgres.CreateDataSource(options, builder.Environment.ApplicationName));
+        builder.Services.AddSingleton<Migrator>();
+        builder.Services.AddSingleton<MigrateInBackground>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<MigrateInBackground>());
+        Dapper.DefaultTypeMap.MatchNamesWithUnderscores = true;
+    }
+
+    /// <summary>Makes the host ready only once the schema is up to date. The Api does without: it sells with Postgres away.</summary>
+    public static void RequireSchema(this WebApplicationBuilder builder) => builder.Services.AddSingleton(services =>
+    {
+        var migrations = services.GetRequiredService<MigrateInBackground>();
+        return new ReadinessCheck("schema", () => migrations.Done.IsCompletedSuccessfully ? null : "not up to date yet");
+    });
+}

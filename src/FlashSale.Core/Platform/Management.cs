@@ -1,0 +1,104 @@
+using System.Buffers;
+using System.Text;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace FlashSale.Platform;
+
+/// <summary>Something a host needs before it is ready. Answers null when it is there, else what is missing.</summary>
+public sealed record ReadinessCheck(string Name, Func<string?> Missing);
+
+/// <summary>
+/// The management port, a thousand above the host's own: /health/live, /health/ready, /metrics. It is for
+/// operators and orchestrators, so it is answered apart from the host's pipeline, limits and authentication.
+/// </summary>
+public static class Management
+{
+    private const int Distance = 1_000;
+
+    /// <summary>Adds the management port to the host's addresses.</summary>
+    /// <exception cref="InvalidSettingException">Urls is not one plain address with a port.</exception>
+    public static void AddManagementPort(this WebApplicationBuilder builder)
+    {
+        var address = AddressOf(builder.Configuration);
+        builder.Services.AddSingleton(new ManagementPort(address.Port + Distance));
+        builder.WebHost.UseUrls($"{address.Scheme}://{address.Host}:{address.Port}", $"{address.Scheme}://{address.Host}:{address.Port + Distance}");
+    }
+
+    /// <summary>Answers what comes in on the management port, all of it; everything else passes.</summary>
+    public static void UseManagementPort(this WebApplication app)
+    {
+        var port = app.Services.GetRequiredService<ManagementPort>().Number;
+        var checks = app.Services.GetServices<ReadinessCheck>().ToArray();
+        var metrics = app.Services.GetService<PrometheusExporter>();
+        app.Use((context, next) =>
+        {
+            if (context.Connection.LocalPort != port) return next(context);
+            return context.Request.Path.Value switch
+            {
+                "/health/live" => WriteAsync(context, 200, "text/plain", "live\n"),
+                "/health/ready" => ReadyAsync(context, checks),
+                "/metrics" when metrics is not null => MetricsAsync(context, metrics),
+                _ => Problems.WriteAsync(context, Problem.NotFound),
+            };
+        });
+    }
+
+    /// <summary>Asks the host that runs with the same configuration whether it is ready: the health check of a container.</summary>
+    /// <returns>The exit code, 0 when it is.</returns>
+    public static async Task<int> CheckHealthAsync(IConfiguration configuration)
+    {
+        var port = AddressOf(configuration).Port + Distance;
+        using var http = new HttpClient { Timeout = TimeSpan.FromSeconds(3) };
+        try
+        {
+            using var response = await http.GetAsync(new Uri($"http://127.0.0.1:{port}/health/ready"));
+            return response.IsSuccessStatusCode ? 0 : 1;
+        }
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+        {
+            return 1;
+        }
+    }
+
+    private static Uri AddressOf(IConfiguration configuration)
+    {
+        var urls = configuration["Urls"] ?? "";
+        return Uri.TryCreate(urls.Replace("://+", "://0.0.0.0", StringComparison.Ordinal).Replace("://*", "://0.0.0.0", StringComparison.Ordinal), UriKind.Absolute, out var uri)
+               && uri is { Scheme: "http", Port: > 0 and <= 65_535 - Distance }
+            ? uri
+            : throw new InvalidSettingException($"Urls = '{urls}': allowed is one http://address:port with a port from 1 to {65_535 - Distance}.");
+    }
+
+    private static Task ReadyAsync(HttpContext context, ReadinessCheck[] checks)
+    {
+        var missing = new StringBuilder();
+        foreach (var check in checks)
+        {
+            if (check.Missing() is { } what) missing.Append(check.Name).Append(": ").Append(what).Append('\n');
+        }
+        return missing.Length == 0
+            ? WriteAsync(context, 200, "text/plain", "ready\n")
+            : WriteAsync(context, 503, "text/plain", missing.ToString());
+    }
+
+    private static Task MetricsAsync(HttpContext context, PrometheusExporter metrics)
+    {
+        var buffer = new ArrayBufferWriter<byte>(16 * 1024);
+        metrics.WriteTo(buffer);
+        context.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
+        return context.Response.Body.WriteAsync(buffer.WrittenMemory).AsTask();
+    }
+
+    private static Task WriteAsync(HttpContext context, int status, string type, string text)
+    {
+        context.Response.StatusCode = status;
+        context.Response.ContentType = type;
+        return context.Response.WriteAsync(text);
+    }
+
+    private sealed record ManagementPort(int Number);
+}

@@ -1,0 +1,209 @@
+using System.Buffers;
+using System.Buffers.Text;
+using System.Diagnostics;
+using System.IO.Pipelines;
+using System.Text;
+using System.Text.Json;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+
+namespace FlashSale.Platform;
+
+/// <summary>One thing that is wrong with a request: where (a member or header, or a line of a file) and what would be right.</summary>
+public readonly record struct ProblemError(string Field, string Message)
+{
+    /// <summary>The line of a file, from 1; then <see cref="Field"/> is not shown.</summary>
+    public int? Line { get; init; }
+
+    /// <summary>Something wrong in a line of a file.</summary>
+    public static ProblemError InLine(int line, string message) => new("", message) { Line = line };
+}
+
+/// <summary>An answer that is an error: RFC 9457 with a stable code.</summary>
+/// <param name="Status">HTTP status.</param>
+/// <param name="Code">What clients switch on; never changes.</param>
+/// <param name="Title">The same sentence for every occurrence of the code.</param>
+public sealed record Problem(int Status, string Code, string Title)
+{
+    /// <summary>The code of a request that says nothing this host understands.</summary>
+    public static readonly Problem InvalidRequest = new(400, "invalid_request", "The request is not valid.");
+
+    /// <summary>No, wrong or expired credentials.</summary>
+    public static readonly Problem Unauthenticated = new(401, "unauthenticated", "A valid bearer token is required.");
+
+    /// <summary>No such path.</summary>
+    public static readonly Problem NotFound = new(404, "not_found", "There is nothing at this address.");
+
+    /// <summary>The path exists, but not for this method.</summary>
+    public static readonly Problem MethodNotAllowed = new(405, "method_not_allowed", "This address does not take that method.");
+
+    /// <summary>The body is too large.</summary>
+    public static readonly Problem BodyTooLarge = new(413, "body_too_large", "The request body is too large.");
+
+    /// <summary>The body is of another media type.</summary>
+    public static readonly Problem UnsupportedMediaType = new(415, "unsupported_media_type", "The request body is of the wrong media type.");
+
+    /// <summary>A defect of ours.</summary>
+    public static readonly Problem Internal = new(500, "internal_error", "Something went wrong on our side.");
+
+    /// <summary>A store is away; nothing was done.</summary>
+    public static readonly Problem TemporarilyUnavailable = new(503, "temporarily_unavailable", "This cannot be done right now.");
+
+    /// <summary>The body up to the traceId: what most answers of a sold-out sale consist of is made once.</summary>
+    internal byte[] Head { get; } =
+        Encoding.UTF8.GetBytes($"{{\"type\":\"urn:flashsale:problem:{Code}\",\"title\":\"{Title}\",\"status\":{Status},\"code\":\"{Code}\",\"traceId\":\"");
+
+    /// <summary>Whether a client is asked to come again.</summary>
+    public bool AsksToRetry => Status is 429 or 503;
+}
+
+/// <summary>Writes problems.</summary>
+public static class Problems
+{
+    private const string ContentType = "application/problem+json";
+
+    private static long _refusals;
+
+    /// <summary>Answers with a problem. 429 and 503 get a Retry-After with jitter and must not be stored.</summary>
+    /// <param name="context">The request.</param>
+    /// <param name="problem">What went wrong.</param>
+    /// <param name="detail">What is particular to this occurrence.</param>
+    /// <param name="errors">What exactly is wrong with the request, for <see cref="Problem.InvalidRequest"/>.</param>
+    /// <param name="retryAfterSeconds">Overrides the default of 1 to 3 seconds.</param>
+    public static async Task WriteAsync(HttpContext context, Problem problem, string? detail = null, IReadOnlyList<ProblemError>? errors = null, int? retryAfterSeconds = null)
+    {
+        var response = context.Response;
+        if (response.HasStarted) return;
+        response.StatusCode = problem.Status;
+        response.ContentType = ContentType;
+        if (problem.AsksToRetry)
+        {
+            response.Headers.RetryAfter = (retryAfterSeconds ?? Random.Shared.Next(1, 4)).ToString();
+            response.Headers.CacheControl = "no-store";
+        }
+        else if (retryAfterSeconds is { } seconds)
+        {
+            response.Headers.RetryAfter = seconds.ToString();
+        }
+        if (problem.Status == 401) response.Headers.WWWAuthenticate = "Bearer";
+
+        if (detail is null && errors is null)
+        {
+            response.ContentLength = WriteBare(response.BodyWriter, problem.Head, context.Connection.Id);
+            await response.BodyWriter.FlushAsync();
+            return;
+        }
+        await using var json = new Utf8JsonWriter(response.BodyWriter);
+        json.WriteStartObject();
+        json.WriteString("type", $"urn:flashsale:problem:{problem.Code}");
+        json.WriteString("title", problem.Title);
+        json.WriteNumber("status", problem.Status);
+        json.WriteString("code", problem.Code);
+        if (detail is not null) json.WriteString("detail", detail);
+        if (errors is not null)
+        {
+            json.WriteStartArray("errors");
+            foreach (var error in errors)
+            {
+                json.WriteStartObject();
+                if (error.Line is { } line) json.WriteNumber("line", line);
+                else json.WriteString("field", error.Field);
+                json.WriteString("message", error.Message);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+        }
+        json.WriteString("traceId", TraceIdOf(context));
+        json.WriteEndObject();
+        await json.FlushAsync();
+        await response.BodyWriter.FlushAsync();
+    }
+
+    /// <summary>Answers for an exception: a request that cannot be read, a store that is away, or a defect, which is logged and never shown.</summary>
+    public static Task FailAsync(HttpContext context, Exception exception, ILogger logger)
+    {
+        if (context.Response.HasStarted)
+        {
+            // Too late for a problem: the client must not take what it has got for the whole answer.
+            ProblemLog.Failed(logger, context.Request.Path, TraceIdOf(context), exception);
+            context.Abort();
+            return Task.CompletedTask;
+        }
+        switch (exception)
+        {
+            case OperationCanceledException or IOException when context.RequestAborted.IsCancellationRequested:
+                return Task.CompletedTask;
+            case BadHttpRequestException { StatusCode: 413 }:
+                return WriteAsync(context, Problem.BodyTooLarge);
+            case BadHttpRequestException { StatusCode: 415 }:
+                return WriteAsync(context, Problem.UnsupportedMediaType);
+            case BadHttpRequestException:
+                return WriteAsync(context, Problem.InvalidRequest,
+                    errors: [new("body", exception.InnerException is JsonException ? "must be a JSON object of the documented members" : "could not be read")]);
+            case RedisUnavailableException or RedisOutcomeUnknownException:
+            case var away when Postgres.IsTransient(away):
+                ProblemLog.StoreAway(logger, context.Request.Path, TraceIdOf(context), exception);
+                return WriteAsync(context, Problem.TemporarilyUnavailable,
+                    exception is RedisOutcomeUnknownException ? "A part may have been done; repeat the request." : "A store that is needed for this does not answer.");
+            default:
+                ProblemLog.Failed(logger, context.Request.Path, TraceIdOf(context), exception);
+                return WriteAsync(context, Problem.Internal, "It was logged under this trace id.");
+        }
+    }
+
+    private static string TraceIdOf(HttpContext context) => Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
+
+    // Nothing is logged of a bare refusal, so its trace id need only be unique: made here, in bytes, it is no garbage.
+    private static int WriteBare(PipeWriter writer, byte[] head, string connectionId)
+    {
+        var body = writer.GetSpan(head.Length + connectionId.Length + 1 + 16 + 2);
+        head.CopyTo(body);
+        var length = head.Length + Encoding.ASCII.GetBytes(connectionId, body[head.Length..]);
+        body[length++] = (byte)'-';
+        Utf8Formatter.TryFormat(Interlocked.Increment(ref _refusals), body[length..], out var digits, new StandardFormat('x'));
+        length += digits;
+        "\"}"u8.CopyTo(body[length..]);
+        writer.Advance(length + 2);
+        return length + 2;
+    }
+
+    /// <summary>
+    /// Makes every error of the pipeline behind it a problem: unknown paths, wrong methods, requests that the
+    /// framework could not read, stores that are away, and exceptions.
+    /// </summary>
+    public static IApplicationBuilder UseProblems(this IApplicationBuilder app, ILogger logger) => app.Use(async (context, next) =>
+    {
+        try
+        {
+            await next(context);
+        }
+        catch (Exception e)
+        {
+            await FailAsync(context, e, logger);
+            return;
+        }
+        if (context.Response is { HasStarted: false, ContentLength: null or 0, ContentType: null, StatusCode: >= 400 } response)
+        {
+            await WriteAsync(context, response.StatusCode switch
+            {
+                401 => Problem.Unauthenticated,
+                404 => Problem.NotFound,
+                405 => Problem.MethodNotAllowed,
+                413 => Problem.BodyTooLarge,
+                415 => Problem.UnsupportedMediaType,
+                >= 500 => Problem.Internal,
+                _ => Problem.InvalidRequest,
+            });
+        }
+    });
+}
+
+internal static partial class ProblemLog
+{
+    [LoggerMessage(1, LogLevel.Error, "{Path} failed, trace {TraceId}")]
+    public static partial void Failed(ILogger logger, PathString path, string traceId, Exception e);
+
+    [LoggerMessage(2, LogLevel.Warning, "{Path} needs a store that is away, trace {TraceId}")]
+    public static partial void StoreAway(ILogger logger, PathString path, string traceId, Exception e);
+}

@@ -1,0 +1,26 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace FlashSale.Platform;
+
+/// <summary>Where Redis is and how long to wait for it. Section <c>Redis</c>.</summary>
+public sealed class RedisOptions
+{
+    /// <summary>host:port.</summary>
+    [Required]
+    public string Endpoint { get; set; } = "";
+
+    /// <summary>Password of the default user, if it has one.</summary>
+    [Secret]
+    public string? Password { get; set; }
+
+    /// <summary>Talk TLS.</summary>
+    public bool Ssl { get; set; }
+
+    /// <summary>How long a call other than a purchase may take, in milliseconds.</summary>
+    [Range(50, 60_000)]
+    public int DeadlineMilliseconds { get; set; } = 2_000;
+
+    /// <summary>How often the watchdog pings, in milliseconds. After three misses it replaces the connection.</summary>
+    [Range(50, 5_000)]
+    public int WatchdogMilliseconds { get; set; } = 250;
+}

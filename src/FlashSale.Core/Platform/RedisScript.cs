@@ -1,0 +1,43 @@
+using System.Security.Cryptography;
+using System.Text;
+using StackExchange.Redis;
+
+namespace FlashSale.Platform;
+
+/// <summary>
+/// A Lua script, called by its hash. Where Redis has forgotten it (SCRIPT FLUSH, a restart) the call goes out again
+/// as EVAL with the text: one command, so that no flush can come between loading and calling.
+/// </summary>
+public sealed class RedisScript
+{
+    private readonly string _text;
+    private readonly byte[] _hash;
+
+    /// <summary>Takes the script from this assembly.</summary>
+    /// <param name="resource">Folder and file, such as <c>Stock.reserve.lua</c>.</param>
+    public RedisScript(string resource)
+    {
+        _text = Resources.Read(resource);
+#pragma warning disable CA5350 // Redis names scripts by SHA-1; nothing is protected by it.
+        _hash = SHA1.HashData(Encoding.UTF8.GetBytes(_text));
+#pragma warning restore CA5350
+    }
+
+    /// <summary>Runs the script. Exceptions as of <see cref="RedisConnection.CallAsync"/>.</summary>
+    public async Task<RedisResult> CallAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments, TimeSpan? deadline = null)
+    {
+        try
+        {
+            return await redis.CallAsync(database => database.ScriptEvaluateAsync(_hash, keys, arguments), deadline);
+        }
+        catch (RedisServerException e) when (e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+        {
+            var command = new object[2 + keys.Length + arguments.Length];
+            command[0] = _text;
+            command[1] = keys.Length;
+            for (var i = 0; i < keys.Length; i++) command[2 + i] = keys[i];
+            for (var i = 0; i < arguments.Length; i++) command[2 + keys.Length + i] = arguments[i];
+            return await redis.CallAsync(database => database.ExecuteAsync("EVAL", command), deadline);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using System.Collections;
+using System.ComponentModel.DataAnnotations;
+using System.Reflection;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace FlashSale.Platform;
+
+/// <summary>A configured value that the host cannot start with.</summary>
+public sealed class InvalidSettingException(string message) : Exception(message);
+
+/// <summary>Binds options at start and refuses bad ones with the setting's name, its value and what is allowed.</summary>
+public static class Settings
+{
+    /// <summary>Reads <typeparamref name="T"/> from <paramref name="section"/>, checks its annotations and registers it as a singleton.</summary>
+    /// <exception cref="InvalidSettingException">A value cannot be read or lies outside its range.</exception>
+    public static T AddSettings<T>(this IServiceCollection services, IConfiguration configuration, string section) where T : class, new()
+    {
+        var settings = Read<T>(configuration, section);
+        services.AddSingleton(settings);
+        return settings;
+    }
+
+    /// <summary>Reads and checks <typeparamref name="T"/>.</summary>
+    /// <exception cref="InvalidSettingException">A value cannot be read or lies outside its range.</exception>
+    public static T Read<T>(IConfiguration configuration, string section) where T : class, new()
+    {
+        T settings;
+        try
+        {
+            settings = configuration.GetSection(section).Get<T>() ?? new T();
+        }
+        catch (InvalidOperationException e)
+        {
+            // The binder's text names the key and the value: "Failed to convert configuration value 'x' at 'Redis:Y' to type ...".
+            throw new InvalidSettingException(e.Message);
+        }
+        Check(settings, section);
+        return settings;
+    }
+
+    private static void Check(object settings, string path)
+    {
+        foreach (var property in settings.GetType().GetProperties(BindingFlags.Public | BindingFlags.Instance))
+        {
+            if (property.GetIndexParameters().Length > 0 || !property.CanWrite) continue;
+            var value = property.GetValue(settings);
+            var name = $"{path}:{property.Name}";
+            foreach (var rule in property.GetCustomAttributes<ValidationAttribute>())
+            {
+                if (rule.GetValidationResult(value, new ValidationContext(settings) { MemberName = property.Name }) is { } failure)
+                    throw new InvalidSettingException($"{name} = {Show(property, value)}: {Allowed(rule, failure)}");
+            }
+            if (value is IEnumerable elements and not string)
+            {
+                var index = 0;
+                foreach (var element in elements)
+                {
+                    if (element?.GetType().Namespace?.StartsWith("FlashSale", StringComparison.Ordinal) == true) Check(element, $"{name}:{index}");
+                    index++;
+                }
+            }
+        }
+    }
+
+    private static string Show(PropertyInfo property, object? value) =>
+        value is null or "" ? "(not set)"
+        : property.IsDefined(typeof(SecretAttribute)) ? "(hidden)"
+        : $"'{value}'";
+
+    private static string Allowed(ValidationAttribute rule, ValidationResult failure) => rule switch
+    {
+        RangeAttribute range => $"allowed is {range.Minimum} to {range.Maximum}.",
+        RequiredAttribute => "a value is required.",
+        RegularExpressionAttribute pattern => pattern.ErrorMessage ?? $"allowed is {pattern.Pattern}.",
+        _ => failure.ErrorMessage ?? "not allowed.",
+    };
+}
+
+/// <summary>Marks a setting whose value must never be shown.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+public sealed class SecretAttribute : Attribute;

@@ -1,0 +1,78 @@
+using System.Text.Json;
+using Dapper;
+using FlashSale.Platform;
+using Npgsql;
+using StackExchange.Redis;
+
+namespace FlashSale.Sales;
+
+/// <summary>
+/// Carries a sale from Postgres, where it is changed, to Redis, where it is sold: its state for the scripts and its
+/// published form for the nodes. Both take only higher versions, so anyone may call this at any time, twice or late.
+/// </summary>
+public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection redis)
+{
+    private static readonly RedisScript PublishScript = new("Sales.publish.lua");
+    private static readonly RedisScript SetStateScript = new("Sales.set_state.lua");
+
+    /// <summary>Publishes a sale as Postgres has it. Drafts are not published, archived sales are taken out.</summary>
+    /// <returns>What was published; null for a draft or unknown sale.</returns>
+    public async Task<PublishedSale?> PublishAsync(string saleId, CancellationToken cancellation)
+    {
+        if (await ReadAsync(saleId, cancellation) is not { Status: not SaleStatus.Draft } sale) return null;
+        var keys = new SaleKeys(saleId);
+        // The state first: a node that learns of an opening or a pause must find the script agreeing.
+        await SetStateScript.CallAsync(redis, [keys.Sale],
+            [sale.Epoch, sale.Version, StatusText(sale.Status), sale.OpensAt, sale.ClosesAt]);
+        var json = sale.Status is SaleStatus.Archived ? [] : JsonSerializer.SerializeToUtf8Bytes(sale, CatalogJson.Default.PublishedSale);
+        await PublishScript.CallAsync(redis, [SaleKeys.Catalog], [saleId, sale.Version, json], TimeSpan.FromSeconds(10));
+        return sale;
+    }
+
+    /// <summary>The versions that Redis has published.</summary>
+    public async Task<Dictionary<string, long>> PublishedVersionsAsync()
+    {
+        var versions = (byte[]?)await redis.CallAsync(database => database.HashGetAsync(SaleKeys.Catalog, "versions"));
+        return versions is null ? [] : JsonSerializer.Deserialize(versions, CatalogJson.Default.DictionaryStringInt64)!;
+    }
+
+    /// <summary>Reads a sale with its items, all at one moment.</summary>
+    public async Task<PublishedSale?> ReadAsync(string saleId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(System.Data.IsolationLevel.RepeatableRead, cancellation);
+        return await ReadAsync(connection, saleId);
+    }
+
+    /// <summary>Reads a sale with its items in the connection's transaction, in which nothing may change them between.</summary>
+    public static async Task<PublishedSale?> ReadAsync(NpgsqlConnection connection, string saleId)
+    {
+        var sale = await connection.QuerySingleOrDefaultAsync<SaleRow>("""
+            select sale_id, number, version, epoch, name, status,
+                   (extract(epoch from opens_at) * 1000)::bigint as opens_at, (extract(epoch from closes_at) * 1000)::bigint as closes_at,
+                   per_user_limit, pay_within_seconds, requires_ticket
+            from sale where sale_id = @saleId
+            """, new { saleId });
+        if (sale is null) return null;
+        var items = await connection.QueryAsync<PublishedItem>("""
+            select item_no as "Number", sku, name, price, list_price as "ListPrice", currency, per_user_limit as "PerUserLimit", stock
+            from sale_item where sale_id = @saleId order by item_no
+            """, new { saleId });
+        return new PublishedSale(sale.SaleId, sale.Number, sale.Version, sale.Epoch, sale.Name, Enum.Parse<SaleStatus>(sale.Status, ignoreCase: true),
+            sale.OpensAt, sale.ClosesAt, sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket, items.AsList());
+    }
+
+    /// <summary>A status as the scripts and the table spell it.</summary>
+    public static string StatusText(SaleStatus status) => status switch
+    {
+        SaleStatus.Draft => "draft",
+        SaleStatus.Live => "live",
+        SaleStatus.Paused => "paused",
+        SaleStatus.Closed => "closed",
+        SaleStatus.Archived => "archived",
+    };
+
+    private sealed record SaleRow(
+        string SaleId, int Number, long Version, long Epoch, string Name, string Status, long OpensAt, long ClosesAt,
+        int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket);
+}

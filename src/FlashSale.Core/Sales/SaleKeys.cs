@@ -1,0 +1,90 @@
+using System.Text;
+using StackExchange.Redis;
+
+namespace FlashSale.Sales;
+
+/// <summary>
+/// The Redis keys of one sale. One hash tag, so that a purchase stays in one cluster slot.
+/// <code>
+/// fs:{sale}:sale            hash    epoch, status, opens, closes (Unix ms), limit (0 = none), buckets, version, run (verified Redis run id), held (a rebuild is under way)
+/// fs:{sale}:stock           hash    sku -> remaining units
+/// fs:{sale}:limit           hash    sku -> per-user limit
+/// fs:{sale}:inflight        hash    order id (16 bytes) -> acceptedAt (6 bytes) + reservation record, until settled
+/// fs:{sale}:inflight_units  hash    sku -> units in flight
+/// fs:{sale}:owed            hash    sku -> units that settling could not take; below 0: taken in advance
+/// fs:{sale}:outbox          stream  r -> version byte + reservation records of one call
+/// fs:{sale}:returned        hash    id of a stock return or change -> epoch it was applied under (negative: refused)
+/// fs:{sale}:facts:E:B       hash    of epoch E, bucket B (user hash mod buckets), packed:
+///                                   idempotency fingerprint (16) -> order id (16) acceptedAt (6) item (4) quantity (2)
+///                                   user hash (8) -> units in the sale;  user hash (8) + item (4) -> units of the item
+/// fs:{sale}:buyers:E        string  user hashes (8 bytes each) in the order of their acceptances
+/// </code>
+/// Facts carry the epoch in their name: a rebuild writes the next epoch's beside them, and one HSET swaps.
+/// </summary>
+public sealed class SaleKeys
+{
+    /// <summary>Set of the ids of all sales that may have an outbox: relays find their work here with Postgres away.</summary>
+    public static readonly RedisKey Outboxes = "fs:outboxes";
+
+    /// <summary>Hash of published sales, see <see cref="CatalogPublisher"/>; also the channel that announces a change.</summary>
+    public static readonly RedisKey Catalog = "fs:catalog";
+
+    /// <summary>Makes the keys of a sale.</summary>
+    public SaleKeys(string saleId)
+    {
+        Prefix = $"fs:{{{saleId}}}:";
+        Sale = Make("sale");
+        Stock = Make("stock");
+        Limit = Make("limit");
+        Inflight = Make("inflight");
+        InflightUnits = Make("inflight_units");
+        Outbox = Make("outbox");
+        Returned = Make("returned");
+        OfReserve = [Sale, Stock, Limit, Inflight, InflightUnits, Outbox];
+    }
+
+    /// <summary>What all keys of the sale start with.</summary>
+    public string Prefix { get; }
+
+    /// <summary>The sale's state.</summary>
+    public RedisKey Sale { get; }
+
+    /// <summary>Remaining units.</summary>
+    public RedisKey Stock { get; }
+
+    /// <summary>Per-user limits.</summary>
+    public RedisKey Limit { get; }
+
+    /// <summary>Accepted, not yet settled orders.</summary>
+    public RedisKey Inflight { get; }
+
+    /// <summary>Units of the in-flight orders.</summary>
+    public RedisKey InflightUnits { get; }
+
+    /// <summary>Reservations on their way to Postgres.</summary>
+    public RedisKey Outbox { get; }
+
+    /// <summary>Returns and stock changes that were applied.</summary>
+    public RedisKey Returned { get; }
+
+    /// <summary>What reserve.lua takes: made once, since every purchase needs it.</summary>
+    public RedisKey[] OfReserve { get; }
+
+    /// <summary>A bucket of facts.</summary>
+    public RedisKey Facts(long epoch, long bucket) => Make($"facts:{epoch}:{bucket}");
+
+    /// <summary>The log of buyers.</summary>
+    public RedisKey Buyers(long epoch) => Make($"buyers:{epoch}");
+
+    /// <summary>The channel on which settled orders are announced.</summary>
+    public string SettledChannel => Prefix + "settled";
+
+    /// <summary>
+    /// How many buckets a sale of that many units gets: about 20 orders (60 facts) in each, so that a bucket
+    /// stays a listpack (512 fields) and looking a fact up stays a short scan.
+    /// </summary>
+    public static int BucketsFor(long units) => (int)Math.Clamp((units + 19) / 20, 1, 1 << 20);
+
+    // Bytes, not text: StackExchange.Redis would encode a string key anew on every call.
+    private RedisKey Make(string name) => Encoding.UTF8.GetBytes(Prefix + name);
+}

@@ -1,0 +1,87 @@
+using Dapper;
+using FlashSale.Platform;
+using Npgsql;
+
+namespace FlashSale.Sales;
+
+/// <summary>A sale without its items.</summary>
+/// <param name="SaleId">Text id.</param>
+/// <param name="Number">The number inside order ids.</param>
+/// <param name="Name">For people.</param>
+/// <param name="StoredStatus">draft, live, paused, closed or archived.</param>
+/// <param name="OpensAt">Unix milliseconds.</param>
+/// <param name="ClosesAt">Unix milliseconds.</param>
+/// <param name="PerUserLimit">Units of one user over all items; null when there is none.</param>
+/// <param name="PayWithinSeconds">How long an order may stay unpaid.</param>
+/// <param name="RequiresTicket">Whether a purchase needs a ticket.</param>
+/// <param name="Epoch">The fence; 0 until the sale is loaded.</param>
+/// <param name="Version">Raised by every change.</param>
+/// <param name="ItemCount">Number of items.</param>
+/// <param name="Units">Their stock.</param>
+/// <param name="PostgresNow">Postgres' clock, Unix milliseconds.</param>
+public sealed record SaleHead(
+    string SaleId, int Number, string Name, string StoredStatus, long OpensAt, long ClosesAt, int? PerUserLimit, int PayWithinSeconds,
+    bool RequiresTicket, long Epoch, long Version, long ItemCount, long Units, long PostgresNow)
+{
+    /// <summary>As stored.</summary>
+    public SaleStatus Status => Enum.Parse<SaleStatus>(StoredStatus, ignoreCase: true);
+
+    /// <summary>The whole sale.</summary>
+    public PublishedSale With(IReadOnlyList<PublishedItem> items) =>
+        new(SaleId, Number, Version, Epoch, Name, Status, OpensAt, ClosesAt, PerUserLimit, PayWithinSeconds, RequiresTicket, items);
+}
+
+/// <summary>Reads sales as managers see them, drafts included. Needs Postgres only.</summary>
+public sealed class SaleReader(NpgsqlDataSource postgres, RedisConnection redis)
+{
+    private const string Columns = """
+        s.sale_id, s.number, s.name, s.status as stored_status,
+        (extract(epoch from s.opens_at) * 1000)::bigint as opens_at, (extract(epoch from s.closes_at) * 1000)::bigint as closes_at,
+        s.per_user_limit, s.pay_within_seconds, s.requires_ticket, s.epoch, s.version,
+        i.item_count, i.units, (extract(epoch from now()) * 1000)::bigint as postgres_now
+        """;
+
+    // Not joined: grouped per sale through the primary key, for the sales of one page only.
+    private const string Counts =
+        "lateral (select count(*) as item_count, coalesce(sum(t.stock), 0)::bigint as units from sale_item t where t.sale_id = s.sale_id) i";
+
+    /// <summary>
+    /// The time that phases are told by: Redis TIME where it is known, which the scripts judge by, else Postgres'.
+    /// </summary>
+    public long Now(SaleHead sale) => redis.IsHealthy ? redis.NowMilliseconds : sale.PostgresNow;
+
+    /// <summary>Reads a sale; null when there is none.</summary>
+    public async Task<SaleHead?> ReadAsync(string saleId, CancellationToken cancellation)
+    {
+        if (!SaleBounds.IsSaleId(saleId)) return null;
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.QuerySingleOrDefaultAsync<SaleHead>(
+            new CommandDefinition($"select {Columns} from sale s, {Counts} where s.sale_id = @saleId", new { saleId }, cancellationToken: cancellation));
+    }
+
+    /// <summary>Reads sales, newest first.</summary>
+    /// <param name="limit">How many at most.</param>
+    /// <param name="before">Only those with a lower number.</param>
+    /// <param name="cancellation">Ends the query.</param>
+    public async Task<IReadOnlyList<SaleHead>> ListAsync(int limit, long? before, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var sales = await connection.QueryAsync<SaleHead>(new CommandDefinition($"""
+            select {Columns}
+            from (select * from sale where @before::bigint is null or number < @before order by number desc limit @limit) s, {Counts}
+            order by s.number desc
+            """, new { limit, before }, cancellationToken: cancellation));
+        return sales.AsList();
+    }
+
+    /// <summary>Reads the items of a sale, in the order they were given.</summary>
+    public async Task<IReadOnlyList<PublishedItem>> ItemsAsync(string saleId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var items = await connection.QueryAsync<PublishedItem>(new CommandDefinition("""
+            select item_no as "Number", sku, name, price, list_price as "ListPrice", currency, per_user_limit as "PerUserLimit", stock
+            from sale_item where sale_id = @saleId order by item_no
+            """, new { saleId }, cancellationToken: cancellation));
+        return items.AsList();
+    }
+}

@@ -1,0 +1,97 @@
+using Dapper;
+using Npgsql;
+
+namespace FlashSale.Sales;
+
+/// <summary>What became of a change to a draft.</summary>
+public enum DraftResult
+{
+    /// <summary>Made.</summary>
+    Done,
+
+    /// <summary>There is no such sale.</summary>
+    SaleNotFound,
+
+    /// <summary>The sale is a draft no longer.</summary>
+    NotDraft,
+}
+
+/// <summary>Writes sales until they are loaded. Every change is one transaction with its audit entry.</summary>
+public sealed class SaleStore(NpgsqlDataSource postgres)
+{
+    private const string InsertItems = """
+        insert into sale_item (sale_id, sku, item_no, name, price, list_price, currency, stock, per_user_limit)
+        select @saleId, i.sku, i.item_no, i.name, i.price, i.list_price, i.currency, i.stock, i.per_user_limit
+        from unnest(@skus, @names, @prices, @listPrices, @currencies, @stocks, @limits) with ordinality
+             as i (sku, name, price, list_price, currency, stock, per_user_limit, item_no)
+        """;
+
+    /// <summary>Creates a draft.</summary>
+    /// <returns>Its id.</returns>
+    public async Task<string> CreateAsync(SaleDraft draft, Actor actor, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        var saleId = await connection.QuerySingleAsync<string>("""
+            insert into sale (sale_id, number, name, opens_at, closes_at, per_user_limit, pay_within_seconds)
+            select 's' || n, n, @Name, @opensAt, @closesAt, @PerUserLimit, @PayWithinSeconds from nextval('sale_number') n
+            returning sale_id
+            """, Arguments(draft), transaction);
+        await InsertItemsAsync(transaction, saleId, draft.Items);
+        await AuditLog.WriteAsync(transaction, actor, "sale.create", saleId, null, await SnapshotAsync(transaction, saleId));
+        await transaction.CommitAsync(cancellation);
+        return saleId;
+    }
+
+    /// <summary>Replaces all that a draft says, its items included.</summary>
+    public async Task<DraftResult> ReplaceAsync(string saleId, SaleDraft draft, Actor actor, CancellationToken cancellation)
+    {
+        if (!SaleBounds.IsSaleId(saleId)) return DraftResult.SaleNotFound;
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        if (!await SaleLock.ShareAsync(transaction, saleId)) return DraftResult.SaleNotFound;
+        if (!await TouchDraftAsync(transaction, saleId)) return DraftResult.NotDraft;
+        var before = await SnapshotAsync(transaction, saleId);
+        var arguments = Arguments(draft);
+        arguments.Add("saleId", saleId);
+        await connection.ExecuteAsync("""
+            update sale set name = @Name, opens_at = @opensAt, closes_at = @closesAt, per_user_limit = @PerUserLimit, pay_within_seconds = @PayWithinSeconds
+            where sale_id = @saleId
+            """, arguments, transaction);
+        await connection.ExecuteAsync("delete from sale_item where sale_id = @saleId", new { saleId }, transaction);
+        await InsertItemsAsync(transaction, saleId, draft.Items);
+        await AuditLog.WriteAsync(transaction, actor, "sale.replace", saleId, before, await SnapshotAsync(transaction, saleId));
+        await transaction.CommitAsync(cancellation);
+        return DraftResult.Done;
+    }
+
+    /// <summary>Takes the row lock of a draft and raises its version; false when it is a draft no longer.</summary>
+    internal static async Task<bool> TouchDraftAsync(NpgsqlTransaction transaction, string saleId) =>
+        await transaction.Connection!.ExecuteAsync(
+            "update sale set version = version + 1, updated_at = now() where sale_id = @saleId and status = 'draft'", new { saleId }, transaction) == 1;
+
+    /// <summary>A sale as the audit log keeps it.</summary>
+    internal static Task<string?> SnapshotAsync(NpgsqlTransaction transaction, string saleId) =>
+        transaction.Connection!.QuerySingleAsync<string?>("select sale_snapshot(@saleId)::text", new { saleId }, transaction);
+
+    private static DynamicParameters Arguments(SaleDraft draft)
+    {
+        var arguments = new DynamicParameters(new { draft.Name, draft.PerUserLimit, draft.PayWithinSeconds });
+        arguments.Add("opensAt", DateTimeOffset.FromUnixTimeMilliseconds(draft.OpensAt));
+        arguments.Add("closesAt", DateTimeOffset.FromUnixTimeMilliseconds(draft.ClosesAt));
+        return arguments;
+    }
+
+    private static Task<int> InsertItemsAsync(NpgsqlTransaction transaction, string saleId, IReadOnlyList<ItemDraft> items) =>
+        transaction.Connection!.ExecuteAsync(InsertItems, new
+        {
+            saleId,
+            skus = items.Select(item => item.Sku).ToArray(),
+            names = items.Select(item => item.Name).ToArray(),
+            prices = items.Select(item => item.Price).ToArray(),
+            listPrices = items.Select(item => item.ListPrice).ToArray(),
+            currencies = items.Select(item => item.Currency).ToArray(),
+            stocks = items.Select(item => item.Stock).ToArray(),
+            limits = items.Select(item => item.PerUserLimit).ToArray(),
+        }, transaction);
+}

@@ -1,0 +1,118 @@
+using Dapper;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using Npgsql;
+using StackExchange.Redis;
+
+namespace FlashSale.Stock;
+
+/// <summary>
+/// Changes an item's stock in two stores, resumably and in an order in which Redis never has more than Postgres allows:
+/// a decrease lowers Redis, then Postgres; an increase raises Postgres, then Redis. The row in stock_change comes first
+/// and says how far it got.
+/// <code>
+/// decrease  pending --Redis lowered, then stock lowered--> applied | refused
+/// increase  pending --stock raised under epoch E--> recorded --Redis raised, if the epoch is still E--> applied
+/// </code>
+/// Every step shares the sale's lock and reads the epoch under it, so that a rebuild lies before or after it, never in it.
+/// A rebuild computes Redis from Postgres: a decrease that had reached only Redis is applied again, under the new epoch,
+/// and an increase that had reached only Postgres is in Redis by the rebuild and must not be applied again.
+/// </summary>
+public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript script, CatalogPublisher publisher)
+{
+    /// <summary>Makes a change, or answers as it was answered before.</summary>
+    public async Task<StockChangeAnswer> ApplyAsync(StockChange change, Actor actor, CancellationToken cancellation)
+    {
+        if (!SaleBounds.IsSaleId(change.SaleId)) return new(StockChangeResult.SaleNotFound);
+        if (!SaleBounds.IsSku(change.Sku)) return new(StockChangeResult.ItemNotFound);
+        var (refused, changeId) = await RecordAsync(change, actor, cancellation);
+        if (refused is { } result) return new(result);
+        try
+        {
+            return await FinishAsync(changeId, change.SaleId, cancellation);
+        }
+        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException || Postgres.IsTransient(e))
+        {
+            return new(StockChangeResult.Unfinished);
+        }
+    }
+
+    /// <summary>Finishes the changes of a sale that were begun and not finished, as far as Redis lets it.</summary>
+    public async Task ResumeAsync(string saleId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var changes = await connection.QueryAsync<long>(new CommandDefinition(
+            "select change_id from stock_change where sale_id = @saleId and state in ('pending', 'recorded') order by change_id",
+            new { saleId }, cancellationToken: cancellation));
+        foreach (var changeId in changes) await FinishAsync(changeId, saleId, cancellation);
+    }
+
+    // The row is committed before Redis is asked: whatever Redis then does, somebody knows that it was to be done.
+    private async Task<(StockChangeResult? Refused, long ChangeId)> RecordAsync(StockChange change, Actor actor, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        if (await FindAsync(connection, change) is { } known) return known;
+        var found = await connection.QuerySingleOrDefaultAsync<(string Status, bool HasItem)?>("""
+            select status, exists (select 1 from sale_item where sale_id = s.sale_id and sku = @Sku) from sale s where sale_id = @SaleId
+            """, change);
+        if (found is not { } sale) return (StockChangeResult.SaleNotFound, 0);
+        if (!sale.HasItem) return (StockChangeResult.ItemNotFound, 0);
+        if (sale.Status is "closed" or "archived") return (StockChangeResult.SaleClosed, 0);
+        var changeId = await connection.QuerySingleOrDefaultAsync<long?>("""
+            insert into stock_change (sale_id, sku, delta, reason, actor, actor_role, idempotency_key)
+            values (@SaleId, @Sku, @Delta, @Reason, @Name, @Role, @Key)
+            on conflict (sale_id, sku, idempotency_key) do nothing returning change_id
+            """, new { change.SaleId, change.Sku, change.Delta, change.Reason, actor.Name, actor.Role, change.Key });
+        // Null: the same key came in twice at once, and the other was first.
+        return changeId is { } id ? (null, id) : (await FindAsync(connection, change))!.Value;
+    }
+
+    private static async Task<(StockChangeResult? Refused, long ChangeId)?> FindAsync(NpgsqlConnection connection, StockChange change)
+    {
+        var known = await connection.QuerySingleOrDefaultAsync<(long ChangeId, int Delta, string Reason)?>(
+            "select change_id, delta, reason from stock_change where sale_id = @SaleId and sku = @Sku and idempotency_key = @Key", change);
+        if (known is not { } row) return null;
+        return row.Delta == change.Delta && row.Reason == change.Reason ? (null, row.ChangeId) : (StockChangeResult.KeyReused, 0);
+    }
+
+    private async Task<StockChangeAnswer> FinishAsync(long changeId, string saleId, CancellationToken cancellation)
+    {
+        var published = true;
+        while (true)
+        {
+            var row = await StepAsync(changeId, saleId, cancellation);
+            if (row.Progressed && row.State is "applied") published = false;
+            if (row.Progressed && row.State is "recorded") continue;
+            // How many units an item has is a hint for shoppers; where it cannot be published now, the worker does.
+            if (!published) await TryPublishAsync(saleId, cancellation);
+            return row.State switch
+            {
+                "applied" => new(StockChangeResult.Applied, row.Stock!.Value, row.Remaining!.Value),
+                "refused" => new(row.Delta < 0 ? StockChangeResult.BelowSold : StockChangeResult.TooLarge),
+                _ => new(StockChangeResult.Unfinished),
+            };
+        }
+    }
+
+    private async Task<StockChangeRow> StepAsync(long changeId, string saleId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        var step = await StockChangeStep.BeginAsync(transaction, changeId, saleId, script);
+        var row = await step.RunAsync();
+        await transaction.CommitAsync(cancellation);
+        return row;
+    }
+
+    private async Task TryPublishAsync(string saleId, CancellationToken cancellation)
+    {
+        try
+        {
+            await publisher.PublishAsync(saleId, cancellation);
+        }
+        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException || Postgres.IsTransient(e))
+        {
+            // Versions differ, so the worker sees it.
+        }
+    }
+}

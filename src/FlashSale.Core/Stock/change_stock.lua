@@ -1,0 +1,29 @@
+-- change_stock: raises or lowers what remains of an item, once per change, however often it is called.
+-- KEYS  1 sale  2 stock  3 returned                                             (layout: Sales/SaleKeys.cs)
+-- ARGV  1 id of the change  2 epoch  3 sku  4 delta  5 apply | revoke (Postgres refuses: undo it, if it was applied)
+-- Answers {verdict, remaining}: 1 applied, now or before   0 refused, now or before: fewer remain than are taken away
+--   -1 this Redis does not hold the sale, verified, under that epoch
+-- Invariants: remaining never below 0. The verdict is kept (epoch, or -epoch when refused), so that a call which
+--   was given up and arrives late changes nothing that was not said. Another epoch's stock is never touched: a rebuild
+--   has computed it from Postgres.
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'run')
+if sale[1] ~= ARGV[2] or not sale[2] then return { -1, 0 } end
+if not string.find(redis.call('INFO', 'server'), 'run_id:' .. sale[2], 1, true) then return { -1, 0 } end
+local remaining = tonumber(redis.call('HGET', KEYS[2], ARGV[3]))
+if not remaining then return { -1, 0 } end
+
+local verdict = redis.call('HGET', KEYS[3], ARGV[1])
+local refused = '-' .. ARGV[2]
+
+-- The verdict goes first: it is the only write that memory can refuse.
+local function decide(verdict, units)
+    redis.call('HSET', KEYS[3], ARGV[1], verdict)
+    if units ~= remaining then redis.call('HSET', KEYS[2], ARGV[3], units) end
+    return { verdict == refused and 0 or 1, units }
+end
+
+if ARGV[5] == 'revoke' then return decide(refused, verdict == ARGV[2] and remaining - ARGV[4] or remaining) end
+if verdict == ARGV[2] then return { 1, remaining } end
+if verdict == refused then return { 0, remaining } end
+if remaining + ARGV[4] < 0 then return decide(refused, remaining) end
+return decide(ARGV[2], remaining + ARGV[4])

@@ -1,0 +1,79 @@
+-- settle: what Postgres has decided about reservations, applied to Redis: they are in flight no longer.
+-- KEYS  1 sale  2 stock  3 inflight  4 inflight_units  5 outbox
+-- ARGV  1 channel of settled orders  2 number n of outbox entries  3..n+2 their ids  then one string per order:
+--   verdict (L live | S rejected for stock | R rejected for limit or as duplicate) | acceptedAt (6) | record (Contracts/Reservation.cs)
+-- Answers {orders that were in flight, orders that Redis had forgotten}; nil when the sale is not loaded.
+-- Invariant: each order takes effect once, however often it is settled. In flight: the units stay taken (L, S: Redis
+--   had too many) or go back (R); the user's counts go back unless live. Neither in flight nor known by its idempotency
+--   record: Redis had forgotten it, so a live one is debited and recorded; a rejected one only recorded.
+--   Remaining is never taken below 0: what could not be taken is owed (hash owed, sku -> units), and paid with the next
+--   units that would go back. A rejection for stock means that one unit too many was sold: it pays as well, or in advance.
+local sub, byte = string.sub, string.byte
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'buckets')
+if not sale[1] then return nil end
+local prefix = sub(KEYS[1], 1, -5)
+local entries = tonumber(ARGV[2])
+local known, forgotten, announce, units = 0, 0, {}, {}
+
+-- Takes units that are owed from those that come back; answers what is left to go back.
+local function pay(sku, quantity)
+    local owed = tonumber(redis.call('HGET', prefix .. 'owed', sku) or 0)
+    local paid = math.max(0, math.min(owed, quantity))
+    if paid > 0 then redis.call('HINCRBY', prefix .. 'owed', sku, -paid) end
+    return quantity - paid
+end
+
+-- Takes units of an order that Redis had forgotten, as far as no rejection has paid for them in advance.
+local function take(sku, quantity)
+    local owed = tonumber(redis.call('HGET', prefix .. 'owed', sku) or 0)
+    local advance = math.max(0, math.min(-owed, quantity))
+    local remaining = tonumber(redis.call('HGET', KEYS[2], sku) or 0)
+    local taken = math.min(remaining, quantity - advance)
+    redis.call('HSET', KEYS[2], sku, remaining - taken)
+    local change = quantity - taken
+    if change ~= 0 then redis.call('HINCRBY', prefix .. 'owed', sku, change) end
+end
+
+local function give_back(facts, field, quantity)
+    local left = tonumber(redis.call('HGET', facts, field) or 0) - quantity
+    if left > 0 then redis.call('HSET', facts, field, left) else redis.call('HDEL', facts, field) end
+end
+
+for i = entries + 3, #ARGV do
+    local a = ARGV[i]
+    local verdict, at, p = sub(a, 1, 1), sub(a, 2, 7), sub(a, 8)
+    local id, key, user, item = sub(p, 1, 16), sub(p, 17, 32), sub(p, 33, 40), sub(p, 41, 44)
+    local quantity = byte(p, 45) * 256 + byte(p, 46)
+    local sku = sub(p, 59, 58 + byte(p, 58))
+    local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
+
+    if redis.call('HDEL', KEYS[3], id) == 1 then
+        known = known + 1
+        units[sku] = (units[sku] or 0) + quantity
+        if verdict == 'R' then redis.call('HINCRBY', KEYS[2], sku, pay(sku, quantity)) end
+        if verdict == 'S' then redis.call('HINCRBY', prefix .. 'owed', sku, -quantity) end
+        if verdict ~= 'L' then
+            give_back(facts, user, quantity)
+            give_back(facts, user .. item, quantity)
+        end
+    else
+        local record = redis.call('HGET', facts, key)
+        if (not record or sub(record, 1, 16) ~= id) and (verdict == 'L' or not record) then
+            forgotten = forgotten + 1
+            redis.call('HSET', facts, key, id .. at .. sub(p, 41, 46))
+            redis.call('APPEND', prefix .. 'buyers:' .. sale[1], user)
+            if verdict == 'L' then
+                take(sku, quantity)
+                redis.call('HINCRBY', facts, user, quantity)
+                redis.call('HINCRBY', facts, user .. item, quantity)
+            end
+        end
+    end
+    announce[#announce + 1] = id .. verdict
+end
+
+for sku, quantity in pairs(units) do redis.call('HINCRBY', KEYS[4], sku, -quantity) end
+-- In pieces: Lua unpacks no more than about 8,000 values.
+for first = 3, entries + 2, 1000 do redis.call('XDEL', KEYS[5], unpack(ARGV, first, math.min(first + 999, entries + 2))) end
+if #announce > 0 then redis.call('PUBLISH', ARGV[1], table.concat(announce)) end
+return { known, forgotten }

@@ -1,0 +1,18 @@
+using FlashSale.Platform;
+using FlashSale.Worker;
+
+return await HostRunner.RunAsync(args, async builder =>
+{
+    await builder.AddRedisAsync();
+    builder.AddPostgres();
+    builder.RequireSchema();
+    builder.AddBroker();
+    builder.AddRelay();
+    builder.AddConsumer();
+    builder.AddKeeper();
+
+    var app = builder.Build();
+    app.UseManagementPort();
+    app.UseProblems(app.Logger);
+    return app;
+});

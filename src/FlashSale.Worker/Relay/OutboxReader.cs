@@ -1,0 +1,66 @@
+using FlashSale.Contracts;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using StackExchange.Redis;
+
+namespace FlashSale.Worker.Relay;
+
+/// <summary>Entries that are published together.</summary>
+/// <param name="Entries">In outbox order.</param>
+/// <param name="Reservations">How many they hold.</param>
+/// <param name="Last">Id of the last entry that was read, packed or not.</param>
+public sealed record Pack(IReadOnlyList<OutboxEntry> Entries, int Reservations, string Last);
+
+/// <summary>Reads a sale's outbox: a stream without consumer groups, since an entry's only end is that it is settled.</summary>
+public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
+{
+    private const int EntriesPerRead = 256;
+
+    /// <summary>Reads entries after an id until they hold so many reservations; null when there are none.</summary>
+    public async Task<Pack?> ReadAsync(string after, int reservations)
+    {
+        var entries = new List<OutboxEntry>();
+        var (count, last) = (0, after);
+        while (count < reservations)
+        {
+            var page = (RedisResult[])(await redis.CallAsync(database =>
+                database.ExecuteAsync("XRANGE", keys.Outbox, $"({last}", "+", "COUNT", EntriesPerRead)))!;
+            foreach (var item in page)
+            {
+                var parts = (RedisResult[])item!;
+                last = (string)parts[0]!;
+                var body = (byte[])((RedisResult[])parts[1]!)[1]!;
+                // Written by a later version of the scripts: it waits for a worker that understands it.
+                if (body.Length == 0 || body[0] != ReservationCodec.Version) continue;
+                var entry = new OutboxEntry(last, body[1..]);
+                entries.Add(entry);
+                count += CountOf(entry);
+                if (count >= reservations) break;
+            }
+            if (page.Length < EntriesPerRead) break;
+        }
+        return last == after ? null : new Pack(entries, count, last);
+    }
+
+    /// <summary>Whether any of these entries is still there.</summary>
+    public async Task<bool> HoldsAnyAsync(IReadOnlyList<OutboxEntry> entries)
+    {
+        var found = (RedisResult[])(await redis.CallAsync(database =>
+            database.ExecuteAsync("XRANGE", keys.Outbox, entries[0].Id, entries[^1].Id, "COUNT", EntriesPerRead)))!;
+        var ids = found.Select(item => (string)((RedisResult[])item!)[0]!).ToHashSet(StringComparer.Ordinal);
+        return entries.Any(entry => ids.Contains(entry.Id));
+    }
+
+    // An unreadable entry counts as one: the consumer buries it.
+    private static int CountOf(OutboxEntry entry)
+    {
+        try
+        {
+            return ReservationCodec.Count(entry.Records);
+        }
+        catch (FormatException)
+        {
+            return 1;
+        }
+    }
+}

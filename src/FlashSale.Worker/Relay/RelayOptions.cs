@@ -1,0 +1,34 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace FlashSale.Worker.Relay;
+
+/// <summary>Section <c>Relay</c>.</summary>
+public sealed class RelayOptions
+{
+    /// <summary>After how long an entry that is published but not settled is published again, in seconds. Doubles each time, up to ten times this.</summary>
+    [Range(1, 3_600)]
+    public int RepublishAfterSeconds { get; set; } = 60;
+
+    /// <summary>Reservations in a message. Packs of about a thousand drain fastest.</summary>
+    [Range(1, 10_000)]
+    public int PackSize { get; set; } = 1_000;
+
+    /// <summary>
+    /// How long the relay rests after a pack that was not full, in milliseconds: under load it takes larger packs less
+    /// often and leaves the cores to the purchases.
+    /// </summary>
+    [Range(1, 1_000)]
+    public int RestMilliseconds { get; set; } = 40;
+
+    /// <summary>Messages that may wait for the broker's confirm at once.</summary>
+    [Range(1, 256)]
+    public int Window { get; set; } = 8;
+
+    /// <summary>How long the broker may take to confirm, in milliseconds. It answers nothing at all while it has an alarm.</summary>
+    [Range(100, 120_000)]
+    public int ConfirmMilliseconds { get; set; } = 10_000;
+
+    /// <summary>How long a relay owns an outbox without renewing, in milliseconds.</summary>
+    [Range(500, 60_000)]
+    public int LeaseMilliseconds { get; set; } = 3_000;
+}

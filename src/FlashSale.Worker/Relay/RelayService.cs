@@ -1,0 +1,51 @@
+using System.Diagnostics.Metrics;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using MassTransit;
+using StackExchange.Redis;
+
+namespace FlashSale.Worker.Relay;
+
+/// <summary>The relay's own connection to the broker: one that is blocked for publishing must not stop the consumers.</summary>
+public interface IRelayBus : IBus;
+
+/// <summary>Runs a relay for every outbox that Redis knows of, so that relaying goes on with Postgres away.</summary>
+public sealed partial class RelayService(
+    RedisConnection redis, IRelayBus bus, RelayOptions options, RelayMetrics metrics, ILogger<RelayService> logger) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
+
+    /// <inheritdoc />
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        var relays = new Dictionary<string, Task>(StringComparer.Ordinal);
+        using var timer = new PeriodicTimer(Interval);
+        do
+        {
+            try
+            {
+                foreach (var member in await redis.CallAsync(database => database.SetMembersAsync(SaleKeys.Outboxes)))
+                {
+                    var saleId = (string)member!;
+                    if (!relays.ContainsKey(saleId)) relays[saleId] = Task.Run(() => new SaleRelay(saleId, redis, bus, options, metrics, logger).RunAsync(stoppingToken), stoppingToken);
+                }
+            }
+            catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException)
+            {
+                // The watchdog has said so already.
+            }
+        }
+        while (await timer.WaitForNextTickAsync(stoppingToken));
+    }
+}
+
+/// <summary>Counts what was handed to the broker.</summary>
+public sealed class RelayMetrics
+{
+    private static readonly Meter Meter = new("FlashSale.Relay");
+
+    private readonly Counter<long> _published = Meter.CreateCounter<long>("flashsale_relayed_reservations_total", description: "Reservations published to the broker, repeats included.");
+
+    /// <summary>A pack was published.</summary>
+    public void Published(int reservations) => _published.Add(reservations);
+}

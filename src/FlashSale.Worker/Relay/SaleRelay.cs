@@ -1,0 +1,153 @@
+using FlashSale.Contracts;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using MassTransit;
+using StackExchange.Redis;
+
+namespace FlashSale.Worker.Relay;
+
+/// <summary>
+/// Hands one sale's outbox to the broker. It reads from the start of the stream and remembers how far it got; nothing
+/// leaves the outbox here. Whatever goes wrong (a broker that is away, a message that came back, a lease that was lost)
+/// it starts again from the start: what is published twice is absorbed by the consumer.
+/// </summary>
+public sealed partial class SaleRelay(
+    string saleId, RedisConnection redis, IRelayBus bus, RelayOptions options, RelayMetrics metrics, ILogger logger)
+{
+    private const string Start = "0-0";
+    private const int MaxBackoff = 10;
+
+    private readonly SaleKeys _keys = new(saleId);
+    private readonly string _owner = Guid.NewGuid().ToString("N");
+    private readonly Queue<(Pack Pack, long PublishedAt)> _unsettled = new();
+    private readonly Queue<Task> _confirms = new();
+    private readonly List<Task> _publishes = [];
+    private string _cursor = Start;
+    private long _progressAt;
+    private int _backoff = 1;
+    private bool _troubled;
+
+    private OutboxReader Outbox { get; } = new(redis, new SaleKeys(saleId));
+
+    private RedisKey LeaseKey => _keys.Prefix + "relay";
+
+    /// <summary>Runs until cancelled.</summary>
+    public async Task RunAsync(CancellationToken cancellation)
+    {
+        while (!cancellation.IsCancellationRequested)
+        {
+            try
+            {
+                if (await HoldLeaseAsync()) await RelayAsync(cancellation);
+                else Restart();
+            }
+            catch (Exception e) when (e is not OperationCanceledException || !cancellation.IsCancellationRequested)
+            {
+                if (!_troubled) LogTrouble(saleId, e.Message);
+                _troubled = true;
+                Restart();
+            }
+            await Task.Delay(TimeSpan.FromMilliseconds(Math.Min(500, options.LeaseMilliseconds / 4)), cancellation);
+        }
+    }
+
+    // Two at once merely duplicate, so the lease need not be exact.
+    private async Task<bool> HoldLeaseAsync()
+    {
+        var lease = TimeSpan.FromMilliseconds(options.LeaseMilliseconds);
+        if (await redis.CallAsync(database => database.StringSetAsync(LeaseKey, _owner, lease, When.NotExists))) return true;
+        return await redis.CallAsync(database => database.StringGetAsync(LeaseKey)) == _owner
+               && await redis.CallAsync(database => database.KeyExpireAsync(LeaseKey, lease));
+    }
+
+    private async Task RelayAsync(CancellationToken cancellation)
+    {
+        var renewAt = Environment.TickCount64 + options.LeaseMilliseconds / 3;
+        while (!cancellation.IsCancellationRequested)
+        {
+            if (Environment.TickCount64 >= renewAt)
+            {
+                if (!await HoldLeaseAsync())
+                {
+                    Restart();
+                    return;
+                }
+                renewAt = Environment.TickCount64 + options.LeaseMilliseconds / 3;
+                await CheckUnsettledAsync();
+            }
+            var pack = await Outbox.ReadAsync(_cursor, options.PackSize);
+            if (pack is not null)
+            {
+                _cursor = pack.Last;
+                if (pack.Entries.Count > 0) await PublishAsync(pack);
+            }
+            if (pack is null || pack.Reservations < options.PackSize)
+            {
+                await ConfirmedAsync(0);
+                await Task.Delay(options.RestMilliseconds, cancellation);
+            }
+        }
+    }
+
+    private async Task PublishAsync(Pack pack)
+    {
+        await ConfirmedAsync(options.Window - 1);
+        // A broker with an alarm keeps publishes for as long as it lasts, and delivers them after: the window holds for
+        // those that were given up as well.
+        _publishes.RemoveAll(publish => publish.IsCompleted);
+        if (_publishes.Count >= options.Window) throw new TimeoutException("the broker confirms nothing");
+        // No token: a cancelled publish corrupts the client's confirm sequence, and the message goes out all the same.
+        var publish = bus.Publish(new ReservationPack(ReservationCodec.Version, saleId, pack.Entries), context => context.Mandatory = true);
+        _publishes.Add(publish);
+        _confirms.Enqueue(publish.WaitAsync(TimeSpan.FromMilliseconds(options.ConfirmMilliseconds)));
+        _unsettled.Enqueue((pack, Environment.TickCount64));
+        metrics.Published(pack.Reservations);
+    }
+
+    private async Task ConfirmedAsync(int allowed)
+    {
+        while (_confirms.Count > allowed) await _confirms.Dequeue();
+        if (_confirms.Count == 0 && _troubled)
+        {
+            _troubled = false;
+            LogWell(saleId);
+        }
+    }
+
+    // Published long ago and still there: the message, or its queue, is gone.
+    private async Task CheckUnsettledAsync()
+    {
+        while (_unsettled.TryPeek(out var oldest))
+        {
+            if (await Outbox.HoldsAnyAsync(oldest.Pack.Entries))
+            {
+                // As long as anything is settled the queue is there and merely long: to publish it again would make it longer.
+                if (Environment.TickCount64 - Math.Max(oldest.PublishedAt, _progressAt) < options.RepublishAfterSeconds * 1_000L * _backoff) return;
+                _backoff = Math.Min(_backoff * 2, MaxBackoff);
+                LogRepublished(saleId, options.RepublishAfterSeconds);
+                Restart();
+                return;
+            }
+            _unsettled.Dequeue();
+            _progressAt = Environment.TickCount64;
+        }
+        _backoff = 1;
+    }
+
+    private void Restart()
+    {
+        _cursor = Start;
+        _unsettled.Clear();
+        foreach (var confirm in _confirms) _ = confirm.ContinueWith(static task => task.Exception, TaskScheduler.Default);
+        _confirms.Clear();
+    }
+
+    [LoggerMessage(1, LogLevel.Warning, "The outbox of sale {SaleId} cannot be relayed: {Reason}")]
+    private partial void LogTrouble(string saleId, string reason);
+
+    [LoggerMessage(2, LogLevel.Information, "The outbox of sale {SaleId} is relayed again")]
+    private partial void LogWell(string saleId);
+
+    [LoggerMessage(3, LogLevel.Warning, "Reservations of sale {SaleId} were not settled within {Seconds} s or more: published again")]
+    private partial void LogRepublished(string saleId, int seconds);
+}

@@ -1,0 +1,132 @@
+using Dapper;
+using FlashSale.Contracts;
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Faults;
+
+/// <summary>What comes twice counts once, and what cannot be stored stands aside alone.</summary>
+public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOfEach>
+{
+    [Fact]
+    public async Task The_same_message_delivered_five_times_stores_each_order_once()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 300);
+        await using var tap = await MessageTap.OpenAsync(Stack.Broker);
+        await Crowd.AllBuyAsync(Stack, sale, users: 300);
+        var before = await Books.CheckAsync(Stack, sale);
+        Assert.True(await tap.ReservationsAsync() >= 300);
+
+        var messages = (await tap.MessagesAsync()).ToArray();
+        await Crowd.EachAsync(messages.SelectMany(message => Enumerable.Repeat(message, 5)), 1, tap.PublishAgainAsync);
+        await QueuesAreEmptyAsync();
+        var after = await Books.CheckAsync(Stack, sale);
+        Assert.Equal(before.Orders.OrderBy(order => order.OrderId), after.Orders.OrderBy(order => order.OrderId));
+        Assert.Equal(before.Remaining, after.Remaining);
+        await Crowd.ReplayAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task Repeats_that_meet_the_first_delivery_store_each_order_once()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        await using var tap = await MessageTap.OpenAsync(Stack.Broker);
+        var buying = Crowd.BuyAsync(Stack, sale, users: 1_500);
+        // Each order's first message again as soon as it is seen, while both workers are at work on it. The copies come by
+        // here too and are told apart by their id.
+        HashSet<string?> repeated = [];
+        while (!buying.IsCompleted)
+        {
+            foreach (var message in (await tap.MessagesAsync()).Where(message => repeated.Add(message.BasicProperties.MessageId)).ToArray())
+            {
+                for (var again = 0; again < 5; again++) await tap.PublishAgainAsync(message);
+            }
+            await Task.Delay(5);
+        }
+        Assert.Equal(1_000, await buying);
+        Assert.NotEmpty(repeated);
+        var view = await Books.CheckAsync(Stack, sale);
+        Assert.Equal(1_000, view.Items.Single().Sold);
+    }
+
+    [Fact]
+    public async Task One_poison_reservation_among_five_hundred_goes_to_the_dead_letters_and_the_others_are_stored()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 500);
+        await ExecuteAsync("alter table orders add constraint poison check (user_id <> 'user-250') not valid");
+        try
+        {
+            foreach (var worker in Stack.Workers) worker.Freeze();
+            await Crowd.AllBuyAsync(Stack, sale, users: 500, atATime: 128);
+            foreach (var worker in Stack.Workers) worker.Thaw();
+            var view = await Books.CheckAsync(Stack, sale);
+            Assert.Equal(499, view.Orders.Count);
+            var poison = sale.History.Accepted.Single(told => told.UserId == "user-250");
+            Assert.Equal(poison.Answer.OrderId, Assert.Single(view.DeadLetters));
+            Assert.Equal("23514", await ScalarAsync("select sqlstate from dead_letter where sale_id = @id", sale));
+            // Its buyer still has it, and so does the account: one unit in flight.
+            Assert.Equal("accepted", (await Stack.Shopper("user-250").OrderAsync(poison.Answer.OrderId)).Member("status"));
+            Assert.Equal(1, view.InflightUnits[sale.Sku]);
+            await Crowd.ReplayAsync(Stack, sale);
+        }
+        finally
+        {
+            await ExecuteAsync("alter table orders drop constraint poison");
+        }
+    }
+
+    [Fact]
+    public async Task Records_that_no_row_may_hold_are_dead_letters_one_by_one()
+    {
+        var sale = await Stack.OpenSaleAsync([new ItemDraft("phone-1", 10), new ItemDraft("phone-2", 10)]);
+        var number = int.Parse((await ScalarAsync("select number::text from sale where sale_id = @id", sale))!);
+        (string User, string Sku, int Quantity)[] entry = [("a", "phone-1", 1), ("b", "phone-1", 0), ("c", "phone-2", 1), ("d", "no-such-item", 1), ("e", "phone-1", 1)];
+        // A purchase that no Api ever made: its author cannot know what becomes of it.
+        foreach (var (user, sku, quantity) in entry) sale.History.Add(new Attempt(user, "crafted", sku, quantity, new Answer(0, new Dictionary<string, string>(), [], TimeSpan.Zero)));
+        byte[] records = [ReservationCodec.Version, .. entry.SelectMany(r => Record(number, r.User, r.Sku, r.Quantity))];
+        await Stack.Redis.Client.CallAsync("XADD", sale.RedisPrefix + "outbox", "*", "r", records);
+        var view = await Books.CheckAsync(Stack, sale);
+        Assert.Equal(["a", "c", "e"], view.Orders.Select(order => order.UserId).Order());
+        Assert.Equal(2, view.DeadLetters.Count);
+        Assert.Equal((8, 9), (view.Remaining["phone-1"], view.Remaining["phone-2"]));
+    }
+
+    [Fact]
+    public async Task An_entry_of_an_unknown_version_waits_and_holds_up_nobody()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 100);
+        var entry = (byte[])(await Stack.Redis.Client.CallAsync("XADD", sale.RedisPrefix + "outbox", "*", "r", new byte[] { 99, 1, 2, 3 }))!;
+        await Crowd.AllBuyAsync(Stack, sale, users: 100);
+        await Eventually.TrueAsync("all others are stored", TimeSpan.FromSeconds(20), async () => await ScalarAsync("select count(*)::text from orders where sale_id = @id", sale) == "100");
+        await Eventually.TrueAsync("only the unknown entry is left", TimeSpan.FromSeconds(20), async () => await Stack.Redis.Client.NumberAsync("XLEN", sale.RedisPrefix + "outbox") == 1);
+        Assert.Equal("0", await ScalarAsync("select count(*)::text from dead_letter where sale_id = @id", sale));
+        Assert.Equal(1, await Stack.Redis.Client.NumberAsync("XDEL", sale.RedisPrefix + "outbox", entry));
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    private static byte[] Record(int saleNumber, string user, string sku, int quantity)
+    {
+        var hash = Fingerprints.OfUser(user);
+        var id = OrderId.New(TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds(), hash, saleNumber);
+        return ReservationCodec.Encode(id, hash, sku == "phone-2" ? 2 : 1, sku, user, "crafted", quantity, 100, "CNY");
+    }
+
+    private async Task QueuesAreEmptyAsync() =>
+        await Eventually.TrueAsync("the consumers have taken every message", TimeSpan.FromSeconds(30), async () =>
+        {
+            var messages = await Stack.Broker.MessagesAsync();
+            return (await Stack.Broker.QueuesAsync()).Where(queue => !queue.StartsWith("amq.", StringComparison.Ordinal)).All(queue => messages[queue] == 0);
+        });
+
+    private async Task ExecuteAsync(string sql)
+    {
+        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
+        await connection.ExecuteAsync(sql);
+    }
+
+    private async Task<string?> ScalarAsync(string sql, Sale sale)
+    {
+        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
+        return await connection.ExecuteScalarAsync<string>(sql, new { id = sale.Id });
+    }
+}

@@ -1,0 +1,40 @@
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Faults;
+
+/// <summary>A queue that is purged or deleted costs a delay, never an order.</summary>
+public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<ImpatientRelay>
+{
+    [Fact]
+    public async Task Orders_in_a_queue_that_is_deleted_arrive_all_the_same()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10_000);
+        await Stack.SellIntoBrokerAsync(sale, users: 300);
+        await Stack.Broker.DeleteQueuesAsync();
+        await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
+        await Crowd.AllBuyAsync(Stack, sale, users: 300, prefix: "after");
+        var view = await Books.CheckAsync(Stack, sale);
+        Assert.Equal(600, view.Orders.Count);
+    }
+
+    [Fact]
+    public async Task A_queue_that_is_purged_and_deleted_again_and_again_under_load_loses_nothing()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000_000);
+        await using var load = new Load(Stack, sale);
+        for (var round = 0; round < 10; round++)
+        {
+            await load.AcceptedMoreAsync(150);
+            await Stack.Broker.PurgeAsync();
+            if (round % 4 == 3) await Stack.Broker.DeleteQueuesAsync();
+            // Once deleted it must be there again before it can be deleted once more.
+            if (round % 4 == 3) await Eventually.TrueAsync("a worker has made its queue again", TimeSpan.FromSeconds(60), async () => (await Stack.Broker.QueuesAsync()).Count > 0);
+        }
+        await load.StopAsync();
+        var view = await Books.CheckAsync(Stack, sale);
+        Assert.Equal(load.Accepted, view.Orders.Count);
+        sale.History.AssertEveryoneWasServed();
+        await Crowd.ReplayAsync(Stack, sale, node: 1);
+    }
+}

@@ -1,0 +1,90 @@
+using FlashSale.Contracts;
+using RabbitMQ.Client;
+
+namespace FlashSale.IntegrationTests.Infrastructure;
+
+/// <summary>A virtual host of its own on a broker, and what a test does to it behind the product's back.</summary>
+public sealed class Broker : IAsyncDisposable
+{
+    /// <summary>Where messages between relay and consumer are published: the full name of the message is its address.</summary>
+    public const string Exchange = $"{nameof(FlashSale)}.{nameof(Contracts)}:{nameof(ReservationPack)}";
+
+    private readonly Func<string[], Task<string>> _ctl;
+    private readonly string _virtualHost;
+    private readonly bool _isShared;
+
+    private Broker(Uri url, string virtualHost, bool isShared, Func<string[], Task<string>> ctl)
+    {
+        Url = url;
+        _virtualHost = virtualHost;
+        _isShared = isShared;
+        _ctl = ctl;
+    }
+
+    /// <summary>amqp URI with user and virtual host.</summary>
+    public Uri Url { get; }
+
+    /// <summary>Makes a virtual host on the broker that all tests share.</summary>
+    public static async Task<Broker> CreateVirtualHostAsync()
+    {
+        var name = $"test-{Guid.NewGuid():N}";
+        var url = new Uri(TestEnvironment.RabbitMq);
+        var broker = new Broker(new UriBuilder(url) { Path = "/" + name }.Uri, name, isShared: true,
+            arguments => ChildProcess.RunAsync("rabbitmqctl", [TestEnvironment.RabbitMqCtl, .. arguments]));
+        await broker._ctl(["add_vhost", name]);
+        await broker._ctl(["set_permissions", "-p", name, Uri.UnescapeDataString(url.UserInfo.Split(':')[0]), ".*", ".*", ".*"]);
+        return broker;
+    }
+
+    /// <summary>The default virtual host of a broker that only this test uses.</summary>
+    public static Broker Of(RabbitMqServer server) => new(server.Url, "/", isShared: false, server.CtlAsync);
+
+    /// <summary>The queues that carry reservations: those bound, over however many exchanges, to the message's exchange.</summary>
+    public async Task<IReadOnlyList<string>> QueuesAsync()
+    {
+        var list = await _ctl(["list_bindings", "-p", _virtualHost, "--quiet", "--no-table-headers", "source_name", "destination_name", "destination_kind"]);
+        var bindings = list.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('\t')).Where(b => b.Length == 3).ToArray();
+        List<string> exchanges = [Exchange];
+        List<string> queues = [];
+        for (var i = 0; i < exchanges.Count; i++)
+        {
+            foreach (var binding in bindings.Where(b => b[0] == exchanges[i])) (binding[2] == "queue" ? queues : exchanges).Add(binding[1]);
+        }
+        return queues;
+    }
+
+    /// <summary>Messages in the queues of this virtual host, by queue.</summary>
+    public async Task<IReadOnlyDictionary<string, long>> MessagesAsync()
+    {
+        var list = await _ctl(["list_queues", "-p", _virtualHost, "--quiet", "--no-table-headers", "name", "messages"]);
+        return list.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split('\t'))
+            .Where(queue => queue.Length == 2 && long.TryParse(queue[1], out _)).ToDictionary(queue => queue[0], queue => long.Parse(queue[1]), StringComparer.Ordinal);
+    }
+
+    /// <summary>A connection of the test's own.</summary>
+    public Task<IConnection> ConnectAsync() => new ConnectionFactory { Uri = Url }.CreateConnectionAsync();
+
+    /// <summary>Throws away what waits in the queues.</summary>
+    public async Task PurgeAsync()
+    {
+        var queues = await QueuesAsync();
+        await using var connection = await ConnectAsync();
+        await using var channel = await connection.CreateChannelAsync();
+        foreach (var queue in queues) await channel.QueuePurgeAsync(queue);
+    }
+
+    /// <summary>Deletes the queues with all that waits in them.</summary>
+    public async Task DeleteQueuesAsync()
+    {
+        var queues = await QueuesAsync();
+        if (queues.Count == 0) throw new InvalidOperationException($"No queue is bound to {Exchange}.");
+        await using var connection = await ConnectAsync();
+        await using var channel = await connection.CreateChannelAsync();
+        foreach (var queue in queues) await channel.QueueDeleteAsync(queue);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_isShared) await _ctl(["delete_vhost", _virtualHost]);
+    }
+}

@@ -1,0 +1,68 @@
+using Npgsql;
+
+namespace FlashSale.IntegrationTests.Infrastructure;
+
+/// <summary>A fresh database on a Postgres server.</summary>
+public sealed class Database : IAsyncDisposable
+{
+    private readonly string _serverUrl;
+    private readonly string _name = $"flashsale_test_{Guid.NewGuid():N}";
+
+    private Database(string serverUrl)
+    {
+        _serverUrl = serverUrl;
+        var uri = new UriBuilder(serverUrl) { Path = "/" + _name };
+        Url = uri.Uri.AbsoluteUri;
+        Source = NpgsqlDataSource.Create(ConnectionString(Url, pooling: true));
+    }
+
+    /// <summary>libpq URI, for the hosts.</summary>
+    public string Url { get; }
+
+    /// <summary>For the tests.</summary>
+    public NpgsqlDataSource Source { get; }
+
+    public static async Task<Database> CreateAsync(string serverUrl)
+    {
+        var database = new Database(serverUrl);
+        await database.OnServerAsync($"create database {database._name}");
+        return database;
+    }
+
+    /// <summary>Reads a libpq URI without the product's help.</summary>
+    public static string ConnectionString(string url, bool pooling)
+    {
+        var uri = new Uri(url);
+        var user = uri.UserInfo.Split(':', 2);
+        return new NpgsqlConnectionStringBuilder
+        {
+            Host = uri.Host,
+            Port = uri.Port > 0 ? uri.Port : 5432,
+            Database = uri.AbsolutePath.Trim('/'),
+            Username = Uri.UnescapeDataString(user[0]),
+            Password = user.Length > 1 ? Uri.UnescapeDataString(user[1]) : null,
+            Pooling = pooling,
+            MaxPoolSize = 10,
+            Timeout = 5,
+            CommandTimeout = 30,
+        }.ConnectionString;
+    }
+
+    /// <summary>Ends the sessions that wait for a lock in this database.</summary>
+    public Task EndOtherSessionsAsync() =>
+        OnServerAsync($"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{_name}' and wait_event_type = 'Lock'");
+
+    public async ValueTask DisposeAsync()
+    {
+        await Source.DisposeAsync();
+        await OnServerAsync($"drop database if exists {_name} with (force)");
+    }
+
+    private async Task OnServerAsync(string sql)
+    {
+        await using var connection = new NpgsqlConnection(ConnectionString(_serverUrl, pooling: false));
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand(sql, connection);
+        await command.ExecuteNonQueryAsync();
+    }
+}

@@ -1,0 +1,37 @@
+using System.Collections.Concurrent;
+
+namespace FlashSale.IntegrationTests.Infrastructure;
+
+/// <summary>One purchase as a shopper saw it.</summary>
+public sealed record Attempt(string UserId, string Key, string Sku, int Quantity, Answer Answer)
+{
+    /// <summary>Whether the shopper cannot know what became of it.</summary>
+    public bool IsUnknown => Answer.Status == 0 || Answer.Code == "outcome_unknown";
+}
+
+/// <summary>All that shoppers were told about their purchases in one sale; the promises are judged against it.</summary>
+public sealed class History
+{
+    private readonly ConcurrentQueue<Attempt> _attempts = new();
+
+    public IReadOnlyCollection<Attempt> Attempts => _attempts;
+
+    /// <summary>The first acceptance of each (user, key).</summary>
+    public IReadOnlyList<Attempt> Accepted => [.. Attempts.Where(a => a.Answer.Status == 202).DistinctBy(a => (a.UserId, a.Key))];
+
+    public void Add(Attempt attempt) => _attempts.Enqueue(attempt);
+
+    /// <summary>
+    /// Every shopper was sold to. On a machine that stalls one may have been told that the outcome is unknown, but then
+    /// a retry with the same key has settled it.
+    /// </summary>
+    public void AssertEveryoneWasServed()
+    {
+        var served = Attempts.Where(a => a.Answer.Status == 202).Select(a => (a.UserId, a.Key)).ToHashSet();
+        var failed = Attempts.Where(a => !(a.Answer.Status == 202 || (a.Answer.Code == "outcome_unknown" && served.Contains((a.UserId, a.Key))))).ToArray();
+        Assert.True(failed.Length == 0, $"{failed.Length} purchases failed, such as {failed.FirstOrDefault()}. All answers: {Summary}");
+    }
+
+    /// <summary>How often each answer was given, for messages.</summary>
+    public string Summary => string.Join(", ", Attempts.CountBy(a => $"{a.Answer.Status} {a.Answer.Code}".TrimEnd()).OrderBy(g => g.Key).Select(g => $"{g.Key}: {g.Value}"));
+}

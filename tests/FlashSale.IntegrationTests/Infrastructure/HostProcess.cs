@@ -1,0 +1,104 @@
+namespace FlashSale.IntegrationTests.Infrastructure;
+
+/// <summary>One of the product's hosts as a process of its own, configured by its environment as an operator would.</summary>
+/// <param name="host">Api, Admin or Worker.</param>
+/// <param name="settings">Environment variables.</param>
+public sealed class HostProcess(string host, IReadOnlyDictionary<string, string> settings) : IAsyncDisposable
+{
+    private static readonly HttpClient Probe = new() { Timeout = TimeSpan.FromSeconds(3) };
+
+    private ChildProcess? _process;
+    private long _marked;
+
+    public string Host => host;
+
+    public int Port { get; } = Ports.Take();
+
+    public Uri Url => new($"http://127.0.0.1:{Port}");
+
+    public Uri ManagementUrl => new($"http://127.0.0.1:{Port + 1_000}");
+
+    public bool IsRunning => _process is { HasExited: false };
+
+    /// <summary>Starts it and waits until it is ready.</summary>
+    public async Task StartAsync()
+    {
+        await LaunchAsync();
+        await ReadyAsync(TimeSpan.FromSeconds(40));
+    }
+
+    /// <summary>Starts it without waiting.</summary>
+    public async Task LaunchAsync()
+    {
+        if (_process is not null) await _process.DisposeAsync();
+        _marked = 0;
+        var environment = new Dictionary<string, string>(settings, StringComparer.Ordinal) { ["DOTNET_gcServer"] = "0" };
+        environment.TryAdd("Urls", Url.ToString().TrimEnd('/'));
+        _process = await ChildProcess.StartAsync($"FlashSale.{host}", ["dotnet", TestEnvironment.HostAssembly(host)], environment);
+    }
+
+    /// <summary>Waits until it says that it is ready.</summary>
+    public async Task ReadyAsync(TimeSpan deadline)
+    {
+        var answer = "none";
+        try
+        {
+            await Eventually.TrueAsync($"FlashSale.{host} is ready", deadline, async () =>
+            {
+                if (_process!.HasExited) throw new InvalidOperationException($"FlashSale.{host} ended with {_process.ExitCode}:\n{_process.OutputSince(0)}");
+                try
+                {
+                    using var response = await Probe.GetAsync(new Uri(ManagementUrl, "/health/ready"));
+                    answer = $"{(int)response.StatusCode} {await response.Content.ReadAsStringAsync()}";
+                    return response.IsSuccessStatusCode;
+                }
+                catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+                {
+                    answer = e.Message;
+                    return false;
+                }
+            });
+        }
+        catch (TimeoutException e)
+        {
+            throw new TimeoutException($"{e.Message} /health/ready: {answer}\n{_process!.OutputSince(0)}", e);
+        }
+    }
+
+    /// <summary>kill -9.</summary>
+    public Task KillAsync() => _process!.KillAsync();
+
+    /// <summary>SIGTERM.</summary>
+    /// <returns>The exit code.</returns>
+    public Task<int> StopAsync() => _process!.StopAsync();
+
+    /// <summary>kill -9 and start.</summary>
+    public async Task RestartAsync()
+    {
+        await KillAsync();
+        await StartAsync();
+    }
+
+    /// <summary>Waits for its end.</summary>
+    public Task<int> ExitAsync(TimeSpan deadline) => _process!.ExitAsync(deadline);
+
+    /// <summary>SIGSTOP.</summary>
+    public void Freeze() => _process!.Freeze();
+
+    /// <summary>SIGCONT.</summary>
+    public void Thaw() => _process!.Thaw();
+
+    /// <summary>All it wrote since its start.</summary>
+    public string Output => _process?.OutputSince(0) ?? "";
+
+    /// <summary>Forgets what it wrote until now, for <see cref="OutputSinceMark"/>.</summary>
+    public void Mark() => _marked = _process?.Position ?? 0;
+
+    /// <summary>What it wrote since the last mark.</summary>
+    public string OutputSinceMark => _process?.OutputSince(_marked) ?? "";
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_process is not null) await _process.DisposeAsync();
+    }
+}

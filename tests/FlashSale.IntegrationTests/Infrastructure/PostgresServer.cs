@@ -1,0 +1,72 @@
+using Npgsql;
+
+namespace FlashSale.IntegrationTests.Infrastructure;
+
+/// <summary>A Postgres of its own, for tests that take it down.</summary>
+public sealed class PostgresServer : IAsyncDisposable
+{
+    private const string User = "postgres";
+
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("flashsale-postgres-");
+    private readonly int _port = Ports.Take();
+    private ChildProcess? _process;
+
+    private static string Binaries => Directory.GetDirectories("/usr/lib/postgresql").Order(StringComparer.Ordinal).Last() + "/bin";
+
+    private string Data => Path.Combine(_folder.FullName, "data");
+
+    /// <summary>libpq URI of its maintenance database.</summary>
+    public string Url => $"postgresql://{User}@127.0.0.1:{_port}/postgres";
+
+    public static async Task<PostgresServer> StartNewAsync()
+    {
+        var server = new PostgresServer();
+        // Postgres refuses to run as root; initdb makes the folder of its own user below this one.
+        if (Environment.UserName == "root") await ChildProcess.RunAsync("chown", ["chown", User, server._folder.FullName]);
+        await ChildProcess.RunAsync("initdb",
+            [$"{Binaries}/initdb", "--pgdata", server.Data, "--username", User, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"], user: User);
+        await server.StartAsync();
+        return server;
+    }
+
+    public async Task StartAsync()
+    {
+        if (_process is not null) await _process.DisposeAsync();
+        _process = await ChildProcess.StartAsync("postgres",
+            [$"{Binaries}/postgres", "-D", Data, "-p", $"{_port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"],
+            user: User);
+        await Eventually.TrueAsync("Postgres answers", TimeSpan.FromSeconds(30), AnswersAsync);
+    }
+
+    /// <summary>SIGINT: ends all sessions and leaves in order.</summary>
+    public Task StopAsync() => _process!.StopAsync(signal: 2);
+
+    /// <summary>kill -9; it recovers from its log at the next start.</summary>
+    public async Task KillAsync()
+    {
+        await _process!.KillAsync();
+        // Its children notice within moments; a start before they are gone is refused.
+        await Eventually.TrueAsync("the killed Postgres is gone", TimeSpan.FromSeconds(20), async () => !await AnswersAsync());
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_process is { HasExited: false }) await _process.StopAsync(signal: 3);
+        if (_process is not null) await _process.DisposeAsync();
+        await Eventually.TrueAsync("the files of Postgres can be removed", TimeSpan.FromSeconds(20), () => Folders.TryDelete(_folder));
+    }
+
+    private async Task<bool> AnswersAsync()
+    {
+        try
+        {
+            await using var connection = new NpgsqlConnection(Database.ConnectionString(Url, pooling: false));
+            await connection.OpenAsync();
+            return true;
+        }
+        catch (NpgsqlException)
+        {
+            return false;
+        }
+    }
+}

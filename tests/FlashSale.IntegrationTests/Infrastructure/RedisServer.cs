@@ -1,0 +1,105 @@
+namespace FlashSale.IntegrationTests.Infrastructure;
+
+/// <summary>A redis-server of its own, set up as in production, to be killed, frozen, emptied and cut without touching others.</summary>
+public sealed class RedisServer : IAsyncDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("flashsale-redis-");
+    private ChildProcess? _process;
+
+    private RedisServer() => Client = new RedisClient(Port);
+
+    public int Port { get; } = Ports.Take();
+
+    public string Endpoint => $"127.0.0.1:{Port}";
+
+    public RedisClient Client { get; private set; }
+
+    public static async Task<RedisServer> StartNewAsync()
+    {
+        var server = new RedisServer();
+        await server.StartAsync();
+        return server;
+    }
+
+    /// <summary>Starts on the files that are there.</summary>
+    public async Task StartAsync()
+    {
+        if (_process is not null) await _process.DisposeAsync();
+        _process = await ChildProcess.StartAsync("redis-server",
+        [
+            "redis-server", "--bind", "127.0.0.1", "--port", $"{Port}", "--dir", _folder.FullName, "--daemonize", "no",
+            "--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0", "--save", "",
+            "--maxmemory", "2gb", "--maxmemory-policy", "noeviction",
+        ]);
+        await Eventually.TrueAsync("Redis has loaded its files", TimeSpan.FromSeconds(20), AnswersAsync);
+    }
+
+    /// <summary>kill -9.</summary>
+    public Task KillAsync() => _process!.KillAsync();
+
+    /// <summary>kill -9 and start on the same append-only file.</summary>
+    public async Task RestartAsync()
+    {
+        await KillAsync();
+        await StartAsync();
+    }
+
+    /// <summary>SIGSTOP: connections stay, nothing is answered.</summary>
+    public void Freeze() => _process!.Freeze();
+
+    /// <summary>SIGCONT.</summary>
+    public void Thaw() => _process!.Thaw();
+
+    /// <summary>Removes all files of a Redis that does not run.</summary>
+    public void WipeFiles()
+    {
+        foreach (var folder in _folder.EnumerateDirectories()) folder.Delete(recursive: true);
+        foreach (var file in _folder.EnumerateFiles()) file.Delete();
+    }
+
+    /// <summary>Length of the append-only file: a point to cut it at later.</summary>
+    public long FileLength() => AppendOnlyFile().Length;
+
+    /// <summary>Cuts the append-only file of a Redis that does not run, as a lost disk cache would.</summary>
+    public void CutFile(long length)
+    {
+        using var file = AppendOnlyFile().Open(FileMode.Open, FileAccess.Write);
+        file.SetLength(length);
+    }
+
+    /// <summary>Every key with the given prefix and a digest of its value: equal before and after means nothing was written.</summary>
+    public async Task<SortedDictionary<string, string>> DigestAsync(string prefix)
+    {
+        var digest = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (var key in await Client.ListAsync("KEYS", prefix.Replace("{", "[{]", StringComparison.Ordinal) + "*"))
+        {
+            if (await Client.CallAsync("DUMP", key!) is byte[] value)
+                digest[System.Text.Encoding.UTF8.GetString((byte[])key!)] = Convert.ToHexString(System.Security.Cryptography.SHA256.HashData(value));
+        }
+        return digest;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Client.DisposeAsync();
+        if (_process is not null) await _process.DisposeAsync();
+        _folder.Delete(recursive: true);
+    }
+
+    private FileInfo AppendOnlyFile() =>
+        new DirectoryInfo(Path.Combine(_folder.FullName, "appendonlydir")).EnumerateFiles("*.incr.aof").MaxBy(file => file.Name, StringComparer.Ordinal)
+        ?? throw new InvalidOperationException($"There is no append-only file in {_folder.FullName}.");
+
+    private async Task<bool> AnswersAsync()
+    {
+        if (_process!.HasExited) throw new InvalidOperationException($"redis-server ended with {_process.ExitCode}:\n{_process.OutputSince(0)}");
+        try
+        {
+            return await Client.TextAsync("PING") == "PONG";
+        }
+        catch (Exception e) when (e is System.Net.Sockets.SocketException or IOException or RedisErrorException)
+        {
+            return false;
+        }
+    }
+}

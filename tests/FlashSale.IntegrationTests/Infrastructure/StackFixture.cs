@@ -1,0 +1,59 @@
+using Xunit.Abstractions;
+
+// The tests measure deadlines and kill processes on a machine of two cores: one class at a time.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
+namespace FlashSale.IntegrationTests.Infrastructure;
+
+/// <summary>A stack that the tests of one class share: <c>IClassFixture&lt;…&gt;</c> of a class derived from this.</summary>
+public abstract class StackFixture(StackOptions options) : IAsyncLifetime
+{
+    private Stack? _stack;
+
+    public Stack Stack => _stack ?? throw new InvalidOperationException("The stack has not been started.");
+
+    public virtual async Task InitializeAsync() => _stack = await Stack.StartAsync(options);
+
+    public async Task DisposeAsync()
+    {
+        if (_stack is not null) await _stack.DisposeAsync();
+    }
+}
+
+/// <summary>One host of each kind.</summary>
+public sealed class OneOfEach() : StackFixture(new StackOptions());
+
+/// <summary>Two Api nodes and two workers, so that nothing works only because a process remembers.</summary>
+public sealed class TwoOfEach() : StackFixture(new StackOptions { Apis = 2, Workers = 2 });
+
+/// <summary>A test on a stack. When it fails, what the hosts wrote meanwhile is shown.</summary>
+public abstract class StackTest : IAsyncLifetime
+{
+    private const int ShownCharacters = 6_000;
+
+    private readonly ITestOutputHelper _output;
+
+    protected StackTest(StackFixture fixture, ITestOutputHelper output)
+    {
+        Stack = fixture.Stack;
+        _output = output;
+        foreach (var host in Stack.Hosts) host.Mark();
+    }
+
+    protected Stack Stack { get; }
+
+    /// <summary>Tells something that a reader of a failure needs.</summary>
+    protected void Tell(string text) => _output.WriteLine(text);
+
+    public virtual Task InitializeAsync() => Task.CompletedTask;
+
+    public virtual Task DisposeAsync()
+    {
+        foreach (var host in Stack.Hosts)
+        {
+            var text = host.OutputSinceMark;
+            if (text.Length > 0) _output.WriteLine($"--- {host.Host} on port {host.Port}{(host.IsRunning ? "" : ", ended")}:\n{(text.Length > ShownCharacters ? "… " + text[^ShownCharacters..] : text)}");
+        }
+        return Task.CompletedTask;
+    }
+}

@@ -1,0 +1,66 @@
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Platform;
+
+/// <summary>A host that is configured wrongly does not start, and says which setting, its value and what is allowed.</summary>
+public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+{
+    private const int BadConfiguration = 78;
+
+    [Theory]
+    [InlineData("Api", "Redis__Endpoint", "", "Redis:Endpoint", "required")]
+    [InlineData("Api", "Redis__Endpoint", "nowhere", "Redis:Endpoint", "nowhere", "host:port")]
+    [InlineData("Api", "Redis__DeadlineMilliseconds", "1", "Redis:DeadlineMilliseconds", "'1'", "50", "60000")]
+    [InlineData("Api", "Redis__DeadlineMilliseconds", "soon", "Redis:DeadlineMilliseconds", "soon")]
+    [InlineData("Api", "Postgres__Url", "localhost", "Postgres:Url", "postgresql://")]
+    [InlineData("Api", "Postgres__MaxPoolSize", "0", "Postgres:MaxPoolSize", "'0'", "1", "1000")]
+    [InlineData("Api", "Jwt__Issuer", "", "Jwt:Issuer")]
+    [InlineData("Api", "Jwt__ClockSkewSeconds", "301", "Jwt:ClockSkewSeconds", "'301'", "0 to 300")]
+    [InlineData("Api", "Jwt__Keys__0__Secret", "short", "Jwt:Keys:0", "32")]
+    [InlineData("Api", "Urls", "http://127.0.0.1:65000", "Urls", "65000", "64535")]
+    [InlineData("Worker", "Redis__Endpoint", "", "Redis:Endpoint", "required")]
+    [InlineData("Worker", "RabbitMq__Url", "http://nowhere", "RabbitMq:Url")]
+    [InlineData("Worker", "Relay__RepublishAfterSeconds", "0", "Relay:RepublishAfterSeconds", "'0'")]
+    [InlineData("Worker", "Postgres__Url", "", "Postgres:Url", "required")]
+    [InlineData("Admin", "Postgres__Url", "", "Postgres:Url", "required")]
+    [InlineData("Admin", "Admin__Tokens__0__Role", "emperor", "Admin:Tokens:0:Role", "emperor", "operator")]
+    [InlineData("Admin", "Admin__Tokens__0__Sha256", "zz", "Admin:Tokens:0:Sha256")]
+    public async Task A_wrong_setting_stops_the_host_at_start(string host, string setting, string value, params string[] told)
+    {
+        var settings = Stack.Settings();
+        settings[setting] = value;
+        await using var process = new HostProcess(host, settings);
+        await process.LaunchAsync();
+        var code = await process.ExitAsync(TimeSpan.FromSeconds(20));
+        Assert.True(code == BadConfiguration, $"It ended with {code}: {process.Output}");
+        Assert.All(told, part => Assert.Contains(part, process.Output));
+        Assert.DoesNotContain("   at ", process.Output);
+    }
+
+    [Theory]
+    [InlineData("Api", "Jwt__Keys__0__Secret", "a-secret-too-short")]
+    [InlineData("Api", "Postgres__Url", "http://user:hush-hush@nowhere/db")]
+    [InlineData("Worker", "RabbitMq__Url", "http://user:hush-hush@nowhere/")]
+    public async Task A_wrong_secret_is_not_shown(string host, string setting, string value)
+    {
+        var settings = Stack.Settings();
+        settings[setting] = value;
+        await using var process = new HostProcess(host, settings);
+        await process.LaunchAsync();
+        Assert.Equal(BadConfiguration, await process.ExitAsync(TimeSpan.FromSeconds(20)));
+        Assert.DoesNotContain("hush-hush", process.Output);
+        Assert.DoesNotContain("a-secret-too-short", process.Output);
+    }
+
+    [Theory]
+    [InlineData("Api")]
+    [InlineData("Admin")]
+    [InlineData("Worker")]
+    public async Task A_host_told_to_stop_ends_in_order(string host)
+    {
+        var process = Stack.AddHost(host);
+        await process.StartAsync();
+        Assert.Equal(0, await process.StopAsync());
+    }
+}

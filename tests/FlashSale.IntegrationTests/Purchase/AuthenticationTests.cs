@@ -1,0 +1,83 @@
+using System.Buffers.Text;
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Purchase;
+
+/// <summary>Nobody buys in another's name.</summary>
+public sealed class AuthenticationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+{
+    private static readonly Dictionary<string, Func<string>> BadTokens = new(StringComparer.Ordinal)
+    {
+        ["none at all"] = () => "",
+        ["not a token"] = () => "forged",
+        ["two parts"] = () => string.Join('.', Tokens.For("u").Split('.')[..2]),
+        ["another secret"] = () => Tokens.Mint(Tokens.Header(), Tokens.Claims("u"), "another-secret-of-more-than-thirty-two-bytes"),
+        ["an unknown key"] = () => Tokens.Mint(Tokens.Header(keyId: "other"), Tokens.Claims("u")),
+        ["algorithm none"] = () => $"{string.Join('.', Tokens.Mint(Tokens.Header("none"), Tokens.Claims("u")).Split('.')[..2])}.",
+        ["another algorithm"] = () => Tokens.Mint(Tokens.Header("HS512"), Tokens.Claims("u")),
+        ["expired"] = () => Tokens.Mint(Tokens.Header(), Tokens.Claims("u", lifetimeSeconds: -3_600)),
+        ["no expiry"] = () => Changed("exp", null),
+        ["not valid yet"] = () => Changed("nbf", TimeProvider.System.GetUtcNow().AddHours(1).ToUnixTimeSeconds()),
+        ["another issuer"] = () => Changed("iss", "https://evil.test"),
+        ["another audience"] = () => Changed("aud", "admins"),
+        ["no subject"] = () => Changed("sub", null),
+        ["an empty subject"] = () => Changed("sub", ""),
+        ["a subject of 65 characters"] = () => Changed("sub", new string('u', 65)),
+        ["a subject with a separator"] = () => Changed("sub", "a|b"),
+        ["a subject that is a number"] = () => Changed("sub", 7),
+        ["claims of another user under the old signature"] = () => Swapped(),
+    };
+
+    public static TheoryData<string> Cases => [.. BadTokens.Keys];
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public async Task A_bad_token_is_refused_everywhere(string name)
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var shopper = Stack.Shopper("u", token: BadTokens[name]());
+        Refusal.AssertIs(401, "unauthenticated", await shopper.PurchaseAsync(sale.Id, """{"sku":"phone-1","quantity":1}""", "k"));
+        Refusal.AssertIs(401, "unauthenticated", await shopper.MyOrdersAsync());
+        Refusal.AssertIs(401, "unauthenticated", await shopper.OrderAsync(Guid.NewGuid()));
+        Refusal.AssertIs(401, "unauthenticated", await shopper.GetAsync($"/api/v1/orders/{Guid.NewGuid()}/events"));
+        Assert.Empty((await Books.CheckAsync(Stack, sale)).Orders);
+    }
+
+    [Fact]
+    public async Task Credentials_of_another_kind_are_refused()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var nobody = Stack.Shopper("u", token: "");
+        var good = Tokens.For("u");
+        foreach (var header in (string[])["Basic dTpw", good, "Bearer", $"Bearer {good} {good}", $"Token {good}"])
+        {
+            Refusal.AssertIs(401, "unauthenticated", await nobody.SendAsync(HttpMethod.Post, sale.OrdersPath, """{"sku":"phone-1","quantity":1}"""u8.ToArray(),
+                "k", "application/json", ("Authorization", header)));
+        }
+    }
+
+    [Fact]
+    public async Task The_sale_pages_take_no_token()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var nobody = Stack.Shopper("u", token: "");
+        Assert.Equal(200, (await nobody.GetAsync("/api/v1/sales")).Status);
+        Assert.Equal(200, (await nobody.GetAsync($"/api/v1/sales/{sale.Id}")).Status);
+    }
+
+    private static string Changed(string claim, object? value)
+    {
+        var claims = Tokens.Claims("u");
+        claims[claim] = value;
+        return Tokens.Mint(Tokens.Header(), claims);
+    }
+
+    private static string Swapped()
+    {
+        var parts = Tokens.For("u").Split('.');
+        var other = Tokens.For("somebody-else").Split('.');
+        Assert.True(Base64Url.IsValid(parts[2]));
+        return $"{parts[0]}.{other[1]}.{parts[2]}";
+    }
+}

@@ -1,0 +1,99 @@
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Purchase;
+
+/// <summary>A buyer's retry gets the first answer on every node, whatever happened since; strangers are told how things stand.</summary>
+public sealed class RetryTests(TwoOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOfEach>
+{
+    [Fact]
+    public async Task After_the_last_unit_is_sold_buyers_get_their_202_and_strangers_sold_out()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 20);
+        await Crowd.AllBuyAsync(Stack, sale, users: 20);
+        // Every node learns it, then answers by itself: the buyers must get through all the same.
+        for (var round = 0; round < 3; round++)
+        {
+            await StrangersAreToldAsync(sale, "sold_out");
+            await BuyersAreServedAsync(sale);
+        }
+        await Books.CheckAsync(Stack, sale);
+        await BuyersAreServedAsync(sale);
+    }
+
+    [Fact]
+    public async Task While_a_sale_is_paused_buyers_get_their_202_and_strangers_sale_paused()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 100);
+        await Crowd.AllBuyAsync(Stack, sale, users: 20);
+        await Stack.Manager.PauseAsync(sale.Id);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "paused");
+        await StrangersAreToldAsync(sale, "sale_paused");
+        await BuyersAreServedAsync(sale);
+        await Stack.Manager.ResumeAsync(sale.Id);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "open");
+        await Crowd.AllBuyAsync(Stack, sale, users: 10, prefix: "later");
+        await BuyersAreServedAsync(sale);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task After_a_sale_is_closed_buyers_get_their_202_and_strangers_sale_closed()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 100);
+        await Crowd.AllBuyAsync(Stack, sale, users: 20);
+        await Stack.Manager.CloseAsync(sale.Id);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "closed");
+        for (var round = 0; round < 3; round++)
+        {
+            await StrangersAreToldAsync(sale, "sale_closed");
+            await BuyersAreServedAsync(sale);
+        }
+        await Books.CheckAsync(Stack, sale);
+        await BuyersAreServedAsync(sale);
+    }
+
+    [Fact]
+    public async Task A_node_started_after_the_sell_out_serves_buyers_and_refuses_strangers()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        await Crowd.AllBuyAsync(Stack, sale, users: 10);
+        await StrangersAreToldAsync(sale, "sold_out");
+        await Stack.Apis[1].RestartAsync();
+        await StrangersAreToldAsync(sale, "sold_out");
+        await BuyersAreServedAsync(sale);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task Pause_and_close_stop_the_sale_for_everyone_at_once()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 100_000);
+        await using var load = new Load(Stack, sale);
+        await load.AcceptedMoreAsync(200);
+        await Stack.Manager.PauseAsync(sale.Id);
+        // The answer to `pause` is the promise: what is asked after it is not sold.
+        var late = await Stack.Shopper("late").BuyAsync(sale);
+        Assert.Equal((409, "sale_paused"), (late.Status, late.Code));
+        await load.StopAsync();
+        await Books.CheckAsync(Stack, sale);
+        await BuyersAreServedAsync(sale);
+    }
+
+    private async Task BuyersAreServedAsync(Sale sale)
+    {
+        for (var node = 0; node < Stack.Apis.Count; node++) await Crowd.ReplayAsync(Stack, sale, node);
+    }
+
+    private async Task StrangersAreToldAsync(Sale sale, string code)
+    {
+        for (var node = 0; node < Stack.Apis.Count; node++)
+        {
+            for (var i = 0; i < 5; i++)
+            {
+                var answer = await Stack.Shopper($"stranger-{Guid.NewGuid()}", node).BuyAsync(sale);
+                Assert.Equal((409, code), (answer.Status, answer.Code));
+            }
+        }
+    }
+}

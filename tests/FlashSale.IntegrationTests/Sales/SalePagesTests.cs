@@ -1,0 +1,110 @@
+using System.Globalization;
+using System.Text.Json;
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Sales;
+
+/// <summary>What shoppers see of sales.</summary>
+public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+{
+    [Fact]
+    public async Task A_sale_page_shows_the_sale_its_clock_and_its_items()
+    {
+        var sale = await Stack.OpenSaleAsync([new ItemDraft("phone-1", 1_000, PerUserLimit: 2, Price: 129_950), new ItemDraft("case.1", 500, Price: 990)]);
+        var answer = await Stack.Shopper("anyone").GetAsync($"/api/v1/sales/{sale.Id}");
+        Assert.Equal(200, answer.Status);
+        Assert.StartsWith("application/json", answer.Header("content-type"));
+        Assert.Equal(sale.Id, answer.Member("saleId"));
+        Assert.Equal("Sale of a test", answer.Member("name"));
+        Assert.Equal("open", answer.Member("status"));
+        Assert.False(answer.Json.GetProperty("requiresTicket").GetBoolean());
+        var opens = Time(answer, "opensAt");
+        var closes = Time(answer, "closesAt");
+        var now = TimeProvider.System.GetUtcNow();
+        Assert.True(opens <= now && now < closes);
+        Assert.InRange(Time(answer, "serverTime"), now.AddSeconds(-30), now.AddSeconds(1));
+
+        var items = answer.Json.GetProperty("items").EnumerateArray().ToDictionary(item => item.GetProperty("sku").GetString()!);
+        Assert.Equal(2, items.Count);
+        Assert.Equal("Item phone-1", items["phone-1"].GetProperty("name").GetString());
+        Assert.Equal(129_950, items["phone-1"].GetProperty("price").GetProperty("amount").GetInt64());
+        Assert.Equal("CNY", items["phone-1"].GetProperty("price").GetProperty("currency").GetString());
+        Assert.Equal(2, items["phone-1"].GetProperty("perUserLimit").GetInt32());
+        Assert.All(items.Values, item => Assert.Equal("available", item.GetProperty("availability").GetString()));
+    }
+
+    [Fact]
+    public async Task A_page_is_not_sent_twice_to_whoever_has_it()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var anyone = Stack.Shopper("anyone");
+        foreach (var path in (string[])["/api/v1/sales", $"/api/v1/sales/{sale.Id}"])
+        {
+            var first = await anyone.GetAsync(path);
+            var tag = first.Header("etag");
+            Assert.Matches("^(W/)?\"[^\"]+\"$", tag);
+            Assert.Matches(@"^public, ?max-age=\d+$", first.Header("cache-control"));
+            foreach (var condition in (string[])[tag!, $"\"other\", {tag}", "*"])
+            {
+                // The page of a live sale may have changed between the two requests; then its new tag holds.
+                var again = await anyone.GetAsync(path, ("If-None-Match", condition));
+                if (again.Status == 200) again = await anyone.GetAsync(path, ("If-None-Match", condition.Replace(tag!, again.Header("etag"), StringComparison.Ordinal)));
+                Assert.Equal(304, again.Status);
+                Assert.Empty(again.Body);
+                Assert.NotNull(again.Header("etag"));
+            }
+            Assert.Equal(200, (await anyone.GetAsync(path, ("If-None-Match", "\"other\""))).Status);
+        }
+    }
+
+    [Fact]
+    public async Task A_change_of_the_sale_changes_the_page_and_its_tag()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var open = await Stack.Shopper("anyone").GetAsync($"/api/v1/sales/{sale.Id}");
+        await Stack.Manager.PauseAsync(sale.Id);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "paused");
+        var paused = await Stack.Shopper("anyone").GetAsync($"/api/v1/sales/{sale.Id}", ("If-None-Match", open.Header("etag")!));
+        Assert.Equal(200, paused.Status);
+        Assert.NotEqual(open.Header("etag"), paused.Header("etag"));
+        await Stack.Manager.CloseAsync(sale.Id);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "closed");
+    }
+
+    [Fact]
+    public async Task What_is_nearly_sold_is_low_and_what_is_sold_is_sold_out()
+    {
+        var sale = await Stack.OpenSaleAsync([new ItemDraft("a", 1_000, PerUserLimit: 1_000), new ItemDraft("b", 10)]);
+        await Stack.Shopper("buyer").BuyAsync(sale, sku: "a", quantity: 999);
+        await AvailabilityAsync(sale, "open", "low", "available");
+        await Stack.Shopper("other").BuyAsync(sale, sku: "a");
+        await AvailabilityAsync(sale, "open", "sold_out", "available");
+        await Crowd.EachAsync(Enumerable.Range(0, 10), 10, i => Stack.Shopper($"user-{i}").BuyAsync(sale, sku: "b"));
+        await AvailabilityAsync(sale, "sold_out", "sold_out", "sold_out");
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task The_list_shows_published_sales_and_no_draft()
+    {
+        var draft = await Stack.Manager.CreateSaleAsync([new ItemDraft("phone-1", 10)]);
+        var open = await Stack.OpenSaleAsync(stock: 10);
+        var list = await Stack.Shopper("anyone").GetAsync("/api/v1/sales");
+        Assert.Equal(200, list.Status);
+        var ids = list.Json.GetProperty("sales").EnumerateArray().Select(sale => sale.GetProperty("saleId").GetString()).ToArray();
+        Assert.Contains(open.Id, ids);
+        Assert.DoesNotContain(draft, ids);
+        Refusal.AssertIs(404, "sale_not_found", await Stack.Shopper("anyone").GetAsync($"/api/v1/sales/{draft}"));
+        Refusal.AssertIs(404, "sale_not_found", await Stack.Shopper("anyone").GetAsync("/api/v1/sales/unknown"));
+    }
+
+    private async Task AvailabilityAsync(Sale sale, string status, params string[] availability) =>
+        await Eventually.GetAsync($"the page shows {status}: {string.Join(' ', availability)}", TimeSpan.FromSeconds(5),
+            () => Stack.Shopper("anyone").GetAsync($"/api/v1/sales/{sale.Id}"),
+            page => page.Member("status") == status && page.Json.GetProperty("items").EnumerateArray().Select(Availability).SequenceEqual(availability));
+
+    private static string Availability(JsonElement item) => item.GetProperty("availability").GetString()!;
+
+    private static DateTimeOffset Time(Answer answer, string member) => DateTimeOffset.Parse(answer.Member(member)!, CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,305 @@
+using FlashSale.Contracts;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using FlashSale.Stock;
+using FsCheck;
+using FsCheck.Fluent;
+using StackExchange.Redis;
+
+namespace FlashSale.IntegrationTests.Stock;
+
+public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<ScriptFixture>
+{
+    private static readonly Config Quietly = Config.QuickThrowOnFailure;
+
+    [Fact]
+    public void One_by_one_it_decides_as_the_model_does() => Check.One(Quietly.WithMaxTest(150), Prop.ForAll(Histories(1), FollowAsync));
+
+    [Fact]
+    public void In_batches_that_hold_the_same_user_key_and_last_unit_it_decides_as_the_model_does() =>
+        Check.One(Quietly.WithMaxTest(150), Prop.ForAll(Histories(12), FollowAsync));
+
+    [Fact]
+    public async Task The_model_test_notices_a_script_that_oversells()
+    {
+        var sale = await NewSaleAsync();
+        var model = new SaleModel();
+        await fixture.Redis.CallAsync(database => database.HashIncrementAsync(sale.Keys.Stock, ScriptedSale.Sku(0)));
+        await Assert.ThrowsAnyAsync<Xunit.Sdk.XunitException>(() => FollowAsync(
+            [new Step.Buy([new(0, 0, 0, 2), new(1, 0, 0, 2)], false, false)], sale, model));
+    }
+
+    [Fact]
+    public async Task In_parallel_no_unit_and_no_limit_is_exceeded_and_every_acceptance_is_in_the_outbox()
+    {
+        const int Stock = 60, Limit = 2, Users = 80, Lanes = 16, CallsPerLane = 120;
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [Stock], [Limit], 0);
+        var answers = await Task.WhenAll(Enumerable.Range(0, Lanes).Select(lane => Task.Run(async () =>
+        {
+            var random = new Random(lane);
+            var mine = new List<(Wish Wish, Guid Id, ReserveDecision Decision)>();
+            for (var call = 0; call < CallsPerLane; call++)
+            {
+                var wishes = Enumerable.Range(0, random.Next(1, 9)).Select(_ => new Wish(random.Next(Users), random.Next(3), 0, random.Next(1, 3))).ToList();
+                var ids = wishes.Select(ScriptedSale.NewOrderId).ToList();
+                var decisions = await sale.BuyAsync(wishes, ids);
+                mine.AddRange(wishes.Select((wish, i) => (wish, ids[i], decisions[i])));
+                if (call % 10 == 3) await sale.TurnAsync("paused");
+                if (call % 10 == 5) await sale.TurnAsync("live");
+                if (random.Next(4) == 0 && mine.Find(answer => answer.Decision.Code is ReserveCode.Accepted) is { Id: var id } && id != Guid.Empty)
+                    await sale.SettleAsync(id, random.Next(2) == 0 ? Verdict.Live : Verdict.Rejected);
+            }
+            return mine;
+        })));
+        await sale.TurnAsync("live");
+
+        var all = answers.SelectMany(lane => lane).ToList();
+        var accepted = all.Where(answer => answer.Decision.Code is ReserveCode.Accepted or ReserveCode.AcceptedLast).ToList();
+        Assert.NotEmpty(accepted);
+        var outbox = await sale.OutboxAsync();
+        Assert.Equal(accepted.Select(answer => answer.Id).Order(), outbox.Order());
+        // One acceptance per key, and every replay names it.
+        var byKey = accepted.ToDictionary(answer => (answer.Wish.User, answer.Wish.Key), answer => answer.Id);
+        Assert.All(all.Where(answer => answer.Decision.Code is ReserveCode.Replay),
+            answer => Assert.Equal(byKey[(answer.Wish.User, answer.Wish.Key)], answer.Decision.OrderId));
+        var held = 0L;
+        for (var user = 0; user < Users; user++)
+        {
+            var units = await sale.UnitsOfAsync(user, 0);
+            Assert.InRange(units, 0, Limit);
+            Assert.Equal(units, await sale.UnitsOfAsync(user, null));
+            held += units;
+        }
+        Assert.Equal(Stock, held + await sale.RemainingAsync(0));
+    }
+
+    [Fact]
+    public async Task A_key_of_the_wrong_type_refuses_the_call_and_nothing_is_written()
+    {
+        foreach (var name in new[] { "stock", "limit", "inflight", "inflight_units", "outbox", "facts", "buyers" })
+        {
+            var sale = await NewSaleAsync();
+            var user = Fingerprints.OfUser(ScriptedSale.UserId(0));
+            RedisKey broken = name switch
+            {
+                "facts" => sale.Keys.Facts(1, (long)((user >> 32) % 3)),
+                "buyers" => sale.Keys.Buyers(1),
+                _ => sale.Keys.Prefix + name,
+            };
+            await fixture.Redis.CallAsync(database => database.KeyDeleteAsync(broken));
+            await fixture.Redis.CallAsync(database => database.SetAddAsync(broken, "not what it should be"));
+            var before = await fixture.Server.DigestAsync(sale.Keys.Prefix);
+            var wish = new Wish(0, 0, 0, 1);
+            await Assert.ThrowsAsync<RedisUnavailableException>(() => sale.BuyAsync([wish], [ScriptedSale.NewOrderId(wish)]));
+            Assert.Equal(before, await fixture.Server.DigestAsync(sale.Keys.Prefix));
+        }
+    }
+
+    [Fact]
+    public async Task With_its_memory_full_Redis_refuses_the_call_and_nothing_is_written()
+    {
+        var sale = await NewSaleAsync();
+        var before = await fixture.Server.DigestAsync(sale.Keys.Prefix);
+        await fixture.Redis.CallAsync(database => database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1"));
+        try
+        {
+            var wish = new Wish(0, 0, 0, 1);
+            await Assert.ThrowsAsync<RedisUnavailableException>(() => sale.BuyAsync([wish], [ScriptedSale.NewOrderId(wish)]));
+        }
+        finally
+        {
+            await fixture.Redis.CallAsync(database => database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0"));
+        }
+        Assert.Equal(before, await fixture.Server.DigestAsync(sale.Keys.Prefix));
+    }
+
+    [Fact]
+    public async Task A_sale_that_is_not_loaded_sells_nothing()
+    {
+        var sale = await NewSaleAsync();
+        await fixture.Redis.CallAsync(database => database.KeyDeleteAsync(sale.Keys.Sale));
+        var wish = new Wish(0, 0, 0, 1);
+        Assert.Equal(ReserveCode.NotLoaded, (await sale.BuyAsync([wish], [ScriptedSale.NewOrderId(wish)]))[0].Code);
+    }
+
+    [Theory]
+    [InlineData("opens", 60_000, ReserveCode.NotOpen)]
+    [InlineData("closes", -60_000, ReserveCode.Closed)]
+    public async Task Outside_its_window_by_Redis_time_it_sells_nothing(string field, int distance, ReserveCode code)
+    {
+        var sale = await NewSaleAsync();
+        await fixture.Redis.CallAsync(database => database.HashSetAsync(sale.Keys.Sale, field, fixture.Redis.NowMilliseconds + distance));
+        var wish = new Wish(0, 0, 0, 1);
+        Assert.Equal(code, (await sale.BuyAsync([wish], [ScriptedSale.NewOrderId(wish)]))[0].Code);
+    }
+
+    [Fact]
+    public async Task Orders_that_Redis_had_forgotten_are_debited_once_however_often_they_are_settled()
+    {
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [5], [9], 0);
+        var wish = new Wish(0, 0, 0, 2);
+        var id = ScriptedSale.NewOrderId(wish);
+        await sale.BuyAsync([wish], [id]);
+        // As after a loss of its memory: the sale is loaded with all of its stock, the order comes from the broker.
+        await fixture.Redis.CallAsync(database => database.KeyDeleteAsync([sale.Keys.Inflight, sale.Keys.InflightUnits, sale.Keys.Outbox,
+            .. Enumerable.Range(0, 3).Select(bucket => sale.Keys.Facts(1, bucket))]));
+        await fixture.Redis.CallAsync(database => database.HashSetAsync(sale.Keys.Stock, ScriptedSale.Sku(0), 5));
+
+        Assert.Equal(1, await sale.SettleAsync(id, Verdict.Live));
+        Assert.Equal(0, await sale.SettleAsync(id, Verdict.Live));
+
+        Assert.Equal(3, await sale.RemainingAsync(0));
+        Assert.Equal(2, await sale.UnitsOfAsync(0, 0));
+        var again = await sale.BuyAsync([wish], [ScriptedSale.NewOrderId(wish)]);
+        Assert.Equal((ReserveCode.Replay, id), (again[0].Code, again[0].OrderId));
+    }
+
+    [Fact]
+    public async Task A_forgotten_order_never_takes_the_stock_below_zero()
+    {
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [5], [9], 0);
+        var wish = new Wish(0, 0, 0, 3);
+        var id = ScriptedSale.NewOrderId(wish);
+        await sale.BuyAsync([wish], [id]);
+        await fixture.Redis.CallAsync(database => database.KeyDeleteAsync([sale.Keys.Inflight, .. Enumerable.Range(0, 3).Select(bucket => sale.Keys.Facts(1, bucket))]));
+        await fixture.Redis.CallAsync(database => database.HashSetAsync(sale.Keys.Stock, ScriptedSale.Sku(0), 1));
+        await sale.SettleAsync(id, Verdict.Live);
+        Assert.Equal(0, await sale.RemainingAsync(0));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_a_forgotten_order_could_not_take_is_taken_from_what_comes_back(bool forgottenFirst)
+    {
+        // Ten units; the order of user 0 is stored, and forgotten by Redis, which sells all ten again, one of them to user 0 himself.
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [10], [9], 0);
+        var forgotten = new Wish(0, 0, 0, 1);
+        var forgottenId = ScriptedSale.NewOrderId(forgotten);
+        await sale.BuyAsync([forgotten], [forgottenId]);
+        await sale.ForgetAsync(stock: 10);
+        var again = Enumerable.Range(0, 10).Select(user => new Wish(user, 0, 0, 1)).ToList();
+        var ids = again.Select(ScriptedSale.NewOrderId).ToList();
+        await sale.BuyAsync(again, ids);
+        Assert.Equal(0, await sale.RemainingAsync(0));
+
+        // Postgres: the forgotten one is live, user 0's other order its duplicate, the nine others are live.
+        if (forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
+        await sale.SettleAsync(ids[0], Verdict.Rejected);
+        if (!forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
+        foreach (var id in ids.Skip(1)) await sale.SettleAsync(id, Verdict.Live);
+
+        Assert.Equal(0, await sale.RemainingAsync(0));
+        Assert.Equal(0, await sale.OwedAsync(0));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_rejection_for_stock_pays_for_the_forgotten_order_whichever_is_settled_first(bool forgottenFirst)
+    {
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [1], [9], 0);
+        var forgotten = new Wish(0, 0, 0, 1);
+        var forgottenId = ScriptedSale.NewOrderId(forgotten);
+        await sale.BuyAsync([forgotten], [forgottenId]);
+        await sale.ForgetAsync(stock: 1);
+        var late = new Wish(1, 0, 0, 1);
+        var lateId = ScriptedSale.NewOrderId(late);
+        await sale.BuyAsync([late], [lateId]);
+
+        if (forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
+        await sale.SettleAsync(lateId, Verdict.RejectedForStock);
+        if (!forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
+
+        Assert.Equal((0, 0), (await sale.RemainingAsync(0), await sale.OwedAsync(0)));
+    }
+
+    [Fact]
+    public async Task A_forgotten_order_that_was_rejected_makes_its_user_a_buyer_all_the_same()
+    {
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [5], [9], 0);
+        var wish = new Wish(0, 0, 0, 1);
+        var id = ScriptedSale.NewOrderId(wish);
+        await sale.BuyAsync([wish], [id]);
+        await sale.ForgetAsync(stock: 5);
+        await sale.SettleAsync(id, Verdict.Rejected);
+        Assert.Equal(1, await sale.BuyersAsync());
+        Assert.Equal(5, await sale.RemainingAsync(0));
+    }
+
+    private Task<ScriptedSale> NewSaleAsync() => ScriptedSale.StartAsync(fixture.Redis, new SaleModel().Remaining, SaleModel.ItemLimits, SaleModel.SaleLimit);
+
+    private async Task FollowAsync(IList<Step> history) => await FollowAsync(history, await NewSaleAsync(), new SaleModel());
+
+    private static async Task FollowAsync(IList<Step> history, ScriptedSale sale, SaleModel model)
+    {
+        foreach (var step in history) await FollowAsync(step, sale, model);
+
+        for (var item = 0; item < SaleModel.Items; item++)
+        {
+            Assert.Equal(model.Remaining[item], await sale.RemainingAsync(item));
+            Assert.Equal(model.InFlight.Where(order => order.Wish.Item == item).Sum(order => order.Wish.Quantity), await sale.InFlightUnitsAsync(item));
+            for (var user = 0; user < SaleModel.Users; user++)
+                Assert.Equal(model.Bought.GetValueOrDefault((user, item)), await sale.UnitsOfAsync(user, item));
+        }
+        for (var user = 0; user < SaleModel.Users; user++) Assert.Equal(model.UnitsOf(user), await sale.UnitsOfAsync(user, null));
+        Assert.Equal(model.InFlight.Select(order => order.OrderId).ToHashSet(), await sale.InFlightAsync());
+        Assert.Equal(model.Accepted, (await sale.OutboxAsync()).Count);
+        Assert.Equal(model.Accepted, await sale.BuyersAsync());
+    }
+
+    private static async Task FollowAsync(Step step, ScriptedSale sale, SaleModel model)
+    {
+        switch (step)
+        {
+            case Step.Buy buy:
+                var ids = buy.Wishes.Select(ScriptedSale.NewOrderId).ToList();
+                var expected = buy.Wishes.Select((wish, i) => model.Decide(wish, ids[i], buy.WithOldEpoch, buy.TooLate)).ToList();
+                var decided = await sale.BuyAsync(buy.Wishes, ids, buy.WithOldEpoch, buy.TooLate);
+                Assert.Equal(expected, decided.Select((decision, i) =>
+                    new Expected(decision.Code, decision.Code is ReserveCode.Accepted or ReserveCode.AcceptedLast ? ids[i] : decision.OrderId)));
+                break;
+            case Step.Turn turn:
+                model.Turn(turn.Status);
+                await sale.TurnAsync(turn.Status);
+                break;
+            case Step.Verified verified:
+                model.Verify(verified.Is);
+                await sale.VerifyAsync(verified.Is);
+                break;
+            case Step.NextEpoch:
+                model.RaiseEpoch();
+                await sale.RaiseEpochAsync();
+                break;
+            case Step.Settle settle when model.InFlight.Count > 0:
+                var index = settle.Choice % model.InFlight.Count;
+                var id = model.InFlight[index].OrderId;
+                model.Settle(index, settle.Verdict);
+                await sale.SettleAsync(id, settle.Verdict);
+                // A redelivery: nothing may happen a second time.
+                await sale.SettleAsync(id, settle.Verdict);
+                break;
+        }
+    }
+
+    private static Arbitrary<IList<Step>> Histories(int maxBatch)
+    {
+        var wish = from user in Gen.Choose(0, SaleModel.Users - 1)
+                   from key in Gen.Choose(0, SaleModel.Keys - 1)
+                   from item in Gen.Choose(0, SaleModel.Items - 1)
+                   from quantity in Gen.Choose(1, 3)
+                   select new Wish(user, key, item, quantity);
+        var buy = from size in Gen.Choose(1, maxBatch)
+                  from wishes in Gen.ArrayOf(wish, size)
+                  from oldEpoch in Gen.Frequency((12, Gen.Constant(false)), (1, Gen.Constant(true)))
+                  from tooLate in Gen.Frequency((12, Gen.Constant(false)), (1, Gen.Constant(true)))
+                  select (Step)new Step.Buy(wishes, oldEpoch, tooLate);
+        var step = Gen.Frequency(
+            (20, buy),
+            (2, Gen.Elements("live", "live", "live", "paused", "closed").Select(status => (Step)new Step.Turn(status))),
+            (6, from choice in Gen.Choose(0, 100) from verdict in Gen.Elements(Verdict.Live, Verdict.Rejected, Verdict.RejectedForStock) select (Step)new Step.Settle(choice, verdict)),
+            (1, Gen.Constant((Step)new Step.NextEpoch())),
+            (1, Gen.Elements(true, true, false).Select(verified => (Step)new Step.Verified(verified))));
+        return Gen.ListOf(step).Select(steps => (IList<Step>)[.. steps]).ToArbitrary();
+    }
+}

@@ -1,0 +1,104 @@
+using FlashSale.Stock;
+
+namespace FlashSale.IntegrationTests.Stock;
+
+/// <summary>What a shopper asks for; small numbers, so that users, keys and last units collide all the time.</summary>
+public sealed record Wish(int User, int Key, int Item, int Quantity);
+
+/// <summary>One step of a history.</summary>
+public abstract record Step
+{
+    /// <summary>A call of reserve.lua.</summary>
+    public sealed record Buy(IReadOnlyList<Wish> Wishes, bool WithOldEpoch, bool TooLate) : Step;
+
+    /// <summary>The status is set to live, paused or closed.</summary>
+    public sealed record Turn(string Status) : Step;
+
+    /// <summary>An order in flight is settled.</summary>
+    public sealed record Settle(int Choice, Verdict Verdict) : Step;
+
+    /// <summary>The sale is loaded anew: the same facts under the next epoch.</summary>
+    public sealed record NextEpoch : Step;
+
+    /// <summary>Redis was started anew and is verified, or is not yet.</summary>
+    public sealed record Verified(bool Is) : Step;
+}
+
+/// <summary>What is expected of one wish.</summary>
+/// <param name="Code">The code.</param>
+/// <param name="OrderId">The order of an acceptance or replay.</param>
+public sealed record Expected(ReserveCode Code, Guid OrderId);
+
+/// <summary>
+/// The sale as plain dictionaries: what reserve.lua and settle.lua must do, said a second time, without Redis, bytes,
+/// buckets or batches.
+/// </summary>
+public sealed class SaleModel
+{
+    public const int Users = 4;
+    public const int Keys = 6;
+    public const int Items = 3;
+    public const int SaleLimit = 5;
+
+    public static readonly int[] ItemLimits = [2, 3, 4];
+
+    private readonly Dictionary<(int User, int Key), (Guid OrderId, int Item, int Quantity)> _idempotency = [];
+
+    public string Status { get; private set; } = "live";
+
+    public bool IsVerified { get; private set; } = true;
+
+    public long Epoch { get; private set; } = 1;
+
+    public int[] Remaining { get; } = [3, 6, 9];
+
+    public Dictionary<(int User, int Item), int> Bought { get; } = [];
+
+    public List<(Guid OrderId, Wish Wish)> InFlight { get; } = [];
+
+    public int Accepted { get; private set; }
+
+    public Expected Decide(Wish wish, Guid orderId, bool withOldEpoch, bool tooLate)
+    {
+        if (_idempotency.TryGetValue((wish.User, wish.Key), out var known))
+            return known.Item == wish.Item && known.Quantity == wish.Quantity ? new(ReserveCode.Replay, known.OrderId) : new(ReserveCode.KeyReused, default);
+        var code = Refusal(wish, withOldEpoch, tooLate);
+        if (code is not null) return new(code.Value, default);
+
+        Remaining[wish.Item] -= wish.Quantity;
+        Count(wish, wish.Quantity);
+        _idempotency.Add((wish.User, wish.Key), (orderId, wish.Item, wish.Quantity));
+        InFlight.Add((orderId, wish));
+        Accepted++;
+        return new(Remaining[wish.Item] == 0 ? ReserveCode.AcceptedLast : ReserveCode.Accepted, orderId);
+    }
+
+    public void Turn(string status) => Status = status;
+
+    public void Verify(bool verified) => IsVerified = verified;
+
+    public void RaiseEpoch() => Epoch++;
+
+    public void Settle(int index, Verdict verdict)
+    {
+        var wish = InFlight[index].Wish;
+        InFlight.RemoveAt(index);
+        if (verdict is Verdict.Rejected) Remaining[wish.Item] += wish.Quantity;
+        if (verdict is not Verdict.Live) Count(wish, -wish.Quantity);
+    }
+
+    public int UnitsOf(int user) => Enumerable.Range(0, Items).Sum(item => Bought.GetValueOrDefault((user, item)));
+
+    private ReserveCode? Refusal(Wish wish, bool withOldEpoch, bool tooLate) =>
+        !IsVerified ? ReserveCode.NotVerified
+        : withOldEpoch ? ReserveCode.OtherEpoch
+        : tooLate ? ReserveCode.TooLate
+        : Status == "paused" ? ReserveCode.Paused
+        : Status == "closed" ? ReserveCode.Closed
+        : Bought.GetValueOrDefault((wish.User, wish.Item)) + wish.Quantity > ItemLimits[wish.Item] || UnitsOf(wish.User) + wish.Quantity > SaleLimit ? ReserveCode.LimitReached
+        : Remaining[wish.Item] == 0 ? ReserveCode.SoldOut
+        : Remaining[wish.Item] < wish.Quantity ? ReserveCode.FewerLeft
+        : null;
+
+    private void Count(Wish wish, int quantity) => Bought[(wish.User, wish.Item)] = Bought.GetValueOrDefault((wish.User, wish.Item)) + quantity;
+}

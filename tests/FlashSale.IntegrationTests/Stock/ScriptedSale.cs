@@ -1,0 +1,168 @@
+using FlashSale.Contracts;
+using FlashSale.IntegrationTests.Infrastructure;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using FlashSale.Stock;
+using Microsoft.Extensions.Logging.Abstractions;
+using StackExchange.Redis;
+
+namespace FlashSale.IntegrationTests.Stock;
+
+/// <summary>A Redis with the scripts' one connection, for tests of the scripts alone.</summary>
+public sealed class ScriptFixture : IAsyncLifetime
+{
+    public RedisServer Server { get; private set; } = null!;
+
+    public RedisConnection Redis { get; private set; } = null!;
+
+    public async Task InitializeAsync()
+    {
+        Server = await RedisServer.StartNewAsync();
+        Redis = await RedisConnection.ConnectAsync(
+            new RedisOptions { Endpoint = Server.Endpoint, DeadlineMilliseconds = 10_000 }, NullLogger<RedisConnection>.Instance);
+        await Eventually.TrueAsync("Redis is healthy", TimeSpan.FromSeconds(10), () => Task.FromResult(Redis.IsHealthy));
+    }
+
+    public async Task DisposeAsync()
+    {
+        await Redis.DisposeAsync();
+        await Server.DisposeAsync();
+    }
+}
+
+/// <summary>A sale that lies in Redis alone, driven through the callers of reserve.lua and settle.lua.</summary>
+public sealed class ScriptedSale
+{
+    private const int SaleNumber = 7;
+    private const int Buckets = 3;
+    private const int Price = 100;
+
+    private static int _sales;
+
+    private readonly RedisConnection _redis;
+    private readonly ReserveScript _reserve;
+    private readonly SettleScript _settle;
+    private readonly Dictionary<Guid, (byte[] Record, long AcceptedAt)> _accepted = [];
+    private long _epoch = 1;
+
+    private ScriptedSale(RedisConnection redis)
+    {
+        _redis = redis;
+        _reserve = new ReserveScript(redis);
+        _settle = new SettleScript(redis);
+        Keys = new SaleKeys($"t{Interlocked.Increment(ref _sales)}");
+    }
+
+    public SaleKeys Keys { get; }
+
+    public static async Task<ScriptedSale> StartAsync(RedisConnection redis, IReadOnlyList<int> stock, IReadOnlyList<int> limits, int saleLimit)
+    {
+        var sale = new ScriptedSale(redis);
+        await redis.CallAsync(async database =>
+        {
+            await database.HashSetAsync(sale.Keys.Stock, [.. stock.Select((units, item) => new HashEntry(Sku(item), units))]);
+            await database.HashSetAsync(sale.Keys.Limit, [.. limits.Select((units, item) => new HashEntry(Sku(item), units))]);
+            await database.HashSetAsync(sale.Keys.Sale,
+            [
+                new("epoch", 1), new("status", "live"), new("opens", 1), new("closes", long.MaxValue / 4), new("limit", saleLimit),
+                new("buckets", Buckets), new("version", 1),
+            ]);
+            return true;
+        });
+        await sale.VerifyAsync(true);
+        return sale;
+    }
+
+    public static string Sku(int item) => $"sku-{item}";
+
+    public static string UserId(int user) => $"user-{user}";
+
+    public static byte[] Encode(Wish wish, Guid orderId) => ReservationCodec.Encode(
+        orderId, Fingerprints.OfUser(UserId(wish.User)), wish.Item + 1, Sku(wish.Item), UserId(wish.User), $"key-{wish.Key}", wish.Quantity, Price * wish.Quantity, "CNY");
+
+    public static Guid NewOrderId(Wish wish) => OrderId.New(1_700_000_000_000, Fingerprints.OfUser(UserId(wish.User)), SaleNumber);
+
+    public async Task<ReserveDecision[]> BuyAsync(IReadOnlyList<Wish> wishes, IReadOnlyList<Guid> orderIds, bool withOldEpoch = false, bool tooLate = false)
+    {
+        var records = wishes.Select((wish, i) => Encode(wish, orderIds[i])).ToArray();
+        var decisions = new ReserveDecision[records.Length];
+        var notAfter = _redis.NowMilliseconds + (tooLate ? -60_000 : 60_000);
+        await _reserve.DecideAsync(Keys, withOldEpoch ? _epoch - 1 : _epoch, notAfter, records, decisions, TimeSpan.FromSeconds(10));
+        lock (_accepted)
+        {
+            for (var i = 0; i < decisions.Length; i++)
+                if (decisions[i].Code is ReserveCode.Accepted or ReserveCode.AcceptedLast) _accepted[orderIds[i]] = (records[i], decisions[i].AcceptedAt);
+        }
+        return decisions;
+    }
+
+    public Task TurnAsync(string status) => _redis.CallAsync(database => database.HashSetAsync(Keys.Sale, "status", status));
+
+    public async Task VerifyAsync(bool verified)
+    {
+        var run = verified ? await RedisRun.IdAsync(_redis) : "of-a-process-that-is-gone";
+        await _redis.CallAsync(database => database.HashSetAsync(Keys.Sale, "run", run));
+    }
+
+    public Task<int?> SettleAsync(Guid orderId, Verdict verdict) =>
+        _settle.SettleAsync(Keys, [], [new(verdict, _accepted[orderId].AcceptedAt, _accepted[orderId].Record)]);
+
+    /// <summary>What a rebuild that finds the same facts leaves behind.</summary>
+    public async Task RaiseEpochAsync()
+    {
+        for (var bucket = 0; bucket < Buckets; bucket++) await MoveAsync(Keys.Facts(_epoch, bucket), Keys.Facts(_epoch + 1, bucket));
+        await MoveAsync(Keys.Buyers(_epoch), Keys.Buyers(_epoch + 1));
+        _epoch++;
+        await _redis.CallAsync(database => database.HashSetAsync(Keys.Sale, "epoch", _epoch));
+    }
+
+    /// <summary>Redis loses its memory of all orders, and the sale is loaded with that much of its first item.</summary>
+    public async Task ForgetAsync(int stock)
+    {
+        await _redis.CallAsync(database => database.KeyDeleteAsync(
+            [Keys.Inflight, Keys.InflightUnits, Keys.Outbox, Keys.Buyers(_epoch), .. Enumerable.Range(0, Buckets).Select(bucket => Keys.Facts(_epoch, bucket))]));
+        await _redis.CallAsync(database => database.HashSetAsync(Keys.Stock, Sku(0), stock));
+    }
+
+    public async Task<long> OwedAsync(int item) => (long)await _redis.CallAsync(database => database.HashGetAsync(Keys.Prefix + "owed", Sku(item)));
+
+    public async Task<long> RemainingAsync(int item) => (long)await _redis.CallAsync(database => database.HashGetAsync(Keys.Stock, Sku(item)));
+
+    public async Task<long> InFlightUnitsAsync(int item) => (long)await _redis.CallAsync(database => database.HashGetAsync(Keys.InflightUnits, Sku(item)));
+
+    public async Task<IReadOnlySet<Guid>> InFlightAsync() =>
+        (await _redis.CallAsync(database => database.HashKeysAsync(Keys.Inflight))).Select(id => new Guid((byte[])id!, bigEndian: true)).ToHashSet();
+
+    public async Task<long> UnitsOfAsync(int user, int? item)
+    {
+        var record = Encode(new Wish(user, 0, item ?? 0, 1), Guid.Empty);
+        var bucket = (long)((Fingerprints.OfUser(UserId(user)) >> 32) % Buckets);
+        return (long)await _redis.CallAsync(database => database.HashGetAsync(Keys.Facts(_epoch, bucket), record[32..(item is null ? 40 : 44)]));
+    }
+
+    /// <summary>The order ids in the outbox, in order.</summary>
+    public async Task<List<Guid>> OutboxAsync()
+    {
+        var entries = (RedisResult[])(await _redis.CallAsync(database => database.ExecuteAsync("XRANGE", Keys.Outbox, "-", "+")))!;
+        var orders = new List<Guid>();
+        foreach (var entry in entries)
+        {
+            var body = ((byte[])((RedisResult[])((RedisResult[])entry!)[1]!)[1]!).AsMemory();
+            Assert.Equal(ReservationCodec.Version, body.Span[0]);
+            for (body = body[1..]; !body.IsEmpty;)
+            {
+                var (reservation, length) = ReservationCodec.Decode(body.Span, 0);
+                orders.Add(reservation.OrderId);
+                body = body[length..];
+            }
+        }
+        return orders;
+    }
+
+    public async Task<long> BuyersAsync() => await _redis.CallAsync(database => database.StringLengthAsync(Keys.Buyers(_epoch))) / 8;
+
+    private async Task MoveAsync(RedisKey from, RedisKey to)
+    {
+        if (await _redis.CallAsync(database => database.KeyExistsAsync(from))) await _redis.CallAsync(database => database.KeyRenameAsync(from, to));
+    }
+}

@@ -1,0 +1,52 @@
+using System.Text.RegularExpressions;
+
+namespace FlashSale.UnitTests.Layout;
+
+/// <summary>Which folder of Core may know which: Platform, Contracts &lt;- Sales &lt;- Admission, Stock &lt;- Orders &lt;- Ledger.</summary>
+internal static partial class ImportRules
+{
+    private static readonly Dictionary<string, string[]> Allowed = new()
+    {
+        ["Platform"] = [],
+        ["Contracts"] = [],
+        ["Sales"] = ["Platform", "Contracts"],
+        ["Admission"] = ["Platform", "Contracts", "Sales"],
+        ["Stock"] = ["Platform", "Contracts", "Sales"],
+        ["Orders"] = ["Platform", "Contracts", "Sales", "Admission", "Stock"],
+        ["Ledger"] = ["Platform", "Contracts", "Sales", "Admission", "Stock", "Orders"],
+    };
+
+    public static IEnumerable<string> Folders => Allowed.Keys;
+
+    /// <summary>What is wrong with a source file of a folder; empty if nothing is.</summary>
+    public static IEnumerable<string> ViolationsOfSource(string folder, string path, string source)
+    {
+        var code = CSharpText.CodeOnly(source);
+        var declared = NamespacePattern().Match(code).Groups[1].Value;
+        if (declared != "FlashSale." + folder) yield return $"{path}: is in namespace '{declared}', its folder is {folder}";
+        foreach (var imported in QualifiedPattern().Matches(code).Select(match => match.Groups[1].Value).Distinct())
+        {
+            if (!IsAllowed(folder, imported)) yield return $"{path}: {folder} imports {imported}";
+        }
+    }
+
+    /// <summary>What is wrong with the types that a type refers to, compiled: finds what a source scan cannot, such as partly qualified names.</summary>
+    public static IEnumerable<string> ViolationsOfType(Type type, IEnumerable<Type> references)
+    {
+        if (FolderOf(type) is not { } folder) yield break;
+        foreach (var imported in references.Where(reference => FolderOf(reference) is { } other && !IsAllowed(folder, other)).Distinct())
+            yield return $"{type.FullName}: {folder} imports {imported.FullName}";
+    }
+
+    /// <summary>The folder of a type of Core, by its namespace; null outside.</summary>
+    public static string? FolderOf(Type type) => type.Namespace?.Split('.') is ["FlashSale", var folder, ..] && Allowed.ContainsKey(folder) ? folder : null;
+
+    private static bool IsAllowed(string folder, string imported) =>
+        folder == imported || (Allowed.TryGetValue(folder, out var allowed) && allowed.Contains(imported));
+
+    [GeneratedRegex(@"\bnamespace\s+([\w.]+)")]
+    private static partial Regex NamespacePattern();
+
+    [GeneratedRegex(@"\bFlashSale\s*\.\s*(\w+)")]
+    private static partial Regex QualifiedPattern();
+}

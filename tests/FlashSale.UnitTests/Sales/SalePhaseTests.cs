@@ -1,0 +1,26 @@
+using FlashSale.Sales;
+
+namespace FlashSale.UnitTests.Sales;
+
+public sealed class SalePhaseTests
+{
+    [Theory]
+    [InlineData(SaleStatus.Live, 99, SalePhase.Scheduled)]
+    [InlineData(SaleStatus.Live, 100, SalePhase.Open)]
+    [InlineData(SaleStatus.Live, 199, SalePhase.Open)]
+    [InlineData(SaleStatus.Live, 200, SalePhase.Closed)]
+    [InlineData(SaleStatus.Paused, 99, SalePhase.Paused)]
+    [InlineData(SaleStatus.Paused, 150, SalePhase.Paused)]
+    [InlineData(SaleStatus.Paused, 200, SalePhase.Closed)]
+    [InlineData(SaleStatus.Closed, 150, SalePhase.Closed)]
+    [InlineData(SaleStatus.Archived, 150, SalePhase.Closed)]
+    public void A_phase_follows_from_status_window_and_time(SaleStatus status, long now, SalePhase phase) =>
+        Assert.Equal(phase, SalePhases.At(status, opensAt: 100, closesAt: 200, now));
+
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(1, 1)]
+    [InlineData(1_000, 50)]
+    [InlineData(int.MaxValue, 1 << 20)]
+    public void A_bucket_of_facts_holds_about_twenty_orders(long units, int buckets) => Assert.Equal(buckets, SaleKeys.BucketsFor(units));
+}
