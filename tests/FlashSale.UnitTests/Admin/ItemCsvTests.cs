@@ -35,7 +35,7 @@ public sealed class ItemCsvTests
         var (items, errors) = await ReadAsync($"{Header}a,A,{price},,CNY,{stock},");
         Assert.Empty(items);
         var error = Assert.Single(errors.ToProblem());
-        Assert.Equal("line 2", error.Field);
+        Assert.Equal(2, error.Line);
         Assert.StartsWith(column.Length > 0 ? $"{column} must be" : "has 8 fields", error.Message);
     }
 
@@ -45,7 +45,7 @@ public sealed class ItemCsvTests
         byte[] file = [.. Encoding.UTF8.GetBytes(Header), .. "a,"u8, 0xC3, 0x28, .. ",1,,CNY,1,\nb,B,1,,CNY,1,\n"u8];
         var (items, errors) = await ReadAsync(file);
         Assert.Equal(["b"], items.Select(item => item.Sku));
-        Assert.Equal("line 2", Assert.Single(errors.ToProblem()).Field);
+        Assert.Equal(2, Assert.Single(errors.ToProblem()).Line);
     }
 
     [Fact]
@@ -53,7 +53,7 @@ public sealed class ItemCsvTests
     {
         var (items, errors) = await ReadAsync($"{Header}\r\n\na,A,1,,CNY,1,\r\n\r\nb b,B,1,,CNY,1,\nc,C,1,,CNY,1,");
         Assert.Equal(["a", "c"], items.Select(item => item.Sku));
-        Assert.Equal("line 6", Assert.Single(errors.ToProblem()).Field);
+        Assert.Equal(6, Assert.Single(errors.ToProblem()).Line);
     }
 
     [Fact]
