@@ -4,8 +4,9 @@ using StackExchange.Redis;
 namespace FlashSale.BareEndpoint;
 
 /// <summary>
-/// Two endpoints as a straightforward minimal host would have them: one Redis call and an answer of the product's size, and
-/// an answer of the product's size without Redis. No authentication, no body is read, nothing is counted.
+/// Two endpoints as anyone would write them with the framework's defaults: a purchase that reads its JSON, makes one Redis
+/// call and answers with JSON of the product's size, and a refusal of the product's size that neither reads nor asks anything.
+/// No authentication, no checks, nothing is counted.
 /// Settings: Bare:Redis (host:port), Bare:AcceptedBytes and Bare:SoldOutBytes (sizes of the product's bodies).
 /// </summary>
 internal static class BareHost
@@ -31,27 +32,25 @@ internal static class BareHost
         await using var redis = new Connection(await ConnectAsync(settings["Redis"] ?? "127.0.0.1:6379"));
         var database = redis.Multiplexer.GetDatabase();
         var hash = Convert.FromHexString((string)(await database.ExecuteAsync("SCRIPT", "LOAD", Script))!);
-        var accepted = Json(settings.GetValue("AcceptedBytes", 380));
+        var padding = new string('x', Math.Max(settings.GetValue("AcceptedBytes", 380) - 150, 0));
         var soldOut = Json(settings.GetValue("SoldOutBytes", 180));
 
         await using var app = builder.Build();
-        app.MapPost("/bare", async context =>
+        app.MapPost("/bare", async (Purchase purchase) =>
         {
             var left = (long)await database.ScriptEvaluateAsync(hash, Keys, Arguments);
-            await AnswerAsync(context, left < 0 ? StatusCodes.Status409Conflict : StatusCodes.Status202Accepted, "application/json", accepted);
+            var order = new Order("00000000-0000-8000-8000-000000000000", "s1", purchase.Sku, purchase.Quantity, 9900, "CNY", padding);
+            return left < 0 ? Results.Conflict() : Results.Accepted("/api/v1/orders/00000000-0000-8000-8000-000000000000", order);
         });
-        app.MapPost("/sold-out", context => AnswerAsync(context, StatusCodes.Status409Conflict, "application/problem+json", soldOut));
+        app.MapPost("/sold-out", context =>
+        {
+            context.Response.StatusCode = StatusCodes.Status409Conflict;
+            context.Response.ContentType = "application/problem+json";
+            context.Response.ContentLength = soldOut.Length;
+            return context.Response.Body.WriteAsync(soldOut, 0, soldOut.Length);
+        });
         await app.RunAsync();
         return 0;
-    }
-
-    private static Task AnswerAsync(HttpContext context, int status, string type, byte[] body)
-    {
-        context.Response.StatusCode = status;
-        context.Response.ContentType = type;
-        context.Response.ContentLength = body.Length;
-        if (status == StatusCodes.Status202Accepted) context.Response.Headers.Location = "/api/v1/orders/00000000-0000-8000-8000-000000000000";
-        return context.Response.Body.WriteAsync(body, 0, body.Length);
     }
 
     private static byte[] Json(int size) => Encoding.ASCII.GetBytes($"{{\"a\":\"{new string('x', Math.Max(size - 8, 0))}\"}}");
@@ -70,6 +69,10 @@ internal static class BareHost
         multiplexer.PreserveAsyncOrder = false;
         return multiplexer;
     }
+
+    private sealed record Purchase(string Sku, int Quantity);
+
+    private sealed record Order(string OrderId, string SaleId, string Sku, int Quantity, long Amount, string Currency, string Padding);
 
     private sealed record Connection(ConnectionMultiplexer Multiplexer) : IAsyncDisposable
     {

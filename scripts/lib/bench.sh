@@ -38,10 +38,11 @@ prepare_tools() {
   )
 }
 
+# In a session of its own, as the product's hosts are: Linux shares the cores between sessions, and one that shared wrk's would be another machine.
 start_bare() {
   BARE_URL=http://127.0.0.1:$((BASE + 50))
   Urls=$BARE_URL Bare__Redis=$FLASHSALE_REDIS Bare__AcceptedBytes=$ACCEPTED_BYTES Bare__SoldOutBytes=$SOLD_OUT_BYTES \
-    "$DOTNET" "$BENCH/bare/FlashSale.BareEndpoint.dll" </dev/null >"$BENCH/bare.log" 2>&1 3>&- 4>&- 9>&- &
+    setsid "$DOTNET" "$BENCH/bare/FlashSale.BareEndpoint.dll" </dev/null >"$BENCH/bare.log" 2>&1 3>&- 4>&- 9>&- &
   BARE_PID=$!
   wait_until 15 curl -s -o /dev/null -m 2 -X POST "$BARE_URL/sold-out" || fail 'the bare endpoint did not start' "$BENCH/bare.log"
   redis SET 'bare:{b}:stock' 2000000000
@@ -360,7 +361,7 @@ $(for name in bare accept_running accept_stopped bare_sold_out sold_out; do prin
 $(for kind in bare stopped running bare_sold_out sold_out; do cpu_row "$kind"; done)
 
 Others took $(median noise)% of the machine during the loads (each: ${FIGURES[noise]% }); above 8 a load was repeated, twice at most. Where some stayed far above, the rates mean little, and the processor times are too high.
-Bare: Kestrel, one EVALSHA (DECRBY and XADD) or none, a static body of the product's size; same Redis (appendfsync always), same requests.
+Bare: a minimal endpoint with the framework's defaults: JSON read, one EVALSHA (DECRBY and XADD), JSON written; for sold-out answers a static body, nothing read. Bodies of the product's size, same Redis (appendfsync always), same requests.
 Accepted to persisted is placed_at - accepted_at: Redis' time of the acceptance to the start of the transaction that stored it.
 REPORT
 }

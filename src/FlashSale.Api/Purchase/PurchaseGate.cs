@@ -57,13 +57,19 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         return result;
     }
 
+    // The next call goes out before those of the last one are answered: Redis works while this node writes.
     private async Task SendAsync(Batch batch)
     {
-        for (Batch? next = batch; next is not null;)
+        var deciding = DecideAsync(batch);
+        while (true)
         {
-            var outcome = await DecideAsync(next);
-            next.Complete(outcome);
-            next = Next(next, outcome);
+            var outcome = await deciding;
+            var next = Next(outcome);
+            if (next is not null) deciding = DecideAsync(next);
+            batch.Complete(outcome);
+            Return(batch);
+            if (next is null) return;
+            batch = next;
         }
     }
 
@@ -90,20 +96,25 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         keys, Epoch, redis.NowMilliseconds + options.DeadlineMilliseconds, batch.Records, batch.Decisions, options.Deadline);
 
     // After a failure those who gathered meanwhile are told at once: their own trip would take as long again.
-    private Batch? Next(Batch done, GateOutcome outcome)
+    private Batch? Next(GateOutcome outcome)
     {
         Batch? gathered;
         lock (_sync)
         {
-            done.Clear();
-            _idle.Push(done);
             gathered = _gathering;
             _gathering = null;
             if (gathered is null || outcome is not GateOutcome.Decided) _underWay--;
         }
         if (gathered is null || outcome is GateOutcome.Decided) return gathered;
         gathered.Complete(GateOutcome.Unavailable);
+        Return(gathered);
         return null;
+    }
+
+    private void Return(Batch batch)
+    {
+        batch.Clear();
+        lock (_sync) _idle.Push(batch);
     }
 
     private sealed class Batch(int capacity)
@@ -121,7 +132,8 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
 
         public Task<GateResult> Add(byte[] record)
         {
-            var waiting = new TaskCompletionSource<GateResult>(TaskCreationOptions.RunContinuationsAsynchronously);
+            // Continued in place, one after the other: to hand each to the pool costs more than what it does, which is to write an answer.
+            var waiting = new TaskCompletionSource<GateResult>();
             _records[_count] = record;
             _waiting[_count++] = waiting;
             return waiting.Task;

@@ -1,3 +1,4 @@
+using System.Globalization;
 using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
@@ -40,6 +41,13 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
             if (page.Length < EntriesPerRead) break;
         }
         return last == after ? null : new Pack(entries, count, last);
+    }
+
+    /// <summary>When the newest entry was written, Redis TIME in Unix milliseconds; 0 when there is none.</summary>
+    public async Task<long> NewestAsync()
+    {
+        var found = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("XREVRANGE", keys.Outbox, "+", "-", "COUNT", 1)))!;
+        return found.Length == 0 ? 0 : long.Parse(((string)((RedisResult[])found[0]!)[0]!).Split('-')[0], CultureInfo.InvariantCulture);
     }
 
     /// <summary>Whether any of these entries is still there.</summary>

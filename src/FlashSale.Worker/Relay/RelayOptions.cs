@@ -20,6 +20,13 @@ public sealed class RelayOptions
     [Range(1, 1_000)]
     public int RestMilliseconds { get; set; } = 40;
 
+    /// <summary>
+    /// Most reservations a second that a worker hands on while purchases keep coming in faster than that: the cores
+    /// belong to the shoppers then, and the outbox keeps what was bought. When they stop, it drains as fast as it can.
+    /// </summary>
+    [Range(1_000, 10_000_000)]
+    public int BusyPerSecond { get; set; } = 18_000;
+
     /// <summary>Messages that may wait for the broker's confirm at once.</summary>
     [Range(1, 256)]
     public int Window { get; set; } = 8;

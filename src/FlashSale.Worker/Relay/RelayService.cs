@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using FlashSale.Platform;
 using FlashSale.Sales;
@@ -18,6 +19,7 @@ public sealed partial class RelayService(
     /// <inheritdoc />
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        var pace = new RelayPace(options.BusyPerSecond);
         var relays = new Dictionary<string, Task>(StringComparer.Ordinal);
         using var timer = new PeriodicTimer(Interval);
         do
@@ -27,7 +29,7 @@ public sealed partial class RelayService(
                 foreach (var member in await redis.CallAsync(database => database.SetMembersAsync(SaleKeys.Outboxes)))
                 {
                     var saleId = (string)member!;
-                    if (!relays.ContainsKey(saleId)) relays[saleId] = Task.Run(() => new SaleRelay(saleId, redis, bus, options, metrics, logger).RunAsync(stoppingToken), stoppingToken);
+                    if (!relays.ContainsKey(saleId)) relays[saleId] = Task.Run(() => new SaleRelay(saleId, redis, bus, pace, options, metrics, logger).RunAsync(stoppingToken), stoppingToken);
                 }
             }
             catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException)
@@ -36,6 +38,25 @@ public sealed partial class RelayService(
             }
         }
         while (await timer.WaitForNextTickAsync(stoppingToken));
+    }
+}
+
+/// <summary>How fast all relays of a worker together go while purchases are coming in. Safe for use by many threads.</summary>
+/// <param name="perSecond">Reservations a second.</param>
+public sealed class RelayPace(int perSecond)
+{
+    private readonly Lock _sync = new();
+    private long _freeAt;
+
+    /// <summary>Takes the time that so many reservations are given; answers how long until it is over.</summary>
+    public TimeSpan Take(int reservations)
+    {
+        var now = Stopwatch.GetTimestamp();
+        lock (_sync)
+        {
+            _freeAt = Math.Max(_freeAt, now) + reservations * Stopwatch.Frequency / perSecond;
+            return Stopwatch.GetElapsedTime(now, _freeAt);
+        }
     }
 }
 

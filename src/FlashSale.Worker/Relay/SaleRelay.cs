@@ -12,10 +12,11 @@ namespace FlashSale.Worker.Relay;
 /// it starts again from the start: what is published twice is absorbed by the consumer.
 /// </summary>
 public sealed partial class SaleRelay(
-    string saleId, RedisConnection redis, IRelayBus bus, RelayOptions options, RelayMetrics metrics, ILogger logger)
+    string saleId, RedisConnection redis, IRelayBus bus, RelayPace pace, RelayOptions options, RelayMetrics metrics, ILogger logger)
 {
     private const string Start = "0-0";
     private const int MaxBackoff = 10;
+    private const int BusyMilliseconds = 100;
 
     private readonly SaleKeys _keys = new(saleId);
     private readonly string _owner = Guid.NewGuid().ToString("N");
@@ -81,12 +82,26 @@ public sealed partial class SaleRelay(
                 _cursor = pack.Last;
                 if (pack.Entries.Count > 0) await PublishAsync(pack);
             }
-            if (pack is null || pack.Reservations < options.PackSize)
+            if (pack is not null && pack.Reservations >= options.PackSize)
+            {
+                await YieldAsync(pack.Reservations, cancellation);
+            }
+            else
             {
                 await ConfirmedAsync(0);
                 await Task.Delay(options.RestMilliseconds, cancellation);
             }
         }
+    }
+
+    // A full pack, and purchases are still coming in: leave the cores to them.
+    private async Task YieldAsync(int reservations, CancellationToken cancellation)
+    {
+        if (redis.NowMilliseconds - await Outbox.NewestAsync() >= BusyMilliseconds) return;
+        var wait = pace.Take(reservations);
+        // Never so long that the lease is lost.
+        var longest = TimeSpan.FromMilliseconds(options.LeaseMilliseconds / 4);
+        await Task.Delay(wait < longest ? wait : longest, cancellation);
     }
 
     private async Task PublishAsync(Pack pack)

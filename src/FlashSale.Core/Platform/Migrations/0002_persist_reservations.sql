@@ -87,6 +87,11 @@ begin
             if v_rows <> v_groups then raise sqlstate 'FS001'; end if;
         end if;
 
+        -- All of them new: there is nothing to read that is not known.
+        if cardinality(v_skus) = cardinality(p_order_ids) then
+            return query select g::int, 'pending_payment', null::text, true from generate_series(1, cardinality(p_order_ids)) g;
+            return;
+        end if;
         return query
         select i.pos::int, o.status, o.reason, o.user_id = i.user_id and o.idempotency_key = i.key and o.sale_id = p_sale_id
         from unnest(p_order_ids, p_users, p_keys) with ordinality as i (order_id, user_id, key, pos)
