@@ -101,9 +101,12 @@ stop_hosts() {
 
 host_ready() { [[ $(curl -s -o /dev/null -m 3 -w '%{http_code}' "http://127.0.0.1:$(management_port "$1")/health/ready") == 200 ]]; }
 
+ready_or_ended() { host_ready "$1" || gone "$1-supervisor"; }
+
 await_host() {
-  wait_until "${FLASHSALE_READY_TIMEOUT:-90}" host_ready "$1" ||
+  wait_until "${FLASHSALE_READY_TIMEOUT:-90}" ready_or_ended "$1" ||
     fail "$1 is not ready: $(curl -s -m 3 "http://127.0.0.1:$(management_port "$1")/health/ready" | head -c 300 || true)" "$LOGS/$1.log"
+  alive "$1-supervisor" || fail "$(grep 'cannot start' "$LOGS/$1.log" | tail -n 1 | cut -c1-500)" "$LOGS/$1.log"
   alive "$1" || fail "$1 answers on its port, but it is not ours: another process has ${PORT[$1]}" "$LOGS/$1.log"
   env_pid "$1" "$PID"
   STEP_NOTE="http://127.0.0.1:${PORT[$1]}, pid $PID"

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # usage: supervise.sh STACK HOST DOTNET DLL   (started by up.sh; the host's settings are in the environment)
 # Runs a host and starts it again when it dies: after 0.2 s, and later and later, up to 30 s, while it dies at once again and again.
-# SIGTERM stops the host gracefully and ends this.
+# SIGTERM stops the host gracefully and ends this. So does a host that refuses its settings: they do not change by starting it again.
 . "$(dirname "$0")/common.sh"
 . "$LIB/process.sh"
 STACK=$1 HOST=$2 DOTNET=$3 DLL=$4
 RUN=$STACK/run LOG=$STACK/log/$HOST.log
 CHILD='' STOPPING='' DEATHS=0
+BAD_CONFIGURATION=78   # sysexits' EX_CONFIG, see Platform/HostRunner.cs
 
 note() { printf '%(%FT%T)T supervisor: %s\n' -1 "$*" >>"$LOG"; }
 
@@ -51,6 +52,7 @@ trap stop TERM INT
 trap '' HUP
 while [[ -z $STOPPING ]]; do
   run_host
+  [[ $CODE != "$BAD_CONFIGURATION" ]] || break
   [[ -n $STOPPING ]] || pause
 done
 note "$HOST stopped (status $CODE)"
