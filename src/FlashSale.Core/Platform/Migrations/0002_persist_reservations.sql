@@ -6,6 +6,7 @@
 --   before change nothing. sold never passes stock, units never pass a limit: what would is stored as rejected.
 -- Locks, in this order: the sale's advisory lock (shared; a rebuild takes it exclusively), orders by id, items by sku,
 --   quotas by (user, sku).
+-- What became of the new ones goes into order_event, in the same transaction.
 -- Raises 23503 for an unknown sale or sku and 22xxx or 23514 for values that no row may hold: the caller bisects on those.
 create function persist_reservations(
     p_sale_id text, p_number int, p_order_ids uuid[], p_skus text[], p_users text[], p_keys text[],
@@ -19,6 +20,8 @@ as $$
 declare
     v_sale        sale%rowtype;
     v_item        sale_item%rowtype;
+    v_placed      uuid[];
+    v_rejected    uuid[];
     v_skus        text[];
     v_users       text[];
     v_quantities  int[];
@@ -46,10 +49,11 @@ begin
                  as i (order_id, sku, user_id, key, quantity, amount, currency, accepted)
             order by i.order_id
             on conflict (order_id) do nothing
-            returning sku, user_id, quantity)
-        select array_agg(sku), array_agg(user_id), array_agg(quantity) into v_skus, v_users, v_quantities from stored;
+            returning order_id, sku, user_id, quantity)
+        select array_agg(order_id), array_agg(sku), array_agg(user_id), array_agg(quantity) into v_placed, v_skus, v_users, v_quantities from stored;
 
         if v_skus is not null then
+            insert into order_event (sale_id, type, order_ids) values (p_sale_id, 'placed', v_placed);
             perform 1 from sale_item t where t.sale_id = p_sale_id and t.sku = any (v_skus) order by t.sku for update;
 
             insert into user_quota as q (sale_id, user_id, sku, units, unit_limit)
@@ -102,6 +106,7 @@ begin
     end;
 
     -- One by one: Redis had forgotten something, so some of these must be refused.
+    v_placed := null;
     perform 1 from sale_item t where t.sale_id = p_sale_id and t.sku = any (p_skus) order by t.sku for update;
     for r in
         select * from unnest(p_order_ids, p_skus, p_users, p_keys, p_quantities, p_amounts, p_currencies, p_accepted)
@@ -140,7 +145,9 @@ begin
                 update user_quota q set units = q.units + r.quantity
                 where q.sale_id = p_sale_id and q.user_id = r.user_id and q.sku in (r.sku, '');
                 update sale_item t set sold = t.sold + r.quantity where t.sale_id = p_sale_id and t.sku = r.sku;
+                v_placed := array_append(v_placed, r.order_id);
             else
+                v_rejected := array_append(v_rejected, r.order_id);
                 update orders o set status = 'rejected', reason = v_reason, pay_by = null, closed_at = now()
                 where o.order_id = r.order_id;
             end if;
@@ -155,8 +162,11 @@ begin
             values (r.order_id, p_sale_id, r.sku, r.user_id, r.quantity, r.amount, r.currency, 'rejected', 'duplicate', v_winner,
                     r.key, r.accepted, now())
             on conflict (order_id) do nothing;
+            if found then v_rejected := array_append(v_rejected, r.order_id); end if;
         end if;
     end loop;
+    if v_placed is not null then insert into order_event (sale_id, type, order_ids) values (p_sale_id, 'placed', v_placed); end if;
+    if v_rejected is not null then insert into order_event (sale_id, type, order_ids) values (p_sale_id, 'closed', v_rejected); end if;
 
     return query
     select i.pos::int, o.status, o.reason, o.user_id = i.user_id and o.idempotency_key = i.key and o.sale_id = p_sale_id
