@@ -10,6 +10,8 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddRelay();
     builder.AddConsumer();
     builder.AddKeeper();
+    builder.AddOrderLife();
+    builder.AddReconciliation();
 
     var app = builder.Build();
     app.UseManagementPort();

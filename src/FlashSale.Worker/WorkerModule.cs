@@ -5,6 +5,7 @@ using FlashSale.Sales;
 using FlashSale.Stock;
 using FlashSale.Worker.Consumer;
 using FlashSale.Worker.Keeper;
+using FlashSale.Worker.Orders;
 using FlashSale.Worker.Relay;
 using MassTransit;
 
@@ -63,6 +64,25 @@ public static class WorkerModule
         builder.Services.AddSingleton<ChangeStockScript>();
         builder.Services.AddSingleton<StockChanges>();
         builder.Services.AddSingleton<BrokerBacklog>();
+        builder.Services.AddSingleton<PostgresWatch>();
         builder.Services.AddHostedService<SaleKeeper>();
+    }
+
+    /// <summary>The books compared, closed and archived.</summary>
+    public static void AddReconciliation(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSettings<ReconcileOptions>(builder.Configuration, "Reconcile");
+        builder.Services.AddSingleton<Reconciliation>();
+        builder.Services.AddSingleton<SaleArchiver>();
+        builder.Services.AddHostedService<ReconcileJob>();
+    }
+
+    /// <summary>Unpaid orders expired, and units of closed ones carried back.</summary>
+    public static void AddOrderLife(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<OrderMoves>();
+        builder.Services.AddSingleton<StockReturns>();
+        builder.Services.AddHostedService<ExpiryJob>();
+        builder.Services.AddHostedService<StockReturnJob>();
     }
 }

@@ -17,6 +17,8 @@ public static class AdminProblems
 {
     private static readonly Problem NoSale = new(404, "sale_not_found", "There is no such sale.");
     private static readonly Problem NoItem = new(404, "item_not_found", "The sale has no such item.");
+    private static readonly Problem NoOrder = new(404, "order_not_found", "There is no such order in Postgres.");
+    private static readonly Problem NotRefundable = new(409, "order_not_refundable", "Only a paid order can be refunded.");
     private static readonly Problem NoDeadLetter = new(404, "dead_letter_not_found", "There is no such dead letter.");
     private static readonly Problem StateConflict = new(409, "sale_state_conflict", "The sale is not in a state for this.");
     private static readonly Problem StockBelowSold = new(409, "stock_below_sold", "The stock cannot go below what is sold or in flight.");
@@ -33,6 +35,12 @@ public static class AdminProblems
 
     /// <summary>No such dead letter.</summary>
     public static IResult DeadLetterNotFound => new ProblemAnswer(NoDeadLetter);
+
+    /// <summary>No such order, or not yet.</summary>
+    public static IResult OrderNotFound => new ProblemAnswer(NoOrder);
+
+    /// <summary>The order is not paid.</summary>
+    public static IResult OrderNotRefundable(string status) => new ProblemAnswer(NotRefundable, $"The order is {status}.");
 
     /// <summary>The request says something wrong.</summary>
     public static IResult Invalid(IReadOnlyList<ProblemError> errors) => new ProblemAnswer(Problem.InvalidRequest, errors: errors);

@@ -1,8 +1,10 @@
 using FlashSale.Admin.Access;
 using FlashSale.Admin.Http;
 using FlashSale.Admin.Sales;
+using FlashSale.Admin.Stock;
 using FlashSale.Orders;
 using FlashSale.Sales;
+using Npgsql;
 
 namespace FlashSale.Admin.Orders;
 
@@ -16,6 +18,9 @@ public sealed record OrderPage(
         order.OrderId, order.SaleId, order.Sku, order.UserId, order.Quantity, new Money(order.Amount, order.Currency), order.Status, order.Reason,
         Moments.Text(order.AcceptedAt), Moments.Text(order.PlacedAt), Moments.Text(order.PayBy), Moments.Text(order.PaidAt), Moments.Text(order.ClosedAt));
 }
+
+/// <summary>The body of a refund, for the document.</summary>
+public sealed record RefundBody(string Reason);
 
 /// <summary>A page of the orders.</summary>
 public sealed record OrderList(IReadOnlyList<OrderPage> Orders, string? NextCursor);
@@ -37,7 +42,26 @@ public static class OrderEndpoints
     {
         app.MapGet("/api/v1/orders", ListAsync).WithTags("Orders").For(AdminRole.Viewer).Produces<OrderList>()
             .WithDescription("Stored orders, newest first. from (inclusive) and to (exclusive) are compared with acceptedAt.");
+        app.MapPost("/api/v1/orders/{orderId}/refund", RefundAsync).WithTags("Orders").For(AdminRole.Operator).Accepts<RefundBody>("application/json").Produces<OrderPage>()
+            .WithDescription("Gives a paid order back: its units return to the sale, and the provider is asked to refund the payment until it confirms.");
         app.MapGet("/api/v1/sales/{saleId}/orders.csv", OrderExport.ExportAsync).WithTags("Orders").For(AdminRole.Manager).Produces<string>(contentType: "text/csv");
+    }
+
+    private static async Task<IResult> RefundAsync(HttpContext context, string orderId, OrderSearch orders, NpgsqlDataSource postgres)
+    {
+        var (reason, refused) = await JsonForm.ReadAsync(context.Request, (form, _) => form.Text("reason", StockEndpoints.IsReason, StockEndpoints.ReasonRule));
+        if (reason is null) return refused!;
+        if (!Guid.TryParseExact(orderId, "D", out var id) || await orders.FindAsync(id, CancellationToken.None) is not { } before) return AdminProblems.OrderNotFound;
+        // Carried through, whether or not its operator still waits.
+        await using var connection = await postgres.OpenConnectionAsync(CancellationToken.None);
+        await using var transaction = await connection.BeginTransactionAsync(CancellationToken.None);
+        if (await OrderMoves.RefundAsync(transaction, id, before.SaleId, reason))
+        {
+            await AuditLog.WriteAsync(transaction, context.Actor(), "order.refund", orderId, new { before.Status }, new { status = OrderStatus.Refunded.Text(), reason });
+            await transaction.CommitAsync(CancellationToken.None);
+        }
+        var now = (await orders.FindAsync(id, CancellationToken.None))!;
+        return now.Status == OrderStatus.Refunded.Text() ? Results.Ok(OrderPage.Of(now)) : AdminProblems.OrderNotRefundable(now.Status);
     }
 
     private static async Task<IResult> ListAsync(

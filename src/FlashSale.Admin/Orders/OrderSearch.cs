@@ -20,6 +20,14 @@ public sealed class OrderSearch(NpgsqlDataSource postgres)
     private const string Columns =
         "order_id, sale_id, sku, user_id, quantity, amount, currency, status, reason, accepted_at, placed_at, pay_by, paid_at, closed_at";
 
+    /// <summary>Finds one order; null when Postgres does not have it.</summary>
+    public async Task<OrderRow?> FindAsync(Guid orderId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.QuerySingleOrDefaultAsync<OrderRow>(
+            new CommandDefinition($"select {Columns} from orders where order_id = @orderId", new { orderId }, cancellationToken: cancellation));
+    }
+
     /// <summary>Finds at most <paramref name="limit"/> orders.</summary>
     public async Task<IReadOnlyList<OrderRow>> FindAsync(OrderFilter filter, int limit, CancellationToken cancellation)
     {

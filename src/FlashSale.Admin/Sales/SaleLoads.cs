@@ -42,7 +42,7 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
         {
             return AdminProblems.NotLoaded(e.Message);
         }
-        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException)
+        catch (Exception e) when (Stores.IsRedisAway(e))
         {
             return AdminProblems.NotLoaded("Redis does not answer. Repeat the request when it does; what was begun is brought to its end.");
         }
@@ -59,6 +59,7 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
         {
             case SaleStatus.Draft when rebuild: return "The sale is a draft; preload it.";
             case SaleStatus.Draft or SaleStatus.Paused: return null;
+            case not SaleStatus.Archived when sale.RebuildRequired: return null;
             case SaleStatus.Live when await IsUnfinishedAsync(sale): return null;
             default:
                 var phase = SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, sales.Now(sale));

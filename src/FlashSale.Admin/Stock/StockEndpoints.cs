@@ -19,7 +19,18 @@ public sealed record StockChangeBody(int Delta, string Reason);
 public sealed record StockPage(int Stock, int Remaining);
 
 /// <summary>The books of a sale, in units.</summary>
-public sealed record LedgerPage(bool Balanced, IReadOnlyList<LedgerLine> Items);
+/// <param name="Balanced">Whether no unit is missing or counted twice.</param>
+/// <param name="Items">The account of each item.</param>
+/// <param name="Reconciliation">What the worker's regular comparisons have found; null before the first.</param>
+public sealed record LedgerPage(bool Balanced, IReadOnlyList<LedgerLine> Items, ReconciliationPage? Reconciliation);
+
+/// <summary>What the regular comparisons have found.</summary>
+/// <param name="RunAt">Of the last one.</param>
+/// <param name="RunsUnbalanced">In how many in a row the same difference stood; from three on it is real.</param>
+/// <param name="Differences">Units per sku.</param>
+/// <param name="FullRunAt">When every order was counted.</param>
+/// <param name="Findings">What that count found wrong.</param>
+public sealed record ReconciliationPage(string RunAt, int RunsUnbalanced, IReadOnlyDictionary<string, long> Differences, string? FullRunAt, IReadOnlyList<string> Findings);
 
 /// <summary>The account of an item: difference = stock - remaining - inFlight - live.</summary>
 public sealed record LedgerLine(string Sku, long Stock, long Remaining, long InFlight, long Live, long Difference);
@@ -38,6 +49,7 @@ public static class StockEndpoints
         builder.Services.AddSingleton<ChangeStockScript>();
         builder.Services.AddSingleton<StockChanges>();
         builder.Services.AddSingleton<LedgerReader>();
+        builder.Services.AddSingleton<Reconciliation>();
         builder.Services.AddSingleton<SaleStats>();
     }
 
@@ -47,7 +59,8 @@ public static class StockEndpoints
         var sale = app.MapGroup("/api/v1/sales/{saleId}").WithTags("Stock");
         sale.MapPost("items/{sku}/stock", ChangeAsync).For(AdminRole.Manager).Accepts<StockChangeBody>("application/json").Produces<StockPage>();
         sale.MapGet("stats", StatsAsync).For(AdminRole.Viewer).Produces<StatsPage>();
-        sale.MapGet("ledger", LedgerAsync).For(AdminRole.Viewer).Produces<LedgerPage>();
+        sale.MapGet("ledger", LedgerAsync).For(AdminRole.Viewer).Produces<LedgerPage>()
+            .WithDescription("From counters, at one moment. With full=true every order is counted as well, which takes seconds for a million of them.");
     }
 
     /// <summary>Whether a text will do as a reason.</summary>
@@ -81,10 +94,15 @@ public static class StockEndpoints
             _ => AdminProblems.Unavailable("Redis does not hold the sale as it was last loaded. The worker loads it again."),
         };
 
-    private static async Task<IResult> LedgerAsync(HttpContext context, string saleId, LedgerReader ledger)
+    private static async Task<IResult> LedgerAsync(HttpContext context, string saleId, string? full, LedgerReader ledger, Reconciliation reconciliation)
     {
-        if (!SaleBounds.IsSaleId(saleId) || await ledger.ReadAsync(saleId, context.RequestAborted) is not { } books) return AdminProblems.SaleNotFound;
-        return Results.Ok(new LedgerPage(books.Balanced,
-            [.. books.Items.Select(item => new LedgerLine(item.Sku, item.Stock, item.Remaining, item.InFlight, item.Live, item.Difference))]));
+        if (full is not (null or "true" or "false")) return AdminProblems.Invalid([new("full", "must be true or false")]);
+        if (!SaleBounds.IsSaleId(saleId)) return AdminProblems.SaleNotFound;
+        if (await ledger.ReadAsync(saleId, context.RequestAborted) is not { } books) return AdminProblems.SaleNotFound;
+        if (full == "true") await reconciliation.CountAsync(saleId, context.RequestAborted);
+        var last = await reconciliation.LastAsync(saleId, context.RequestAborted);
+        return Results.Ok(new LedgerPage(books.Balanced && (last?.Findings.Count ?? 0) == 0,
+            [.. books.Items.Select(item => new LedgerLine(item.Sku, item.Stock, item.Remaining, item.InFlight, item.Live, item.Difference))],
+            last is null ? null : new(Moments.Text(last.RunAt.UtcDateTime), last.RunsUnbalanced, last.Differences, Moments.Text(last.FullRunAt?.UtcDateTime), last.Findings)));
     }
 }

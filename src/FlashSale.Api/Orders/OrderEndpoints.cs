@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.ComponentModel.DataAnnotations;
 using System.Text.Json.Serialization;
 using FlashSale.Admission;
 using FlashSale.Api.Sales;
@@ -21,6 +22,14 @@ public sealed record OrderPage(
     private static string? Text(DateTimeOffset? time) => time is { } at ? Timestamps.Text(at) : null;
 }
 
+/// <summary>Section <c>Orders</c>.</summary>
+public sealed class OrderOptions
+{
+    /// <summary>How many orders one shopper may cancel in one sale: whoever cancels to buy again keeps units from others.</summary>
+    [Range(0, 1_000)]
+    public int MaxCancellations { get; set; } = 3;
+}
+
 /// <summary>A page of the caller's orders.</summary>
 public sealed record OrderList(IReadOnlyList<OrderPage> Orders, string? NextCursor);
 
@@ -30,12 +39,18 @@ public static class OrderEndpoints
     private const int DefaultLimit = 20;
     private const int MaxLimit = 100;
 
+    // An order in flight reaches Postgres within a second, as a rule.
+    private const int RetryInFlightAfterSeconds = 1;
+
     private static readonly Problem OrderNotFound = new(404, "order_not_found", "You have no such order.");
+    private static readonly Problem NotCancellable = new(409, "order_not_cancellable", "The order cannot be cancelled.");
 
     /// <summary>Registers what the endpoints need.</summary>
     public static void AddOrders(this WebApplicationBuilder builder)
     {
+        builder.Services.AddSettings<OrderOptions>(builder.Configuration, "Orders");
         builder.Services.AddSingleton<OrderReader>();
+        builder.Services.AddSingleton<OrderMoves>();
         builder.Services.AddSingleton<OrderEvents>();
     }
 
@@ -45,6 +60,7 @@ public static class OrderEndpoints
         app.MapGet("/api/v1/orders", ListAsync).Produces<OrderList>().ProducesErrors(400, 401, 503);
         app.MapGet("/api/v1/orders/{orderId}", ShowAsync).Produces<OrderPage>().ProducesErrors(OpenApi.OrderErrors);
         app.MapGet("/api/v1/orders/{orderId}/events", StreamAsync).Produces<string>(contentType: "text/event-stream").ProducesErrors(OpenApi.OrderErrors);
+        app.MapPost("/api/v1/orders/{orderId}/cancel", CancelAsync).Produces<OrderPage>().ProducesErrors([.. OpenApi.OrderErrors, 409]);
     }
 
     private static async Task ListAsync(HttpContext context, JwtVerifier tokens, OrderReader orders)
@@ -79,6 +95,32 @@ public static class OrderEndpoints
         HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront, OrderEvents events)
     {
         if (await FindAsync(context, orderId, tokens, orders, storefront) is { } order) await events.StreamAsync(context, order);
+    }
+
+    private static async Task CancelAsync(
+        HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront, OrderMoves moves, OrderOptions options)
+    {
+        if (await FindAsync(context, orderId, tokens, orders, storefront) is not { } order) return;
+        // What is in flight may be in Postgres already: what counts is the row. Not ended by a client that goes: it is one short transaction.
+        var outcome = order.Status is OrderStatus.Accepted or OrderStatus.PendingPayment
+            ? await moves.CancelAsync(order, options.MaxCancellations, CancellationToken.None)
+            : CancelOutcome.NotCancellable;
+        if (outcome is CancelOutcome.TooMany)
+        {
+            await Problems.WriteAsync(context, NotCancellable,
+                $"You have cancelled {options.MaxCancellations} orders of this sale, and may cancel no more; an order that is not paid expires by itself.");
+            return;
+        }
+        // As it is in Postgres: in Redis it may be in flight for another moment.
+        var now = await orders.FindStoredAsync(order.OrderId, context.RequestAborted) ?? order;
+        // A repetition finds it cancelled, and is told the same.
+        if (outcome is CancelOutcome.Cancelled || now.Status is OrderStatus.Cancelled)
+        {
+            context.Response.Headers.CacheControl = "no-store";
+            await context.Response.WriteAsJsonAsync(OrderPage.Of(now), OrdersJson.Default.OrderPage, cancellationToken: context.RequestAborted);
+            return;
+        }
+        await Problems.WriteAsync(context, NotCancellable, $"The order is {now.Status.Text()}.", retryAfterSeconds: now.Status is OrderStatus.Accepted ? RetryInFlightAfterSeconds : null);
     }
 
     // Another's order is not found, as one that does not exist. The problem is written when null is returned.

@@ -102,7 +102,7 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis)
             var entries = await redis.CallAsync(database => database.HashGetAllAsync(sale.Keys.Stock), Patience);
             look.Stock = entries.ToDictionary(entry => (string)entry.Name!, entry => (long)entry.Value, StringComparer.Ordinal);
         }
-        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException)
+        catch (Exception e) when (Stores.IsRedisAway(e))
         {
             // The page stays as it was.
         }

@@ -1,6 +1,7 @@
 using Dapper;
 using FlashSale.Platform;
 using FlashSale.Sales;
+using FlashSale.Stock;
 using Npgsql;
 using StackExchange.Redis;
 
@@ -10,7 +11,7 @@ namespace FlashSale.Ledger;
 /// <param name="Sku">The item.</param>
 /// <param name="Stock">What there is, sold or not (Postgres).</param>
 /// <param name="Remaining">For sale (Redis).</param>
-/// <param name="InFlight">Accepted, and not in Postgres yet.</param>
+/// <param name="InFlight">On their way: accepted and not in Postgres yet, or given back and not in Redis yet.</param>
 /// <param name="Live">Sold: waiting for payment or paid (Postgres).</param>
 public sealed record ItemLedger(string Sku, long Stock, long Remaining, long InFlight, long Live)
 {
@@ -22,16 +23,19 @@ public sealed record ItemLedger(string Sku, long Stock, long Remaining, long InF
 /// <param name="Balanced">Whether no item has a difference.</param>
 /// <param name="Items">By item number.</param>
 /// <param name="LastOutboxId">The last id that the sale's outbox ever gave; 0-0 when it gave none.</param>
-public sealed record SaleLedger(bool Balanced, IReadOnlyList<ItemLedger> Items, string LastOutboxId);
+/// <param name="Returned">How many returns and changes of stock Redis has applied or refused under this epoch.</param>
+public sealed record SaleLedger(bool Balanced, IReadOnlyList<ItemLedger> Items, string LastOutboxId, long Returned);
 
 /// <summary>
 /// Reads the books at one moment, while the sale runs: under the sale's exclusive lock nothing changes in Postgres, and
-/// Redis is read by one script. An order that is committed but not settled yet is in both and counts once.
+/// Redis is read by one script. An order that is committed but not settled yet is in both and counts once; units that
+/// were given back and have not reached Redis are in neither and count as in flight.
 /// </summary>
 public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redis)
 {
     // Listing them holds Redis for about half a microsecond each.
     private const int MostInFlight = 50_000;
+    private const int ReturnsPerLook = 1_000;
 
     private static readonly RedisScript LookScript = new("Ledger.look.lua");
 
@@ -52,7 +56,7 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
     {
         var keys = new SaleKeys(saleId);
         var look = (RedisResult[])(await LookScript.CallAsync(
-            redis, [keys.Stock, keys.InflightUnits, keys.Inflight, keys.Outbox], [MostInFlight], TimeSpan.FromSeconds(10)))!;
+            redis, [keys.Stock, keys.InflightUnits, keys.Inflight, keys.Outbox, keys.Returned], [MostInFlight], TimeSpan.FromSeconds(10)))!;
         if (look.Length == 1)
             throw new RedisUnavailableException($"{(long)look[0]} orders are in flight; the books are read when there are {MostInFlight} or fewer.");
         var remaining = Units(look[0]);
@@ -62,13 +66,32 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
         var both = ids.Length == 0 ? [] : (await connection.QueryAsync<(string Sku, long Units)>("""
             select sku, sum(quantity) from orders where order_id = any (@ids) and (status <> 'rejected' or reason = 'sold_out') group by sku
             """, new { ids })).ToDictionary(row => row.Sku, row => row.Units, StringComparer.Ordinal);
+        var returning = await ReturningAsync(connection, keys, saleId);
         var rows = await connection.QueryAsync<(string Sku, long Stock, long Sold, bool Loaded)>("""
             select i.sku, i.stock::bigint, i.sold::bigint, s.epoch > 0
             from sale_item i join sale s using (sale_id) where i.sale_id = @saleId order by i.item_no
             """, new { saleId });
         var items = rows.Select(row => new ItemLedger(row.Sku, row.Stock, row.Loaded ? remaining.GetValueOrDefault(row.Sku) : row.Stock,
-            inFlight.GetValueOrDefault(row.Sku) - both.GetValueOrDefault(row.Sku), row.Sold)).ToList();
-        return new SaleLedger(items.TrueForAll(item => item.Difference == 0), items, (string)look[3]!);
+            inFlight.GetValueOrDefault(row.Sku) - both.GetValueOrDefault(row.Sku) + returning.GetValueOrDefault(row.Sku), row.Sold)).ToList();
+        return new SaleLedger(items.TrueForAll(item => item.Difference == 0), items, (string)look[3]!, (long)look[4]);
+    }
+
+    // Units per sku that Postgres has given back and Redis has not taken. Of a pending return Redis may know already:
+    // whoever applied it died before saying so.
+    private async Task<Dictionary<string, long>> ReturningAsync(NpgsqlConnection connection, SaleKeys keys, string saleId)
+    {
+        var units = new Dictionary<string, long>(StringComparer.Ordinal);
+        var pending = await connection.QueryAsync<(long Id, string Sku, int Quantity, long Epoch)>(
+            "select return_id, sku, quantity, epoch from stock_return where sale_id = @saleId and state = 'pending'", new { saleId });
+        foreach (var chunk in pending.Chunk(ReturnsPerLook))
+        {
+            var applied = await redis.CallAsync(database => database.HashGetAsync(keys.Returned, [.. chunk.Select(row => (RedisValue)StockReturns.FieldOf(row.Id))]));
+            for (var i = 0; i < chunk.Length; i++)
+            {
+                if (applied[i] != chunk[i].Epoch) units[chunk[i].Sku] = units.GetValueOrDefault(chunk[i].Sku) + chunk[i].Quantity;
+            }
+        }
+        return units;
     }
 
     private static Dictionary<string, long> Units(RedisResult fieldsAndValues)

@@ -82,11 +82,13 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             throw new SaleLoadException($"Sale {saleId} has no items.");
         await CheckDurabilityAsync();
         await CheckMemoryAsync(connection, saleId);
-        // From here on every script that is called with the old epoch refuses, or belongs to what is being drained.
+        // From here on every script that is called with the old epoch refuses, or belongs to what is being drained. Above
+        // Redis' as well: a Postgres that was restored to an earlier point has forgotten how far it had come.
+        var known = (long?)await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch")) ?? 0;
         var epoch = await connection.ExecuteScalarAsync<long>("""
-            update sale set epoch = epoch + 1, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
+            update sale set epoch = greatest(epoch, @known) + 1, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
             where sale_id = @saleId returning epoch
-            """, new { saleId });
+            """, new { saleId, known });
         await HoldScript.CallAsync(redis, [keys.Sale], [epoch]);
         // What loads that died have left behind, before it is written once more.
         await RemoveOldEpochsAsync(keys, epoch);
@@ -122,6 +124,9 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             [keys.Sale, keys.Stock, keys.Limit, keys.Inflight, keys.InflightUnits, keys.Outbox, keys.Returned],
             [sale.Epoch, runId, sale.Version, CatalogPublisher.StatusText(sale.Status), sale.OpensAt, sale.ClosesAt, sale.PerUserLimit ?? 0, shadow.Buckets],
             TimeSpan.FromSeconds(10));
+        // What was on its way back is in the new stock. Where nothing was swapped the sale is loaded again: its epoch is another one.
+        await connection.ExecuteAsync("update stock_return set state = 'superseded' where sale_id = @saleId and state = 'pending'", new { saleId });
+        await connection.ExecuteAsync("update sale set rebuild_required = false where sale_id = @saleId and rebuild_required", new { saleId });
         await transaction.CommitAsync(cancellation);
         if (answer == "done" && !await SaleVerifier.LetSellAsync(redis, keys, runId, sale.Epoch)) answer = "run";
         return answer switch

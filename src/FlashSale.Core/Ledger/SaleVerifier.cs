@@ -9,7 +9,7 @@ namespace FlashSale.Ledger;
 /// <summary>
 /// Decides whether a Redis that was started anew may go on selling a sale with what it still knows. It has lost nothing
 /// that matters when it carries Postgres' epoch, its outbox has come at least as far as the newest order that Postgres
-/// holds, and the books balance. Else the sale must be loaded again.
+/// holds, it knows every return and change that Postgres knows it to have applied, and the books balance. Else the sale must be loaded again.
 /// </summary>
 public sealed class SaleVerifier(NpgsqlDataSource postgres, RedisConnection redis, LedgerReader ledger)
 {
@@ -30,7 +30,11 @@ public sealed class SaleVerifier(NpgsqlDataSource postgres, RedisConnection redi
         var newest = await connection.ExecuteScalarAsync<long?>(
             "select (extract(epoch from max(accepted_at)) * 1000)::bigint from orders where sale_id = @saleId", new { saleId }) ?? 0;
         var last = long.Parse(books.LastOutboxId.AsSpan(0, books.LastOutboxId.IndexOf('-', StringComparison.Ordinal)));
-        if (!books.Balanced || last < newest) return false;
+        var applied = await connection.ExecuteScalarAsync<long>("""
+            select (select count(*) from stock_return where sale_id = @saleId and epoch = @epoch and state = 'applied')
+                 + (select count(*) from stock_change where sale_id = @saleId and epoch = @epoch and state = 'applied')
+            """, new { saleId, epoch });
+        if (!books.Balanced || last < newest || books.Returned < applied) return false;
         return await LetSellAsync(redis, new SaleKeys(saleId), runId, epoch);
     }
 

@@ -66,7 +66,8 @@ public sealed class OrderReader(NpgsqlDataSource postgres, RedisConnection redis
             OrderStatus.Accepted, null, DateTimeOffset.FromUnixTimeMilliseconds(acceptedAt), null, null, null, null);
     }
 
-    private async Task<Order?> FindStoredAsync(Guid orderId, CancellationToken cancellation)
+    /// <summary>Finds an order in Postgres only; null when it is not there, or not yet.</summary>
+    public async Task<Order?> FindStoredAsync(Guid orderId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         var row = await connection.QuerySingleOrDefaultAsync<OrderRow>(

@@ -14,10 +14,10 @@ public sealed class RedisScript
     private readonly byte[] _hash;
 
     /// <summary>Takes the script from this assembly.</summary>
-    /// <param name="resource">Folder and file, such as <c>Stock.reserve.lua</c>.</param>
-    public RedisScript(string resource)
+    /// <param name="resources">Folder and file, such as <c>Stock.reserve.lua</c>; those before the last are local functions it shares with others.</param>
+    public RedisScript(params string[] resources)
     {
-        _text = Resources.Read(resource);
+        _text = string.Concat(resources.Select(Resources.Read));
 #pragma warning disable CA5350 // Redis names scripts by SHA-1; nothing is protected by it.
         _hash = SHA1.HashData(Encoding.UTF8.GetBytes(_text));
 #pragma warning restore CA5350

@@ -79,7 +79,7 @@ public sealed partial class CatalogFeed(RedisConnection redis, ILogger<CatalogFe
             {
                 await RefreshAsync(stoppingToken);
             }
-            catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException)
+            catch (Exception e) when (Stores.IsRedisAway(e))
             {
                 // The watchdog has said so already.
             }

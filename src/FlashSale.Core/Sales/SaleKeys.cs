@@ -29,6 +29,9 @@ public sealed class SaleKeys
     /// <summary>Hash of published sales, see <see cref="CatalogPublisher"/>; also the channel that announces a change.</summary>
     public static readonly RedisKey Catalog = "fs:catalog";
 
+    /// <summary>Hash: which Postgres the worker has seen (system), and how far its log had come (lsn, bytes). One that is less far has been restored.</summary>
+    public static readonly RedisKey SeenPostgres = "fs:postgres";
+
     /// <summary>Makes the keys of a sale.</summary>
     public SaleKeys(string saleId)
     {

@@ -69,6 +69,8 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
             // After the read: an opening that the read shows lies before this.
             if (await NowAsync(sale, action) is not { } now) return new(TransitionResult.NoTime);
             var phase = PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, now);
+            if (sale.RebuildRequired && action is (SaleAction.Open or SaleAction.Resume))
+                return new(TransitionResult.Conflict, Phase: $"{phase}, since Postgres was restored to an earlier point, and must be rebuilt first");
             if (!IsAllowed(action, sale.Status, phase))
                 return IsDone(action, sale.Status, phase) ? await RepeatAsync(sale, now, phase, cancellation) : new(TransitionResult.Conflict, Phase: phase);
             if (await RecordAsync(sale, action, now, actor, cancellation)) return await PublishAsync(saleId, now, cancellation);
@@ -113,7 +115,7 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
             var time = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("TIME")))!;
             return (long)time[0] * 1000 + (long)time[1] / 1000;
         }
-        catch (Exception e) when (IsRedisAway(e))
+        catch (Exception e) when (Stores.IsRedisAway(e))
         {
             return null;
         }
@@ -133,7 +135,8 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         // A rebuild that runs must find the sale as it left it.
         await SaleLock.ShareAsync(transaction, sale.SaleId);
         var changed = await connection.ExecuteAsync("""
-            update sale set status = @status, opens_at = coalesce(@opensAt, opens_at), version = version + 1, updated_at = now()
+            update sale set status = @status, opens_at = coalesce(@opensAt, opens_at),
+                            closed_at = case @status when 'closed' then now() end, version = version + 1, updated_at = now()
             where sale_id = @SaleId and version = @Version
             """,
             new { sale.SaleId, sale.Version, status, opensAt = action is SaleAction.Open ? DateTimeOffset.FromUnixTimeMilliseconds(now) : (DateTimeOffset?)null },
@@ -164,7 +167,7 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
                 if (published.GetValueOrDefault(sale.SaleId) >= sale.Version) return new(TransitionResult.Conflict, Phase: phase);
             }
         }
-        catch (Exception e) when (IsRedisAway(e))
+        catch (Exception e) when (Stores.IsRedisAway(e))
         {
             return new(TransitionResult.NotPublished);
         }
@@ -177,11 +180,9 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         {
             return new(TransitionResult.Done, await publisher.PublishAsync(saleId, cancellation), now);
         }
-        catch (Exception e) when (IsRedisAway(e) || Postgres.IsTransient(e))
+        catch (Exception e) when (Stores.IsAway(e))
         {
             return new(TransitionResult.NotPublished);
         }
     }
-
-    private static bool IsRedisAway(Exception e) => e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException;
 }

@@ -20,7 +20,7 @@ public enum ChangeStockVerdict
 /// <summary>The caller of change_stock.lua.</summary>
 public sealed class ChangeStockScript(RedisConnection redis)
 {
-    private static readonly RedisScript Script = new("Stock.change_stock.lua");
+    private static readonly RedisScript Script = new("Stock.units.lua", "Stock.change_stock.lua");
 
     /// <summary>Applies a change under an epoch, once.</summary>
     /// <returns>The verdict and the units that remain.</returns>

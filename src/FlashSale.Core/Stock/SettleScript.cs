@@ -30,7 +30,7 @@ public sealed class SettleScript(RedisConnection redis)
     // A call holds Redis for about a microsecond an order; purchases wait that long.
     private const int OrdersPerCall = 512;
 
-    private static readonly RedisScript Script = new("Stock.settle.lua");
+    private static readonly RedisScript Script = new("Stock.units.lua", "Stock.settle.lua");
 
     /// <summary>Settles reservations; the outbox entries go with the last of them. May be repeated.</summary>
     /// <returns>How many orders Redis had forgotten; null when it does not know the sale.</returns>

@@ -2,7 +2,6 @@ using Dapper;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using Npgsql;
-using StackExchange.Redis;
 
 namespace FlashSale.Stock;
 
@@ -31,7 +30,7 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
         {
             return await FinishAsync(changeId, change.SaleId, cancellation);
         }
-        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException || Postgres.IsTransient(e))
+        catch (Exception e) when (Stores.IsAway(e))
         {
             return new(StockChangeResult.Unfinished);
         }
@@ -110,7 +109,7 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
         {
             await publisher.PublishAsync(saleId, cancellation);
         }
-        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException || Postgres.IsTransient(e))
+        catch (Exception e) when (Stores.IsAway(e))
         {
             // Versions differ, so the worker sees it.
         }

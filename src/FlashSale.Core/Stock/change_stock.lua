@@ -8,7 +8,7 @@
 --   has computed it from Postgres.
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'run')
 if sale[1] ~= ARGV[2] or not sale[2] then return { -1, 0 } end
-if not string.find(redis.call('INFO', 'server'), 'run_id:' .. sale[2], 1, true) then return { -1, 0 } end
+if not verified(sale[2]) then return { -1, 0 } end
 local remaining = tonumber(redis.call('HGET', KEYS[2], ARGV[3]))
 if not remaining then return { -1, 0 } end
 
@@ -26,4 +26,6 @@ if ARGV[5] == 'revoke' then return decide(refused, verdict == ARGV[2] and remain
 if verdict == ARGV[2] then return { 1, remaining } end
 if verdict == refused then return { 0, remaining } end
 if remaining + ARGV[4] < 0 then return decide(refused, remaining) end
-return decide(ARGV[2], remaining + ARGV[4])
+-- Units that come in pay what is owed first.
+local delta = tonumber(ARGV[4])
+return decide(ARGV[2], remaining + (delta > 0 and pay(ARGV[3], delta) or delta))

@@ -6,22 +6,12 @@
 -- Invariant: each order takes effect once, however often it is settled. In flight: the units stay taken (L, S: Redis
 --   had too many) or go back (R); the user's counts go back unless live. Neither in flight nor known by its idempotency
 --   record: Redis had forgotten it, so a live one is debited and recorded; a rejected one only recorded.
---   Remaining is never taken below 0: what could not be taken is owed (hash owed, sku -> units), and paid with the next
---   units that would go back. A rejection for stock means that one unit too many was sold: it pays as well, or in advance.
+--   What remaining could not give is owed (units.lua). A rejection for stock means that one unit too many was sold: it pays as well, or in advance.
 local sub, byte = string.sub, string.byte
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'buckets')
 if not sale[1] then return nil end
-local prefix = sub(KEYS[1], 1, -5)
 local entries = tonumber(ARGV[2])
 local known, forgotten, announce, units = 0, 0, {}, {}
-
--- Takes units that are owed from those that come back; answers what is left to go back.
-local function pay(sku, quantity)
-    local owed = tonumber(redis.call('HGET', prefix .. 'owed', sku) or 0)
-    local paid = math.max(0, math.min(owed, quantity))
-    if paid > 0 then redis.call('HINCRBY', prefix .. 'owed', sku, -paid) end
-    return quantity - paid
-end
 
 -- Takes units of an order that Redis had forgotten, as far as no rejection has paid for them in advance.
 local function take(sku, quantity)
@@ -32,11 +22,6 @@ local function take(sku, quantity)
     redis.call('HSET', KEYS[2], sku, remaining - taken)
     local change = quantity - taken
     if change ~= 0 then redis.call('HINCRBY', prefix .. 'owed', sku, change) end
-end
-
-local function give_back(facts, field, quantity)
-    local left = tonumber(redis.call('HGET', facts, field) or 0) - quantity
-    if left > 0 then redis.call('HSET', facts, field, left) else redis.call('HDEL', facts, field) end
 end
 
 for i = entries + 3, #ARGV do

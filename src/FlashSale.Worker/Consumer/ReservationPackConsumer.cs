@@ -3,7 +3,6 @@ using FlashSale.Contracts;
 using FlashSale.Orders;
 using FlashSale.Platform;
 using MassTransit;
-using StackExchange.Redis;
 
 namespace FlashSale.Worker.Consumer;
 
@@ -38,15 +37,12 @@ public sealed partial class ReservationPackConsumer(ReservationSettler settler, 
             }
             catch (Exception e) when (e is not OperationCanceledException || !context.CancellationToken.IsCancellationRequested)
             {
-                if (delay == FirstDelay || !IsAway(e)) LogRetried(pack.SaleId, e.Message, IsAway(e) ? null : e);
+                if (delay == FirstDelay || !Stores.IsAway(e)) LogRetried(pack.SaleId, e.Message, Stores.IsAway(e) ? null : e);
                 // Jitter, so that two batches that deadlocked do not meet again.
                 await Task.Delay(delay * (0.5 + Random.Shared.NextDouble()), context.CancellationToken);
             }
         }
     }
-
-    private static bool IsAway(Exception e) =>
-        e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException || Postgres.IsTransient(e);
 
     [LoggerMessage(1, LogLevel.Warning, "A message of sale {SaleId} has version {Version}, which this worker does not know: its entries stay in the outbox")]
     private partial void LogUnknownVersion(string saleId, int version);

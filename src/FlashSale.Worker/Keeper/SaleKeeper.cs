@@ -5,7 +5,6 @@ using FlashSale.Platform;
 using FlashSale.Sales;
 using FlashSale.Stock;
 using Npgsql;
-using StackExchange.Redis;
 
 namespace FlashSale.Worker.Keeper;
 
@@ -16,10 +15,9 @@ namespace FlashSale.Worker.Keeper;
 /// </summary>
 public sealed partial class SaleKeeper(
     NpgsqlDataSource postgres, RedisConnection redis, MigrateInBackground migrations, CatalogPublisher publisher, SaleLoader loader,
-    SaleVerifier verifier, StockChanges stockChanges, BrokerBacklog backlog, ILogger<SaleKeeper> logger) : BackgroundService
+    SaleVerifier verifier, StockChanges stockChanges, BrokerBacklog backlog, PostgresWatch watch, ILogger<SaleKeeper> logger)
+    : PeriodicJob(TimeSpan.FromMilliseconds(250), migrations, logger)
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
-
     private static readonly TimeSpan LoadPatience = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan VerifyPatience = TimeSpan.FromSeconds(1);
 
@@ -31,23 +29,10 @@ public sealed partial class SaleKeeper(
     private readonly ConcurrentDictionary<string, string> _said = new(StringComparer.Ordinal);
 
     /// <inheritdoc />
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken cancellation)
     {
-        await migrations.Done.WaitAsync(stoppingToken);
-        using var timer = new PeriodicTimer(Interval);
-        do
-        {
-            try
-            {
-                await KeepAllAsync(stoppingToken);
-            }
-            catch (Exception e) when (e is not OperationCanceledException)
-            {
-                // With a store away nothing is verified meanwhile. A service that throws would end the host.
-                if (!IsAway(e)) LogFailed(e);
-            }
-        }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
+        await watch.LookAsync(cancellation);
+        await KeepAllAsync(cancellation);
     }
 
     private async Task KeepAllAsync(CancellationToken cancellation)
@@ -57,7 +42,7 @@ public sealed partial class SaleKeeper(
         {
             sales = (await connection.QueryAsync<SaleRow>(
                 """
-                select sale_id, number, epoch, version,
+                select sale_id, number, epoch, version, rebuild_required,
                        exists (select 1 from stock_change c where c.sale_id = s.sale_id and c.state in ('pending', 'recorded')) as unfinished
                 from sale s where status in ('live', 'paused', 'closed') and epoch > 0 order by number
                 """)).AsList();
@@ -69,7 +54,12 @@ public sealed partial class SaleKeeper(
             if (_busy.TryGetValue(sale.SaleId, out var busy) && !busy.IsCompleted) continue;
             var state = await redis.CallAsync(database => database.HashGetAsync(new SaleKeys(sale.SaleId).Sale, ["epoch", "version", "run"]));
             var redisIsBehind = state[1] != sale.Version || published.GetValueOrDefault(sale.SaleId) < sale.Version;
-            if (state[0] != sale.Epoch)
+            // Whether what Redis knows or what Postgres knows is to be kept is for a person to say.
+            if (sale.RebuildRequired)
+            {
+                if (redisIsBehind) _busy[sale.SaleId] = GuardAsync(sale, () => publisher.PublishAsync(sale.SaleId, cancellation), cancellation);
+            }
+            else if (state[0] != sale.Epoch)
                 _busy[sale.SaleId] = GuardAsync(sale, () => LoadAsync(sale, state[0].IsNull ? "Redis does not have it" : $"Redis has epoch {state[0]}", cancellation), cancellation);
             else if (state[2] != runId) _busy[sale.SaleId] = GuardAsync(sale, () => VerifyAsync(sale, cancellation), cancellation);
             else if (redisIsBehind) _busy[sale.SaleId] = GuardAsync(sale, () => publisher.PublishAsync(sale.SaleId, cancellation), cancellation);
@@ -111,7 +101,7 @@ public sealed partial class SaleKeeper(
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            if (!IsAway(e)) LogFailed(e);
+            if (!Stores.IsAway(e)) LogFailed(sale.SaleId, e);
         }
         finally
         {
@@ -119,20 +109,17 @@ public sealed partial class SaleKeeper(
         }
     }
 
-    private static bool IsAway(Exception e) =>
-        e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException || Postgres.IsTransient(e);
-
-    [LoggerMessage(1, LogLevel.Information, "Sale {SaleId} lost nothing when Redis was started anew: it sells on")]
+    [LoggerMessage(2, LogLevel.Information, "Sale {SaleId} lost nothing when Redis was started anew: it sells on")]
     private partial void LogVerified(string saleId);
 
-    [LoggerMessage(2, LogLevel.Warning, "Sale {SaleId} was loaded under epoch {Epoch}: {Why}")]
+    [LoggerMessage(3, LogLevel.Warning, "Sale {SaleId} was loaded under epoch {Epoch}: {Why}")]
     private partial void LogLoaded(string saleId, long epoch, string why);
 
-    [LoggerMessage(3, LogLevel.Warning, "Sale {SaleId} is not loaded yet: {Reason}")]
+    [LoggerMessage(4, LogLevel.Warning, "Sale {SaleId} is not loaded yet: {Reason}")]
     private partial void LogNotLoaded(string saleId, string reason);
 
-    [LoggerMessage(4, LogLevel.Error, "Sales cannot be kept")]
-    private partial void LogFailed(Exception e);
+    [LoggerMessage(5, LogLevel.Error, "Sale {SaleId} cannot be kept")]
+    private partial void LogFailed(string saleId, Exception e);
 
-    private sealed record SaleRow(string SaleId, int Number, long Epoch, long Version, bool Unfinished);
+    private sealed record SaleRow(string SaleId, int Number, long Epoch, long Version, bool RebuildRequired, bool Unfinished);
 }

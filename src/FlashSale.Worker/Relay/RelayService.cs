@@ -20,19 +20,26 @@ public sealed partial class RelayService(
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         var pace = new RelayPace(options.BusyPerSecond);
-        var relays = new Dictionary<string, Task>(StringComparer.Ordinal);
+        var relays = new Dictionary<string, CancellationTokenSource>(StringComparer.Ordinal);
         using var timer = new PeriodicTimer(Interval);
         do
         {
             try
             {
-                foreach (var member in await redis.CallAsync(database => database.SetMembersAsync(SaleKeys.Outboxes)))
+                var sales = (await redis.CallAsync(database => database.SetMembersAsync(SaleKeys.Outboxes))).Select(member => (string)member!).ToHashSet(StringComparer.Ordinal);
+                foreach (var saleId in sales.Where(saleId => !relays.ContainsKey(saleId)))
                 {
-                    var saleId = (string)member!;
-                    if (!relays.ContainsKey(saleId)) relays[saleId] = Task.Run(() => new SaleRelay(saleId, redis, bus, pace, options, metrics, logger).RunAsync(stoppingToken), stoppingToken);
+                    var ending = relays[saleId] = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
+                    _ = Task.Run(() => new SaleRelay(saleId, redis, bus, pace, options, metrics, logger).RunAsync(ending.Token), stoppingToken);
+                }
+                // Archived: there is no outbox any more.
+                foreach (var saleId in relays.Keys.Where(saleId => !sales.Contains(saleId)).ToList())
+                {
+                    relays.Remove(saleId, out var ended);
+                    await ended!.CancelAsync();
                 }
             }
-            catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException)
+            catch (Exception e) when (Stores.IsRedisAway(e))
             {
                 // The watchdog has said so already.
             }

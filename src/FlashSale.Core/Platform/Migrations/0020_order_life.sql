@@ -8,6 +8,7 @@
 alter table sale
     add column closed_at         timestamptz,                      -- when it ended: by its hour or by a manager
     add column archived_at       timestamptz,
+    add column keys_removed      boolean not null default false,   -- of an archived sale, from Redis
     -- Postgres was found to be older than what Redis had seen: only an operator's rebuild lets the sale go on.
     add column rebuild_required  boolean not null default false;
 

@@ -1,0 +1,92 @@
+using System.Buffers.Binary;
+using System.Text;
+using Dapper;
+using FlashSale.Contracts;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using Npgsql;
+using StackExchange.Redis;
+
+namespace FlashSale.Stock;
+
+/// <summary>
+/// Carries units that Postgres gave back (table stock_return) to Redis, each once: release.lua remembers what it has
+/// applied, and applies only under the epoch of the row. Whoever dies between Redis and the commit leaves a pending row,
+/// and applying it again changes nothing. A rebuild supersedes what is pending, since it computes Redis from Postgres.
+/// </summary>
+public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redis)
+{
+    // A call holds Redis for a few microseconds a return; purchases wait that long.
+    private const int ReturnsPerCall = 256;
+
+    private static readonly RedisScript Script = new("Stock.units.lua", "Stock.release.lua");
+
+    /// <summary>Applies all that is pending of a sale.</summary>
+    /// <returns>How many returns were applied; fewer than there are when Redis does not hold the sale under Postgres' epoch.</returns>
+    /// <exception cref="RedisUnavailableException">Redis is away; call again.</exception>
+    /// <exception cref="RedisOutcomeUnknownException">Redis is away; call again.</exception>
+    /// <exception cref="NpgsqlException">Postgres is away; call again.</exception>
+    public async Task<int> ApplyAsync(string saleId, CancellationToken cancellation)
+    {
+        for (var applied = 0; ;)
+        {
+            var count = await ApplySomeAsync(saleId, cancellation);
+            applied += count;
+            if (count < ReturnsPerCall) return applied;
+        }
+    }
+
+    private async Task<int> ApplySomeAsync(string saleId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        // Under the sale's lock a rebuild lies before or after this, never in it.
+        if (!await SaleLock.ShareAsync(transaction, saleId)) return 0;
+        var epoch = await connection.ExecuteScalarAsync<long>("select epoch from sale where sale_id = @saleId", new { saleId });
+        var rows = (await connection.QueryAsync<ReturnRow>("""
+            select r.return_id, r.order_id, r.sku, i.item_no, r.user_id, r.idempotency_key, r.quantity,
+                   (extract(epoch from r.accepted_at) * 1000)::bigint as accepted_at
+            from stock_return r join sale_item i using (sale_id, sku)
+            where r.sale_id = @saleId and r.state = 'pending' and r.epoch = @epoch
+            order by r.return_id limit @ReturnsPerCall for update of r skip locked
+            """, new { saleId, epoch, ReturnsPerCall })).AsList();
+        if (rows.Count == 0 || !await ReleaseAsync(new SaleKeys(saleId), epoch, rows)) return 0;
+        await connection.ExecuteAsync("update stock_return set state = 'applied' where return_id = any (@ids)", new { ids = rows.Select(row => row.ReturnId).ToArray() });
+        await transaction.CommitAsync(cancellation);
+        return rows.Count;
+    }
+
+    private async Task<bool> ReleaseAsync(SaleKeys keys, long epoch, List<ReturnRow> rows)
+    {
+        var arguments = new RedisValue[2 + rows.Count];
+        arguments[0] = keys.SettledChannel;
+        arguments[1] = epoch;
+        for (var i = 0; i < rows.Count; i++) arguments[2 + i] = Encode(rows[i]);
+        return (int)await Script.CallAsync(redis, [keys.Sale, keys.Stock, keys.Returned], arguments) == 1;
+    }
+
+    /// <summary>The field of <see cref="SaleKeys.Returned"/> that says that a return was applied: its id, big-endian.</summary>
+    internal static byte[] FieldOf(long returnId)
+    {
+        var field = new byte[8];
+        BinaryPrimitives.WriteInt64BigEndian(field, returnId);
+        return field;
+    }
+
+    private static byte[] Encode(ReturnRow row)
+    {
+        var bytes = new byte[60 + row.Sku.Length];
+        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(6), row.AcceptedAt);
+        // Six bytes of time are enough; the id overwrites the two above them.
+        FieldOf(row.ReturnId).CopyTo(bytes, 0);
+        row.OrderId.TryWriteBytes(bytes.AsSpan(14), bigEndian: true, out _);
+        Fingerprints.OfKey(row.UserId, row.IdempotencyKey, bytes.AsSpan(30));
+        BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(46), Fingerprints.OfUser(row.UserId));
+        BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(54), row.ItemNo);
+        BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(58), (ushort)row.Quantity);
+        Encoding.ASCII.GetBytes(row.Sku, bytes.AsSpan(60));
+        return bytes;
+    }
+
+    private sealed record ReturnRow(long ReturnId, Guid OrderId, string Sku, int ItemNo, string UserId, string IdempotencyKey, int Quantity, long AcceptedAt);
+}
