@@ -62,7 +62,7 @@ public static class Books
 
     /// <summary>The broken promises of a sale at rest.</summary>
     public static IEnumerable<string> Judge(BooksView view, History history, Loss loss = Loss.None) =>
-        [.. JudgeStock(view), .. JudgeUsers(view), .. JudgeAnswers(view, history, loss), .. JudgeReplays(history)];
+        [.. JudgeStock(view), .. JudgeUsers(view), .. JudgeLives(view), .. JudgeAnswers(view, history, loss), .. JudgeReplays(history)];
 
     /// <summary>Whether the product's own account agrees with this one.</summary>
     public static IEnumerable<string> JudgeLedger(BooksView view, JsonElement ledger)
@@ -114,6 +114,24 @@ public static class Books
             yield return $"I4: {quota.UserId} is charged {quota.Units} of {quota.Sku} without an order";
         foreach (var key in view.Orders.Where(order => order.Status != "rejected").GroupBy(order => (order.UserId, order.Key)).Where(group => group.Count() > 1))
             yield return $"I4: {key.Count()} orders for {key.Key}";
+    }
+
+    // What an order went through must fit together, whatever happened at the same moment.
+    private static IEnumerable<string> JudgeLives(BooksView view)
+    {
+        foreach (var order in view.Orders)
+        {
+            var expected = order.Status switch
+            {
+                "pending_payment" => (Paid: false, Closed: false, Payments: 0L, Returns: 0L),
+                "paid" => (true, false, 1, 0),
+                "refunded" => (true, true, 1, 1),
+                "rejected" => (false, true, 0, 0),
+                _ => (false, true, 0, 1),
+            };
+            if ((order.IsPaid, order.IsClosed, order.Payments, order.Returns) != expected) yield return $"I6: {order} should have {expected}";
+            if (order.Status == "refunded" && order.Refunds == 0) yield return $"I6: the payment of {order} is not refunded";
+        }
     }
 
     private static IEnumerable<string> JudgeAnswers(BooksView view, History history, Loss loss)

@@ -54,7 +54,7 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
 
     /// <summary>Makes a draft.</summary>
     /// <returns>Its id.</returns>
-    public async Task<string> CreateSaleAsync(IReadOnlyList<ItemDraft> items, TimeSpan? opensIn = null, TimeSpan? closesIn = null, int? perUserLimit = null)
+    public async Task<string> CreateSaleAsync(IReadOnlyList<ItemDraft> items, TimeSpan? opensIn = null, TimeSpan? closesIn = null, int? perUserLimit = null, int payWithinSeconds = 900)
     {
         var now = TimeProvider.System.GetUtcNow();
         var answer = Expect(201, await PostAsync("/api/v1/sales", new
@@ -63,6 +63,7 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
             opensAt = Time(now + (opensIn ?? TimeSpan.FromHours(1))),
             closesAt = Time(now + (closesIn ?? TimeSpan.FromHours(3))),
             perUserLimit,
+            payWithinSeconds,
             items = items.Select(item => new
             {
                 sku = item.Sku,
@@ -90,6 +91,8 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
     /// <summary>Changes stock; each call is a change of its own.</summary>
     public Task<Answer> ChangeStockAsync(string saleId, string sku, int delta, string? key = null) =>
         SendAsync(HttpMethod.Post, $"/api/v1/sales/{saleId}/items/{sku}/stock", new { delta, reason = "A test changes stock" }, key ?? Guid.NewGuid().ToString());
+
+    public Task<Answer> RefundAsync(Guid orderId) => PostAsync($"/api/v1/orders/{orderId}/refund", new { reason = "A test refunds" });
 
     public async Task<JsonElement> LedgerAsync(string saleId) => Expect(200, await GetAsync($"/api/v1/sales/{saleId}/ledger")).Json;
 

@@ -49,6 +49,16 @@ public sealed class PostgresServer : IAsyncDisposable
         await Eventually.TrueAsync("the killed Postgres is gone", TimeSpan.FromSeconds(20), async () => !await AnswersAsync());
     }
 
+    /// <summary>Copies the files of a Postgres that does not run: a backup to come back to.</summary>
+    public Task BackUpAsync() => ChildProcess.RunAsync("cp", ["cp", "-a", Data, Data + ".backup"]);
+
+    /// <summary>Puts the backup in the place of the files of a Postgres that does not run.</summary>
+    public async Task RestoreAsync()
+    {
+        await ChildProcess.RunAsync("rm", ["rm", "-rf", Data]);
+        await ChildProcess.RunAsync("mv", ["mv", Data + ".backup", Data]);
+    }
+
     public async ValueTask DisposeAsync()
     {
         if (_process is { HasExited: false }) await _process.StopAsync(signal: 3);

@@ -32,6 +32,8 @@ public sealed class Shopper(HttpClient http, Func<Uri> url, string userId, strin
 
     public Task<Answer> OrderAsync(Guid orderId) => GetAsync($"/api/v1/orders/{orderId}");
 
+    public Task<Answer> CancelAsync(Guid orderId) => SendAsync(HttpMethod.Post, $"/api/v1/orders/{orderId}/cancel");
+
     public Task<Answer> MyOrdersAsync(string query = "") => GetAsync($"/api/v1/orders{query}");
 
     public Task<Answer> GetAsync(string path, params (string Name, string Value)[] headers) => SendAsync(HttpMethod.Get, path, headers: headers);

@@ -107,12 +107,13 @@ public sealed class Stack : IAsyncDisposable
     public Shopper Shopper(string userId, int node = 0, string? token = null) => new(_http, () => Apis[node].Url, userId, token);
 
     /// <summary>Makes a sale, loads and opens it, and waits until every node sells it.</summary>
-    public Task<Sale> OpenSaleAsync(int stock, int perUserLimit = 1) => OpenSaleAsync([new ItemDraft("phone-1", stock, perUserLimit)]);
+    public Task<Sale> OpenSaleAsync(int stock, int perUserLimit = 1, int payWithinSeconds = 900) =>
+        OpenSaleAsync([new ItemDraft("phone-1", stock, perUserLimit)], payWithinSeconds: payWithinSeconds);
 
-    /// <inheritdoc cref="OpenSaleAsync(int, int)" />
-    public async Task<Sale> OpenSaleAsync(IReadOnlyList<ItemDraft> items, int? perUserLimit = null)
+    /// <inheritdoc cref="OpenSaleAsync(int, int, int)" />
+    public async Task<Sale> OpenSaleAsync(IReadOnlyList<ItemDraft> items, int? perUserLimit = null, int payWithinSeconds = 900)
     {
-        var id = await Manager.CreateSaleAsync(items, perUserLimit: perUserLimit);
+        var id = await Manager.CreateSaleAsync(items, perUserLimit: perUserLimit, payWithinSeconds: payWithinSeconds);
         await Manager.PreloadAsync(id);
         await Manager.OpenAsync(id);
         await StatusOnEveryNodeAsync(id, "open");

@@ -1,0 +1,61 @@
+using Dapper;
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Life;
+
+/// <summary>Two of each host, and books that are compared every second.</summary>
+public sealed class Lively() : StackFixture(new StackOptions { Apis = 2, Workers = 2, Settings = LifeTest.Settings() });
+
+/// <summary>The same on a Postgres and a broker of their own, to be taken down.</summary>
+public sealed class LivelyOnOwnServers() : StackFixture(new StackOptions { Apis = 2, Workers = 2, OwnPostgres = true, OwnRabbitMq = true, Settings = LifeTest.Settings() });
+
+/// <summary>A test of what happens to orders after they are stored.</summary>
+public abstract class LifeTest(StackFixture fixture, ITestOutputHelper output) : StackTest(fixture, output)
+{
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
+
+    internal static Dictionary<string, string> Settings() => new(StringComparer.Ordinal)
+    {
+        ["Reconcile__IntervalSeconds"] = "1",
+        ["Relay__RepublishAfterSeconds"] = "2",
+        ["Orders__MaxCancellations"] = "2",
+    };
+
+    /// <summary>Buys one unit, and waits until the order is stored.</summary>
+    protected async Task<Guid> BuyStoredAsync(Sale sale, string userId, string? sku = null, int node = 0)
+    {
+        var answer = await Stack.Shopper(userId, node).BuyAsync(sale, sku: sku);
+        Assert.True(answer.Status == 202, answer.ToString());
+        await StatusAsync(answer.OrderId, "pending_payment");
+        return answer.OrderId;
+    }
+
+    /// <summary>A provider's word that an order's payment has succeeded.</summary>
+    protected Task<string> PayAsync(Guid orderId, string? paymentId = null) => ScalarAsync<string>(
+        "select pay_order(@orderId, @paymentId, amount, currency) from orders where order_id = @orderId", new { orderId, paymentId = paymentId ?? $"pay-{orderId}" });
+
+    /// <summary>Lets orders of a sale be due so many milliseconds from now, by Postgres' clock.</summary>
+    protected Task DueInAsync(Sale sale, int milliseconds, Guid? orderId = null) => ExecuteAsync("""
+        update orders set pay_by = clock_timestamp() - interval '5 s' + @milliseconds * interval '1 ms'
+        where sale_id = @Id and status = 'pending_payment' and (@orderId::uuid is null or order_id = @orderId)
+        """, new { sale.Id, milliseconds, orderId });
+
+    protected Task StatusAsync(Guid orderId, string status) => Eventually.TrueAsync($"{orderId} is {status}", Deadline, async () =>
+        await ScalarAsync<string?>("select status from orders where order_id = @orderId", new { orderId }) == status);
+
+    protected Task NonePendingAsync(Sale sale, int seconds = 60) => Eventually.TrueAsync($"no order of {sale.Id} waits for payment", TimeSpan.FromSeconds(seconds), async () =>
+        !await ScalarAsync<bool>("select exists (select 1 from orders where sale_id = @Id and status = 'pending_payment')", new { sale.Id }));
+
+    protected async Task<T> ScalarAsync<T>(string sql, object? arguments = null)
+    {
+        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
+        return (await connection.ExecuteScalarAsync<T>(sql, arguments))!;
+    }
+
+    protected async Task ExecuteAsync(string sql, object? arguments = null)
+    {
+        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
+        await connection.ExecuteAsync(sql, arguments);
+    }
+}
