@@ -25,6 +25,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
 {
     // Advisory lock class of "this sale is being loaded": one loader of a sale at a time.
     private const int LoaderLock = 2;
+    private const int LockPatienceMilliseconds = 5_000;
 
     // At rest an order costs about 100 bytes, twice that while a rebuild writes it beside what is there; in flight, with
     // its record and outbox entry, about 600.
@@ -54,8 +55,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         await connection.ExecuteAsync("set statement_timeout = 0; set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '120s'");
         var number = await connection.ExecuteScalarAsync<int?>("select number from sale where sale_id = @saleId", new { saleId })
             ?? throw new SaleLoadException($"There is no sale {saleId}.");
-        if (!await connection.ExecuteScalarAsync<bool>("select pg_try_advisory_lock(@LoaderLock, @number)", new { LoaderLock, number }))
-            throw new SaleLoadException($"Sale {saleId} is being loaded by another process.");
+        if (!await LockAsync(connection, number, patient: !onlyIfStale)) throw new SaleLoadException($"Sale {saleId} is being loaded by another process.");
         try
         {
             // Looked at under the lock: whoever held it before may have loaded the sale.
@@ -65,6 +65,16 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         finally
         {
             await connection.ExecuteAsync("select pg_advisory_unlock_all()");
+        }
+    }
+
+    // A worker takes the lock only to see that there is nothing to do: whoever was asked to load waits for it.
+    private static async Task<bool> LockAsync(NpgsqlConnection connection, int number, bool patient)
+    {
+        for (var deadline = Environment.TickCount64 + (patient ? LockPatienceMilliseconds : 0); ; await Task.Delay(DrainInterval))
+        {
+            if (await connection.ExecuteScalarAsync<bool>("select pg_try_advisory_lock(@LoaderLock, @number)", new { LoaderLock, number })) return true;
+            if (Environment.TickCount64 >= deadline) return false;
         }
     }
 
