@@ -95,10 +95,10 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         // From here on every script that is called with the old epoch refuses, or belongs to what is being drained. Above
         // Redis' as well: a Postgres that was restored to an earlier point has forgotten how far it had come.
         var known = (long?)await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch")) ?? 0;
-        var epoch = await connection.ExecuteScalarAsync<long>("""
+        var epoch = await connection.ExecuteScalarAsync<long?>("""
             update sale set epoch = greatest(epoch, @known) + 1, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
-            where sale_id = @saleId returning epoch
-            """, new { saleId, known });
+            where sale_id = @saleId and status <> 'archived' returning epoch
+            """, new { saleId, known }) ?? throw Archived(saleId);
         await HoldScript.CallAsync(redis, [keys.Sale], [epoch]);
         // What loads that died have left behind, before it is written once more.
         await RemoveOldEpochsAsync(keys, epoch);
@@ -125,6 +125,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         await SaleLock.TakeAsync(connection, number);
         var runId = await RedisRun.IdAsync(redis);
         var sale = await CatalogPublisher.ReadAsync(connection, saleId) ?? throw new SaleLoadException($"There is no sale {saleId}.");
+        if (sale.Status is SaleStatus.Archived) throw Archived(saleId);
         var units = sale.Items.Sum(item => (long)item.Stock);
         var shadow = new SaleShadow(redis, keys, sale.Epoch, SaleKeys.BucketsFor(units));
         await shadow.FillAsync(connection, sale, cancellation);
@@ -147,6 +148,9 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             _ => throw new SaleLoadException($"Sale {saleId} was not loaded: another process loaded it meanwhile. Try again."),
         };
     }
+
+    // Its keys have left Redis, and must not come back.
+    private static SaleLoadException Archived(string saleId) => new($"Sale {saleId} is archived.");
 
     // A 202 is only as durable as Redis: one that may lose or evict what it acknowledged sells nothing.
     private async Task CheckDurabilityAsync()

@@ -26,31 +26,33 @@ end
 
 for i = entries + 3, #ARGV do
     local a = ARGV[i]
-    local verdict, at, p = sub(a, 1, 1), sub(a, 2, 7), sub(a, 8)
-    local id, key, user, item = sub(p, 1, 16), sub(p, 17, 32), sub(p, 33, 40), sub(p, 41, 44)
-    local quantity = byte(p, 45) * 256 + byte(p, 46)
-    local sku = sub(p, 59, 58 + byte(p, 58))
-    local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
-
-    if redis.call('HDEL', KEYS[3], id) == 1 then
+    local verdict, p = sub(a, 1, 1), sub(a, 8)
+    local id, quantity, sku = sub(p, 1, 16), byte(p, 45) * 256 + byte(p, 46), sub(p, 59, 58 + byte(p, 58))
+    local was_in_flight = redis.call('HDEL', KEYS[3], id) == 1
+    if was_in_flight then
         known = known + 1
         units[sku] = (units[sku] or 0) + quantity
-        if verdict == 'R' then redis.call('HINCRBY', KEYS[2], sku, pay(sku, quantity)) end
-        if verdict == 'S' then redis.call('HINCRBY', prefix .. 'owed', sku, -quantity) end
-        if verdict ~= 'L' then
+    end
+    -- An order in flight that is live needs no more than that, and nearly all are.
+    if not was_in_flight or verdict ~= 'L' then
+        local key, user, item = sub(p, 17, 32), sub(p, 33, 40), sub(p, 41, 44)
+        local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
+        if was_in_flight then
+            if verdict == 'R' then redis.call('HINCRBY', KEYS[2], sku, pay(sku, quantity)) end
+            if verdict == 'S' then redis.call('HINCRBY', prefix .. 'owed', sku, -quantity) end
             give_back(facts, user, quantity)
             give_back(facts, user .. item, quantity)
-        end
-    else
-        local record = redis.call('HGET', facts, key)
-        if (not record or sub(record, 1, 16) ~= id) and (verdict == 'L' or not record) then
-            forgotten = forgotten + 1
-            redis.call('HSET', facts, key, id .. at .. sub(p, 41, 46))
-            redis.call('APPEND', prefix .. 'buyers:' .. sale[1], user)
-            if verdict == 'L' then
-                take(sku, quantity)
-                redis.call('HINCRBY', facts, user, quantity)
-                redis.call('HINCRBY', facts, user .. item, quantity)
+        else
+            local record = redis.call('HGET', facts, key)
+            if (not record or sub(record, 1, 16) ~= id) and (verdict == 'L' or not record) then
+                forgotten = forgotten + 1
+                redis.call('HSET', facts, key, id .. sub(a, 2, 7) .. sub(p, 41, 46))
+                redis.call('APPEND', prefix .. 'buyers:' .. sale[1], user)
+                if verdict == 'L' then
+                    take(sku, quantity)
+                    redis.call('HINCRBY', facts, user, quantity)
+                    redis.call('HINCRBY', facts, user .. item, quantity)
+                end
             end
         end
     end
