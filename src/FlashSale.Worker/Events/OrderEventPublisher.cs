@@ -37,10 +37,10 @@ public sealed partial class OrderEventPublisher(
                 await using var role = await PublisherRole.TryTakeAsync(postgres, TimeSpan.FromMilliseconds(options.LeaseMilliseconds), stoppingToken);
                 if (role is not null) await PublishAsync(role.Lost);
             }
-            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
+            catch (Exception e)
             {
-                // A lost role is an OperationCanceledException here: it is tried for again, like everything.
-                if (!_isTroubled) LogTrouble(e.Message);
+                if (stoppingToken.IsCancellationRequested) return;
+                if (!_isTroubled) LogTrouble(e is OperationCanceledException ? "the session that makes this worker the publisher has ended" : e.Message);
                 _isTroubled = true;
                 // The role is free while this one waits, for a worker that reaches the broker better.
                 wait = _retry;

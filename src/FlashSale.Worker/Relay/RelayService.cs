@@ -51,13 +51,15 @@ public sealed class RelayPace(int perSecond)
     private long _freeAt;
     private long _busyUntil;
 
-    /// <summary>Whether purchases were coming in faster than they are handed on, a moment ago: what can wait should.</summary>
+    /// <summary>Whether there was more to hand on than a pack holds, a moment ago: purchases go before whatever can wait.</summary>
     public bool IsBusy => Environment.TickCount64 < Volatile.Read(ref _busyUntil);
+
+    /// <summary>A relay has found a full pack.</summary>
+    public void FoundBusy() => Volatile.Write(ref _busyUntil, Environment.TickCount64 + BusyMilliseconds);
 
     /// <summary>Takes the time that so many reservations are given; answers how long until it is over.</summary>
     public TimeSpan Take(int reservations)
     {
-        Volatile.Write(ref _busyUntil, Environment.TickCount64 + BusyMilliseconds);
         var now = Stopwatch.GetTimestamp();
         lock (_sync)
         {
