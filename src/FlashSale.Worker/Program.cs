@@ -9,6 +9,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddBroker();
     builder.AddRelay();
     builder.AddConsumer();
+    builder.AddEvents();
     builder.AddKeeper();
     builder.AddOrderLife();
     builder.AddReconciliation();

@@ -4,6 +4,7 @@ using FlashSale.Platform;
 using FlashSale.Sales;
 using FlashSale.Stock;
 using FlashSale.Worker.Consumer;
+using FlashSale.Worker.Events;
 using FlashSale.Worker.Keeper;
 using FlashSale.Worker.Orders;
 using FlashSale.Worker.Relay;
@@ -17,7 +18,8 @@ public static class WorkerModule
     /// <summary>From the outbox to the broker.</summary>
     public static void AddRelay(this WebApplicationBuilder builder)
     {
-        builder.Services.AddSettings<RelayOptions>(builder.Configuration, "Relay");
+        var options = builder.Services.AddSettings<RelayOptions>(builder.Configuration, "Relay");
+        builder.Services.AddSingleton(new RelayPace(options.BusyPerSecond));
         builder.Services.AddSingleton<RelayMetrics>();
         builder.Services.AddHostedService<RelayService>();
     }
@@ -32,7 +34,17 @@ public static class WorkerModule
         builder.Services.AddSingleton<ConsumerMetrics>();
     }
 
-    /// <summary>The two connections to the broker, one for each direction.</summary>
+    /// <summary>From Postgres to other systems. Needs the relay's pace.</summary>
+    public static void AddEvents(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSettings<EventsOptions>(builder.Configuration, "Events");
+        builder.Services.AddSingleton<OrderEventStore>();
+        builder.Services.AddSingleton<OrderEventMetrics>();
+        builder.Services.AddHostedService<OrderEventPublisher>();
+        builder.Services.AddHostedService<OrderEventLag>();
+    }
+
+    /// <summary>The two connections of the reservations to the broker, one for each direction.</summary>
     public static void AddBroker(this WebApplicationBuilder builder)
     {
         var broker = builder.Services.AddSettings<RabbitMqOptions>(builder.Configuration, "RabbitMq");

@@ -12,14 +12,13 @@ public interface IRelayBus : IBus;
 
 /// <summary>Runs a relay for every outbox that Redis knows of, so that relaying goes on with Postgres away.</summary>
 public sealed partial class RelayService(
-    RedisConnection redis, IRelayBus bus, RelayOptions options, RelayMetrics metrics, ILogger<RelayService> logger) : BackgroundService
+    RedisConnection redis, IRelayBus bus, RelayPace pace, RelayOptions options, RelayMetrics metrics, ILogger<RelayService> logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
 
     /// <inheritdoc />
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        var pace = new RelayPace(options.BusyPerSecond);
         var relays = new Dictionary<string, CancellationTokenSource>(StringComparer.Ordinal);
         using var timer = new PeriodicTimer(Interval);
         do
@@ -52,8 +51,18 @@ public sealed partial class RelayService(
 /// <param name="perSecond">Reservations a second.</param>
 public sealed class RelayPace(int perSecond)
 {
+    // Longer than the time between two full packs, so that it does not flicker.
+    private const int BusyMilliseconds = 300;
+
     private readonly Lock _sync = new();
     private long _freeAt;
+    private long _busyUntil;
+
+    /// <summary>Whether there was more to hand on than a pack holds, a moment ago: purchases go before whatever can wait.</summary>
+    public bool IsBusy => Environment.TickCount64 < Volatile.Read(ref _busyUntil);
+
+    /// <summary>A relay has found a full pack.</summary>
+    public void FoundBusy() => Volatile.Write(ref _busyUntil, Environment.TickCount64 + BusyMilliseconds);
 
     /// <summary>Takes the time that so many reservations are given; answers how long until it is over.</summary>
     public TimeSpan Take(int reservations)

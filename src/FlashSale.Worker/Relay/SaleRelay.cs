@@ -94,9 +94,10 @@ public sealed partial class SaleRelay(
         }
     }
 
-    // A full pack, and purchases are still coming in: leave the cores to them.
+    // A full pack: if purchases are still coming in, leave the cores to them.
     private async Task YieldAsync(int reservations, CancellationToken cancellation)
     {
+        pace.FoundBusy();
         if (redis.NowMilliseconds - await Outbox.NewestAsync() >= BusyMilliseconds) return;
         var wait = pace.Take(reservations);
         // Never so long that the lease is lost.

@@ -1,0 +1,83 @@
+using Dapper;
+using Npgsql;
+
+namespace FlashSale.Worker.Events;
+
+/// <summary>A row of order_event: many orders became the same in one transaction.</summary>
+/// <param name="EventId">Position. The rows of one order have rising ones, each committed before the next was made.</param>
+/// <param name="Type">placed, paid or closed.</param>
+/// <param name="At">When.</param>
+/// <param name="OrderIds">Of whom, none twice.</param>
+public sealed record OrderEventRow(long EventId, string Type, DateTime At, Guid[] OrderIds);
+
+/// <summary>What events tell of an order.</summary>
+public sealed record OrderFacts(
+    Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, long Amount, string Currency, string Status, string? Reason,
+    DateTime AcceptedAt, DateTime PlacedAt, DateTime? PayBy, DateTime? PaidAt);
+
+/// <summary>The events in Postgres.</summary>
+public sealed class OrderEventStore(NpgsqlDataSource postgres)
+{
+    // A row may hold the ids of a whole pack.
+    private const int RowsRead = 200;
+    private const int RowsPruned = 1_000;
+
+    /// <summary>
+    /// The first rows that are not published. By their mark, never by a position that was reached: a row of a lower
+    /// position may be committed after one of a higher.
+    /// </summary>
+    public async Task<Queue<OrderEventRow>> UnpublishedAsync(CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var command = new NpgsqlCommand(
+            "select event_id, type, at, order_ids from order_event where published_at is null order by event_id limit $1", connection);
+        command.Parameters.AddWithValue(RowsRead);
+        await using var reader = await command.ExecuteReaderAsync(cancellation);
+        Queue<OrderEventRow> rows = new();
+        while (await reader.ReadAsync(cancellation))
+            rows.Enqueue(new OrderEventRow(reader.GetInt64(0), reader.GetString(1), reader.GetDateTime(2), await reader.GetFieldValueAsync<Guid[]>(3, cancellation)));
+        return rows;
+    }
+
+    /// <summary>The orders with these ids.</summary>
+    public async Task<Dictionary<Guid, OrderFacts>> FactsAsync(Guid[] orderIds, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var facts = await connection.QueryAsync<OrderFacts>(new CommandDefinition("""
+            select order_id, sale_id, sku, user_id, quantity, amount, currency, status, reason, accepted_at, placed_at, pay_by, paid_at
+            from orders where order_id = any (@orderIds)
+            """, new { orderIds }, cancellationToken: cancellation));
+        return facts.ToDictionary(order => order.OrderId);
+    }
+
+    /// <summary>Marks rows as published. Those that another publisher has marked meanwhile keep their time.</summary>
+    public async Task MarkPublishedAsync(long[] eventIds, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await connection.ExecuteAsync(new CommandDefinition(
+            "update order_event set published_at = now() where event_id = any (@eventIds) and published_at is null", new { eventIds }, cancellationToken: cancellation));
+    }
+
+    /// <summary>
+    /// Deletes some of the rows that were published so many days ago. They are published about in the order of their
+    /// positions, so the oldest are the first of all rows, and need no index to be found.
+    /// </summary>
+    /// <returns>Whether there may be more.</returns>
+    public async Task<bool> PruneAsync(int keepDays, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.ExecuteAsync(new CommandDefinition("""
+            delete from order_event where event_id in (
+                select f.event_id from (select event_id, published_at from order_event order by event_id limit @RowsPruned) f
+                where f.published_at < now() - make_interval(days => @keepDays))
+            """, new { RowsPruned, keepDays }, cancellationToken: cancellation)) == RowsPruned;
+    }
+
+    /// <summary>How old the oldest row is that is not published; null when there is none.</summary>
+    public async Task<TimeSpan?> OldestAsync(CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.QuerySingleOrDefaultAsync<TimeSpan?>(new CommandDefinition(
+            "select clock_timestamp() - at from order_event where published_at is null order by event_id limit 1", cancellationToken: cancellation));
+    }
+}
