@@ -29,8 +29,8 @@ public sealed class SaleKeys
     /// <summary>Hash of published sales, see <see cref="CatalogPublisher"/>; also the channel that announces a change.</summary>
     public static readonly RedisKey Catalog = "fs:catalog";
 
-    /// <summary>Hash: which Postgres the worker has seen (system), and how far its log had come (lsn, bytes). One that is less far has been restored.</summary>
-    public static readonly RedisKey SeenPostgres = "fs:postgres";
+    /// <summary>The last heartbeat of Postgres that was seen: one that is behind it has been restored to an earlier point.</summary>
+    public static readonly RedisKey PostgresBeat = "fs:postgres_beat";
 
     /// <summary>Makes the keys of a sale.</summary>
     public SaleKeys(string saleId)

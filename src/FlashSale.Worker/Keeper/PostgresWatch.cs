@@ -2,34 +2,28 @@ using Dapper;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using Npgsql;
-using StackExchange.Redis;
 
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Notices a Postgres that was restored to an earlier point: it is another cluster, or its log is less far than Redis
-/// remembers. Orders may be missing in it that shoppers were told of, so every sale is paused until an operator rebuilds it.
+/// Notices a Postgres that was restored to an earlier point: orders may be missing in it that shoppers were told of, so
+/// every sale is paused until an operator rebuilds it. Postgres counts heartbeats, and Redis remembers the last one seen.
+/// Nobody counts on before having seen that Postgres is not behind: so one that went back is noticed, however late.
 /// </summary>
 public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, ILogger<PostgresWatch> logger)
 {
     private static readonly Actor Worker = new("worker", "system");
 
-    /// <summary>Looks; where Postgres went back, holds all sales and remembers the Postgres that there is now.</summary>
+    /// <summary>Looks; where Postgres went back, holds all sales and goes on from what it is now.</summary>
     public async Task LookAsync(CancellationToken cancellation)
     {
         // What Redis remembers is read first, so that Postgres can only be further.
-        var seen = await redis.CallAsync(database => database.HashGetAsync(SaleKeys.SeenPostgres, ["system", "lsn"]));
+        var seen = (long?)await redis.CallAsync(database => database.StringGetAsync(SaleKeys.PostgresBeat)) ?? 0;
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        // What is flushed is durable: a crash does not take it back.
-        var (system, lsn) = await connection.QuerySingleAsync<(string System, long Lsn)>(new CommandDefinition(
-            "select system_identifier::text, (pg_current_wal_flush_lsn() - '0/0')::bigint from pg_control_system()", cancellationToken: cancellation));
-        if (!seen[0].IsNull && (seen[0] != system || (long)seen[1] > lsn)) await HoldAllAsync(connection, cancellation);
-        else if (seen[0] == system && (long)seen[1] == lsn) return;
-        await redis.CallAsync(async database =>
-        {
-            await database.HashSetAsync(SaleKeys.SeenPostgres, [new("system", system), new("lsn", lsn)]);
-            return true;
-        });
+        var beat = await connection.ExecuteScalarAsync<long>(new CommandDefinition("select beat from postgres_beat", cancellationToken: cancellation));
+        if (beat < seen) await HoldAllAsync(connection, cancellation);
+        beat = await connection.ExecuteScalarAsync<long>(new CommandDefinition("update postgres_beat set beat = beat + 1 returning beat", cancellationToken: cancellation));
+        await redis.CallAsync(database => database.StringSetAsync(SaleKeys.PostgresBeat, beat));
     }
 
     private async Task HoldAllAsync(NpgsqlConnection connection, CancellationToken cancellation)

@@ -36,6 +36,7 @@ public sealed partial class RelayService(
                 {
                     relays.Remove(saleId, out var ended);
                     await ended!.CancelAsync();
+                    ended.Dispose();
                 }
             }
             catch (Exception e) when (Stores.IsRedisAway(e))

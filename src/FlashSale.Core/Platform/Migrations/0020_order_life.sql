@@ -96,3 +96,7 @@ create table reconciliation (
     full_run_at      timestamptz,                                  -- of the last count of every order
     findings         jsonb       not null default '[]'             -- of that count: what is wrong within Postgres
 );
+
+-- One row, counted up by the workers: Redis remembers the last count, and so notices a Postgres that was restored.
+create table postgres_beat (beat bigint not null) with (fillfactor = 10);
+insert into postgres_beat values (0);
