@@ -10,6 +10,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddRelay();
     builder.AddConsumer();
     builder.AddKeeper();
+    builder.AddRefunds();
 
     var app = builder.Build();
     app.UseManagementPort();

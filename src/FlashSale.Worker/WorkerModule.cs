@@ -5,6 +5,7 @@ using FlashSale.Sales;
 using FlashSale.Stock;
 using FlashSale.Worker.Consumer;
 using FlashSale.Worker.Keeper;
+using FlashSale.Worker.Payments;
 using FlashSale.Worker.Relay;
 using MassTransit;
 
@@ -64,5 +65,17 @@ public static class WorkerModule
         builder.Services.AddSingleton<StockChanges>();
         builder.Services.AddSingleton<BrokerBacklog>();
         builder.Services.AddHostedService<SaleKeeper>();
+    }
+
+    /// <summary>Payments that are to be given back.</summary>
+    public static void AddRefunds(this WebApplicationBuilder builder)
+    {
+        var provider = builder.Services.AddSettings<PaymentProviderOptions>(builder.Configuration, "Payments");
+        provider.Parse();
+        builder.Services.AddSettings<RefundOptions>(builder.Configuration, "Refunds");
+        builder.Services.AddSingleton<PaymentProvider>();
+        builder.Services.AddSingleton<Refunds>();
+        builder.Services.AddSingleton<RefundMetrics>();
+        builder.Services.AddHostedService<RefundJob>();
     }
 }
