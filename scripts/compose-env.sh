@@ -7,7 +7,7 @@ usage() {
 usage: scripts/compose-env.sh [--port-base N]
 
 Writes .env with generated secrets for docker-compose.yml, so that "docker compose up -d --wait" works. Run again it keeps the secrets (the volumes
-know them) and changes only the ports: Api N, Admin N+1, Worker N+2, servers from N+100. Default 8080.
+know them) and changes only the ports: Api N, Admin N+1, Worker N+2, payment sandbox N+3, servers from N+100. Default 8080.
 HELP
 }
 
@@ -18,7 +18,7 @@ adopt_env_file() {
   local name value
   [[ -f $ROOT/.env ]] || return 0
   [[ $(head -n1 "$ROOT/.env") == "$MARK" ]] || fail ".env is there and was not made by this script; move it away, or add the variables that docker-compose.yml names"
-  for name in FLASHSALE_{JWT_KEY,JWT_ISSUER,JWT_AUDIENCE,WEBHOOK_SECRET,ADMIN_TOKEN,POSTGRES_PASSWORD,RABBITMQ_PASSWORD}; do
+  for name in FLASHSALE_{JWT_KEY,JWT_ISSUER,JWT_AUDIENCE,WEBHOOK_SECRET,PAYMENTS_KEY,ADMIN_TOKEN,POSTGRES_PASSWORD,RABBITMQ_PASSWORD}; do
     value=$(env_value "$name" "$ROOT/.env")
     [[ -z $value ]] || remember "$name" "$value"
   done

@@ -20,7 +20,7 @@ What the tests find in their environment:
   FLASHSALE_PID_REDIS, FLASHSALE_PID_POSTGRES, FLASHSALE_PID_RABBITMQ                               as started; after a restart ask "$FLASHSALE_STACK_CTL pid NAME"
   FLASHSALE_STACK_CTL       start|stop|kill|restart|pid redis|rabbitmq|postgres (scripts/infra.sh)
   FLASHSALE_RABBITMQ_CTL    rabbitmqctl for the private node                   FLASHSALE_TEST_REDIS_BIN  redis-server, for servers of a test's own
-  FLASHSALE_TEST_HOSTS      folder with the published hosts: api/ admin/ worker/
+  FLASHSALE_TEST_HOSTS      folder with the published hosts: api/ admin/ worker/ payments/
 HELP
 }
 

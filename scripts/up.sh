@@ -15,7 +15,7 @@ Run again it brings back what is missing, and takes over changed sources. Everyt
   --infra external   servers of yours: FLASHSALE_REDIS (host:port, and FLASHSALE_REDIS_PASSWORD), FLASHSALE_POSTGRES, FLASHSALE_RABBITMQ (URIs)
                      in the environment
                      Without --infra: what the stack already has; else docker when an engine answers and has or gets the images; else native.
-  --port-base N      a stack of its own: Api N, Admin N+1, Worker N+2 (management ports 1000 above them), servers from N+100. Default 8080.
+  --port-base N      a stack of its own: Api N, Admin N+1, Worker N+2, payment sandbox N+3 (management ports 1000 above them), servers from N+100. Default 8080.
   --no-demo          no demo sale
 
 A setting of the hosts may be given in the environment: Section__Name=value scripts/up.sh
@@ -58,7 +58,7 @@ await_servers() {
 
 write_env() {
   env_set FLASHSALE_API_URL "http://127.0.0.1:${PORT[api]}" FLASHSALE_ADMIN_URL "http://127.0.0.1:${PORT[admin]}" \
-    FLASHSALE_WORKER_URL "http://127.0.0.1:${PORT[worker]}" \
+    FLASHSALE_WORKER_URL "http://127.0.0.1:${PORT[worker]}" FLASHSALE_PAYMENTS_URL "http://127.0.0.1:${PORT[payments]}" \
     FLASHSALE_ADMIN_TOKEN "${SETTING[FLASHSALE_ADMIN_TOKEN]}" FLASHSALE_JWT_KEY "${SETTING[FLASHSALE_JWT_KEY]}" \
     FLASHSALE_JWT_ISSUER "${SETTING[FLASHSALE_JWT_ISSUER]}" FLASHSALE_JWT_AUDIENCE "${SETTING[FLASHSALE_JWT_AUDIENCE]}" \
     FLASHSALE_WEBHOOK_SECRET "${SETTING[FLASHSALE_WEBHOOK_SECRET]}"
@@ -72,7 +72,8 @@ summary() {
   if [[ -n $CHANGED ]]; then say "FlashSale is up after $(seconds_since "$BEGAN") s."; else say "Everything was already up: nothing to do."; fi
   say "  shop    http://127.0.0.1:${PORT[api]}/api/v1/sales      API description: /openapi/v1.json
   admin   http://127.0.0.1:${PORT[admin]}/openapi/v1.json       token: FLASHSALE_ADMIN_TOKEN in $env
-  health  http://127.0.0.1:$((PORT[api] + 1000))/health/ready       the same port + 1, + 2 for Admin and Worker; /metrics beside it"
+  pay     POST /api/v1/orders/{orderId}/payment at the shop leads to the payment sandbox, http://127.0.0.1:${PORT[payments]}
+  health  http://127.0.0.1:$((PORT[api] + 1000))/health/ready       the same port + 1, + 2, + 3 for Admin, Worker and the sandbox; /metrics beside it"
   [[ -z $DEMO ]] || buy_hint "$env"
 }
 
@@ -100,7 +101,7 @@ main() {
   step build 'publishing the hosts' publish_hosts
   await_servers
   write_env
-  step hosts 'starting api, admin, worker' start_hosts
+  step hosts 'starting api, admin, worker, payments' start_hosts
   for host in "${HOSTS[@]}"; do step "$host" 'becoming ready' await_host "$host"; done
   [[ -z $DEMO ]] || step demo 'a sale to buy from' demo_step
   summary

@@ -27,12 +27,20 @@ sources_hash() {
   ) | sha256sum | cut -d' ' -f1
 }
 
-# publish FOLDER: the three hosts into FOLDER/{api,admin,worker}, complete or not at all.
+# host_project HOST
+host_project() {
+  case $1 in
+    payments) echo FlashSale.PaymentSandbox ;;
+    *) echo "FlashSale.${1^}" ;;
+  esac
+}
+
+# publish FOLDER: the hosts into FOLDER/{api,admin,worker,payments}, complete or not at all.
 publish() {
   local host name folder=$1
   rm -rf "$folder"
   for host in "${HOSTS[@]}"; do
-    name=FlashSale.${host^}
+    name=$(host_project "$host")
     bounded 900 "$DOTNET" publish "$ROOT/src/$name/$name.csproj" "${BUILD_ARGS[@]}" --output "$folder/$host" 7>&- || return 1
   done
 }

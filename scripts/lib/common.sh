@@ -14,7 +14,7 @@ export LC_ALL=C.UTF-8
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 LIB=$ROOT/scripts/lib
-HOSTS=(api admin worker)
+HOSTS=(api admin worker payments)
 SERVERS=(redis rabbitmq postgres)
 DEFAULT_BASE=8080
 
@@ -120,7 +120,7 @@ use_stack() {
   STACK=$1 BASE=$2
   DATA=$STACK/data LOGS=$STACK/log RUN=$STACK/run
   STEP_LOG=$LOGS/up.log
-  declare -gA PORT=([api]=$BASE [admin]=$((BASE + 1)) [worker]=$((BASE + 2))
+  declare -gA PORT=([api]=$BASE [admin]=$((BASE + 1)) [worker]=$((BASE + 2)) [payments]=$((BASE + 3))
     [redis]=$((BASE + 100)) [postgres]=$((BASE + 101)) [rabbitmq]=$((BASE + 102)) [rabbitmq-dist]=$((BASE + 103)) [epmd]=$((BASE + 104)))
 }
 
@@ -211,6 +211,7 @@ make_secrets() {
   remember_once FLASHSALE_JWT_KEY random_hex 32
   remember_once FLASHSALE_ADMIN_TOKEN random_hex 32
   remember_once FLASHSALE_WEBHOOK_SECRET webhook_secret
+  remember_once FLASHSALE_PAYMENTS_KEY random_hex 32
   remember_once FLASHSALE_POSTGRES_PASSWORD random_hex 16
   remember_once FLASHSALE_RABBITMQ_PASSWORD random_hex 16
   remember_once FLASHSALE_JWT_ISSUER echo flashsale

@@ -1,9 +1,10 @@
 # shellcheck shell=bash
-# The three hosts: published into the stack's own folder, each under a supervisor that starts again what dies.
+# The hosts: published into the stack's own folder, each under a supervisor that starts again what dies. The last one, payments, is no part of the
+# product but the sandbox of a payment provider, without which nobody could pay here.
 
 management_port() { echo "$((${PORT[$1]} + 1000))"; }
 
-host_dll() { printf '%s/app/%s/FlashSale.%s.dll' "$STACK" "$1" "${1^}"; }
+host_dll() { printf '%s/app/%s/%s.dll' "$STACK" "$1" "$(host_project "$1")"; }
 
 # publish_hosts: nothing when the sources are those of the last time. A running stack keeps its files until the new ones are complete.
 publish_hosts() {
@@ -25,24 +26,38 @@ publish_hosts() {
 # host_environment HOST: its settings, and only those it needs.
 host_environment() {
   local host=$1 name
-  printf '%s\n' "HOME=${HOME:-/}" "Urls=http://127.0.0.1:${PORT[$host]}" "DOTNET_ENVIRONMENT=${FLASHSALE_ENVIRONMENT:-Production}" "ASPNETCORE_ENVIRONMENT=${FLASHSALE_ENVIRONMENT:-Production}" \
-    "Redis__Endpoint=$REDIS" "Postgres__Url=$POSTGRES"
-  [[ -z ${SETTING[FLASHSALE_REDIS_PASSWORD]:-} ]] || printf 'Redis__Password=%s\n' "${SETTING[FLASHSALE_REDIS_PASSWORD]}"
+  printf '%s\n' "HOME=${HOME:-/}" "Urls=http://127.0.0.1:${PORT[$host]}" "DOTNET_ENVIRONMENT=${FLASHSALE_ENVIRONMENT:-Production}" "ASPNETCORE_ENVIRONMENT=${FLASHSALE_ENVIRONMENT:-Production}"
+  [[ $host == payments ]] || store_settings
   case $host in
     api)
       printf '%s\n' "Jwt__Issuer=${SETTING[FLASHSALE_JWT_ISSUER]}" "Jwt__Audience=${SETTING[FLASHSALE_JWT_AUDIENCE]}" \
         "Jwt__Keys__0__Kid=$JWT_KID" "Jwt__Keys__0__Secret=${SETTING[FLASHSALE_JWT_KEY]}" "Webhook__Secret=${SETTING[FLASHSALE_WEBHOOK_SECRET]}"
+      provider_settings
       ;;
     admin)
       printf '%s\n' "Admin__Tokens__0__Name=local" Admin__Tokens__0__Role=operator "Admin__Tokens__0__Sha256=$(admin_token_hash)"
       ;;
-    worker) printf '%s\n' "RabbitMq__Url=$RABBITMQ" ;;
+    worker)
+      printf '%s\n' "RabbitMq__Url=$RABBITMQ"
+      provider_settings
+      ;;
+    payments)
+      printf '%s\n' "Sandbox__ApiKey=${SETTING[FLASHSALE_PAYMENTS_KEY]}" "Sandbox__WebhookSecret=${SETTING[FLASHSALE_WEBHOOK_SECRET]}" \
+        "Sandbox__WebhookUrl=http://127.0.0.1:${PORT[api]}/api/v1/payments/webhook"
+      ;;
   esac
   # What the machine says about places, and settings of the hosts given on the command line (Section__Name=value ./scripts/up.sh).
   for name in TMPDIR TZ DOTNET_ROOT SSL_CERT_FILE SSL_CERT_DIR $(compgen -e | grep __ | LC_ALL=C sort); do
     [[ -z ${!name:-} ]] || printf '%s=%s\n' "$name" "${!name}"
   done
 }
+
+store_settings() {
+  printf '%s\n' "Redis__Endpoint=$REDIS" "Postgres__Url=$POSTGRES"
+  [[ -z ${SETTING[FLASHSALE_REDIS_PASSWORD]:-} ]] || printf 'Redis__Password=%s\n' "${SETTING[FLASHSALE_REDIS_PASSWORD]}"
+}
+
+provider_settings() { printf '%s\n' "Payments__BaseUrl=http://127.0.0.1:${PORT[payments]}" "Payments__ApiKey=${SETTING[FLASHSALE_PAYMENTS_KEY]}"; }
 
 # start_hosts: starts the supervisors that are missing, and those whose host or settings have changed.
 start_hosts() {

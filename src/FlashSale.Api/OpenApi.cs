@@ -1,6 +1,7 @@
 using FlashSale.Api.Purchase;
 using FlashSale.Api.Sales;
 using FlashSale.Platform;
+using Microsoft.AspNetCore.Mvc.ApiExplorer;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
 
@@ -40,11 +41,16 @@ public static class OpenApi
         {
             foreach (var status in context.Description.ActionDescriptor.EndpointMetadata.OfType<Errors>().SelectMany(errors => errors.Statuses))
                 (operation.Responses ??= [])[status.ToString()] = new OpenApiResponse { Description = "A problem (RFC 9457) with a stable code." };
-            if (!context.Description.RelativePath!.StartsWith("api/v1/sales", StringComparison.Ordinal) || context.Description.HttpMethod == "POST")
+            if (!IsOpen(context.Description))
                 operation.Security = [new OpenApiSecurityRequirement { [new OpenApiSecuritySchemeReference(Bearer, context.Document)] = [] }];
             return Task.CompletedTask;
         });
     });
+
+    // The sale pages are for everyone, and a webhook carries a signature.
+    private static bool IsOpen(ApiDescription endpoint) =>
+        endpoint.HttpMethod == "GET" ? endpoint.RelativePath!.StartsWith("api/v1/sales", StringComparison.Ordinal)
+        : endpoint.RelativePath == "api/v1/payments/webhook";
 
     /// <summary>Names the error statuses of an endpoint.</summary>
     public static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder endpoint, params int[] statuses) => endpoint.WithMetadata(new Errors(statuses));

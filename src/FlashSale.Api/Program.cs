@@ -1,5 +1,6 @@
 using FlashSale.Api;
 using FlashSale.Api.Orders;
+using FlashSale.Api.Payments;
 using FlashSale.Api.Purchase;
 using FlashSale.Api.Sales;
 using FlashSale.Platform;
@@ -11,6 +12,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddSales();
     builder.AddPurchases();
     builder.AddOrders();
+    builder.AddPayments();
     builder.AddOpenApiDocument();
 
     var app = builder.Build();
@@ -22,5 +24,6 @@ return await HostRunner.RunAsync(args, async builder =>
     app.MapSales();
     app.MapPurchases();
     app.MapOrders();
+    app.MapPayments();
     return app;
 });

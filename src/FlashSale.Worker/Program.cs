@@ -13,6 +13,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddKeeper();
     builder.AddOrderLife();
     builder.AddReconciliation();
+    builder.AddRefunds();
 
     var app = builder.Build();
     app.UseManagementPort();

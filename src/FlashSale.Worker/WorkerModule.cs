@@ -7,6 +7,7 @@ using FlashSale.Worker.Consumer;
 using FlashSale.Worker.Events;
 using FlashSale.Worker.Keeper;
 using FlashSale.Worker.Orders;
+using FlashSale.Worker.Payments;
 using FlashSale.Worker.Relay;
 using MassTransit;
 
@@ -96,5 +97,17 @@ public static class WorkerModule
         builder.Services.AddSingleton<StockReturns>();
         builder.Services.AddHostedService<ExpiryJob>();
         builder.Services.AddHostedService<StockReturnJob>();
+    }
+
+    /// <summary>Payments that are to be given back.</summary>
+    public static void AddRefunds(this WebApplicationBuilder builder)
+    {
+        var provider = builder.Services.AddSettings<PaymentProviderOptions>(builder.Configuration, "Payments");
+        provider.Parse();
+        builder.Services.AddSettings<RefundOptions>(builder.Configuration, "Refunds");
+        builder.Services.AddSingleton<PaymentProvider>();
+        builder.Services.AddSingleton<Refunds>();
+        builder.Services.AddSingleton<RefundMetrics>();
+        builder.Services.AddHostedService<RefundJob>();
     }
 }

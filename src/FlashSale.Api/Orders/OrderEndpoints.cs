@@ -124,7 +124,7 @@ public static class OrderEndpoints
     }
 
     // Another's order is not found, as one that does not exist. The problem is written when null is returned.
-    private static async Task<Order?> FindAsync(HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront)
+    internal static async Task<Order?> FindAsync(HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront)
     {
         if (!await AuthenticateAsync(context, tokens, out var userId)) return null;
         if (Guid.TryParseExact(orderId, "D", out var id) && OrderId.TryGetSaleNumber(id, out var number)

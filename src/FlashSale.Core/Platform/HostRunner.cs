@@ -8,7 +8,7 @@ using Microsoft.Extensions.Options;
 
 namespace FlashSale.Platform;
 
-/// <summary>What the three hosts have in common: how they start, log, migrate, and say what is wrong with their settings.</summary>
+/// <summary>What the hosts have in common: how they start, log, migrate, and say what is wrong with their settings.</summary>
 public static class HostRunner
 {
     /// <summary>Exit code of a host that cannot start with its settings (sysexits' EX_CONFIG).</summary>

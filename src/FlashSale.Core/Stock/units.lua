@@ -1,5 +1,5 @@
 -- units: how units and counts go back. The beginning of settle.lua, release.lua and change_stock.lua; KEYS[1] sale, KEYS[2] stock.
--- Remaining is never taken below 0: what could not be taken from it is owed (hash owed, sku -> units; below 0: taken in
+-- Invariant: remaining is never taken below 0. What could not be taken from it is owed (hash owed, sku -> units; below 0: taken in
 -- advance), and paid with the next units that would go back.
 local prefix = string.sub(KEYS[1], 1, -5)
 

@@ -143,7 +143,7 @@ public sealed class StockChangeCrashTests(OneOfEach fixture, ITestOutputHelper o
     private async Task<long> CallScriptAsync(Sale sale, long change, int delta)
     {
         var epoch = await Stack.Redis.Client.TextAsync("HGET", $"{sale.RedisPrefix}sale", "epoch");
-        var answer = await Stack.Redis.Client.ListAsync("EVAL", Resources.Read("Stock.change_stock.lua"), 3, $"{sale.RedisPrefix}sale", $"{sale.RedisPrefix}stock", $"{sale.RedisPrefix}returned",
+        var answer = await Stack.Redis.Client.ListAsync("EVAL", Resources.Read("Stock.units.lua") + Resources.Read("Stock.change_stock.lua"), 3, $"{sale.RedisPrefix}sale", $"{sale.RedisPrefix}stock", $"{sale.RedisPrefix}returned",
             $"change:{change}", epoch!, sale.Sku, delta, "apply");
         return (long)answer[0]!;
     }

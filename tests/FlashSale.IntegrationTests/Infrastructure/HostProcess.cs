@@ -1,7 +1,7 @@
 namespace FlashSale.IntegrationTests.Infrastructure;
 
 /// <summary>One of the product's hosts as a process of its own, configured by its environment as an operator would.</summary>
-/// <param name="host">Api, Admin or Worker.</param>
+/// <param name="host">Api, Admin, Worker or PaymentSandbox.</param>
 /// <param name="settings">Environment variables.</param>
 public sealed class HostProcess(string host, IReadOnlyDictionary<string, string> settings) : IAsyncDisposable
 {

@@ -15,6 +15,9 @@ public sealed record StackOptions
     /// <summary>Whether RabbitMQ will be taken down.</summary>
     public bool OwnRabbitMq { get; init; }
 
+    /// <summary>Whether a payment provider is there. Without, the hosts know the address of one that does not answer.</summary>
+    public bool Payments { get; init; }
+
     /// <summary>
     /// Whether purchases wait for Redis as long as they do in production. Where time is not the subject they wait longer:
     /// a busy test machine that stalls for 200 ms is no fault of Redis, and must not look like one.
@@ -30,6 +33,10 @@ public sealed class Stack : IAsyncDisposable
 {
     private readonly HttpClient _http = new(new SocketsHttpHandler { MaxConnectionsPerServer = 256 }) { Timeout = TimeSpan.FromSeconds(30) };
     private readonly List<IAsyncDisposable> _parts = [];
+    private readonly Dictionary<string, string> _sandboxSettings = new(StringComparer.Ordinal)
+    {
+        ["Sandbox__ApiKey"] = Provider.ApiKey, ["Sandbox__WebhookSecret"] = Provider.WebhookSecret, ["Sandbox__RetryMilliseconds"] = "100",
+    };
 
     private Stack(StackOptions options) => Options = options;
 
@@ -57,7 +64,13 @@ public sealed class Stack : IAsyncDisposable
 
     public HostProcess Worker => Workers[0];
 
-    public IEnumerable<HostProcess> Hosts => [Admin, .. Apis, .. Workers];
+    /// <summary>The sandbox of a payment provider; it runs where the options ask for it.</summary>
+    public HostProcess Sandbox { get; private set; } = null!;
+
+    /// <summary>The merchant's and the shopper's view of that provider.</summary>
+    public Provider Provider { get; private set; } = null!;
+
+    public IEnumerable<HostProcess> Hosts => [Admin, .. Apis, .. Workers, .. Options.Payments ? [Sandbox] : Array.Empty<HostProcess>()];
 
     /// <summary>A campaign manager with the operator's token.</summary>
     public Manager Manager { get; private set; } = null!;
@@ -68,10 +81,12 @@ public sealed class Stack : IAsyncDisposable
         try
         {
             await Task.WhenAll(stack.StartRedisAsync(), stack.StartDatabaseAsync(), stack.StartBrokerAsync());
+            stack.AddSandbox();
             stack.Admin = stack.AddHost("Admin");
             stack.Apis = [.. Enumerable.Range(0, options.Apis).Select(_ => stack.AddHost("Api"))];
             stack.Workers = [.. Enumerable.Range(0, options.Workers).Select(_ => stack.AddHost("Worker"))];
             stack.Manager = new Manager(() => stack.Admin.Url);
+            stack._sandboxSettings["Sandbox__WebhookUrl"] = new Uri(stack.Api.Url, "/api/v1/payments/webhook").AbsoluteUri;
             // All at once: whoever is first migrates.
             await Task.WhenAll(stack.Hosts.Select(host => host.StartAsync()));
             return stack;
@@ -101,6 +116,9 @@ public sealed class Stack : IAsyncDisposable
         ["Jwt__Audience"] = Tokens.Audience,
         ["Jwt__Keys__0__Kid"] = Tokens.KeyId,
         ["Jwt__Keys__0__Secret"] = Tokens.Secret,
+        ["Webhook__Secret"] = Provider.WebhookSecret,
+        ["Payments__BaseUrl"] = Sandbox.Url.AbsoluteUri,
+        ["Payments__ApiKey"] = Provider.ApiKey,
     };
 
     /// <summary>A shopper at one of the nodes.</summary>
@@ -169,6 +187,7 @@ public sealed class Stack : IAsyncDisposable
     {
         _http.Dispose();
         Manager?.Dispose();
+        Provider?.Dispose();
         // The hosts before their servers, so that none spends its last moments on complaints.
         for (var i = _parts.Count - 1; i >= 0; i--) await _parts[i].DisposeAsync();
     }
@@ -179,6 +198,13 @@ public sealed class Stack : IAsyncDisposable
     {
         lock (_parts) _parts.Add(part);
         return part;
+    }
+
+    // Before the hosts, which must know its address; where it sends its notices is known only after them.
+    private void AddSandbox()
+    {
+        Sandbox = Add(new HostProcess("PaymentSandbox", _sandboxSettings));
+        Provider = new Provider(() => Sandbox.Url, () => Api.Url);
     }
 
     private async Task StartRedisAsync() => Redis = Add(await RedisServer.StartNewAsync());

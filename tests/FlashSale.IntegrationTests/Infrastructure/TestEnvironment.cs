@@ -19,13 +19,13 @@ public static class TestEnvironment
     public static string RabbitMqCtl => Required("FLASHSALE_RABBITMQ_CTL");
 
     /// <summary>The assembly of a host: published by scripts/test.sh, else as the last build left it.</summary>
-    /// <param name="host">Api, Admin or Worker.</param>
+    /// <param name="host">Api, Admin, Worker or PaymentSandbox.</param>
     public static string HostAssembly(string host)
     {
         var published = Environment.GetEnvironmentVariable("FLASHSALE_TEST_HOSTS");
         var path = string.IsNullOrEmpty(published)
             ? Path.Combine(RepositoryRoot(), "src", $"FlashSale.{host}", "bin", Configuration, "net10.0", $"FlashSale.{host}.dll")
-            : Path.Combine(published, host.ToLowerInvariant(), $"FlashSale.{host}.dll");
+            : Path.Combine(published, host == "PaymentSandbox" ? "payments" : host.ToLowerInvariant(), $"FlashSale.{host}.dll");
         return File.Exists(path) ? path : throw new InvalidOperationException($"The host {path} is not there. Run ./scripts/test.sh.");
     }
 

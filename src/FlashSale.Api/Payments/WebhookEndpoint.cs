@@ -1,0 +1,101 @@
+using System.Diagnostics.Metrics;
+using FlashSale.Api.Sales;
+using FlashSale.Orders;
+using FlashSale.Platform;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.OpenApi;
+
+namespace FlashSale.Api.Payments;
+
+/// <summary>A webhook, as OpenAPI shows it; see <see cref="PaymentNotice"/>.</summary>
+public sealed record WebhookForm(string Type, WebhookData Data);
+
+/// <summary>What a webhook is about.</summary>
+public sealed record WebhookData(Guid OrderId, string PaymentId, Money Amount);
+
+/// <summary>
+/// POST /api/v1/payments/webhook: the provider tells what became of a payment. It takes no token but a signature over the
+/// bytes of the body, which are read before anything in them is believed. Whatever is not 2xx the provider sends again.
+/// </summary>
+public static partial class WebhookEndpoint
+{
+    private const int MaxBodyBytes = 64 * 1024;
+
+    private static readonly Problem InvalidSignature = new(401, "invalid_signature", "The webhook is not signed as it must be.");
+    private static readonly Problem UnknownOrder = new(404, "order_not_found", "There is no such order, or it is not stored yet.");
+    private static readonly Problem AmountMismatch = new(422, "amount_mismatch", "That is not the amount of the order.");
+    private static readonly Problem PaymentMismatch = new(422, "payment_mismatch", "This payment belongs to another order.");
+
+    private static readonly Counter<long> Webhooks =
+        new Meter("FlashSale.Payments").CreateCounter<long>("flashsale_payment_webhooks_total", description: "Webhooks of the payment provider, by what became of them.");
+
+    /// <summary>Maps the endpoint.</summary>
+    public static void Map(WebApplication app) =>
+        app.MapPost("/api/v1/payments/webhook", ReceiveAsync).Accepts<WebhookForm>("application/json").Produces(200).ProducesErrors(400, 401, 404, 413, 422, 503)
+            .AddOpenApiOperationTransformer((operation, _, _) =>
+            {
+                operation.Parameters = [Header(StandardWebhook.IdHeader), Header(StandardWebhook.TimestampHeader), Header(StandardWebhook.SignatureHeader)];
+                return Task.CompletedTask;
+            });
+
+    private static async Task ReceiveAsync(HttpContext context, StandardWebhook webhooks, PaymentNotices notices, ILogger<PaymentNotices> logger)
+    {
+        var headers = context.Request.Headers;
+        var body = await ReadAsync(context);
+        var id = headers[StandardWebhook.IdHeader].ToString();
+        var signature = webhooks.Verify(id, headers[StandardWebhook.TimestampHeader], headers[StandardWebhook.SignatureHeader], body.Span);
+        if (signature is not WebhookSignature.Valid)
+        {
+            LogSignature(logger, signature);
+            await RefuseAsync(context, InvalidSignature);
+            return;
+        }
+        if (PaymentNotice.Read(id, body, out var error) is not { } notice)
+        {
+            await RefuseAsync(context, Problem.InvalidRequest, error);
+            return;
+        }
+        var outcome = await notices.RecordAsync(notice, context.RequestAborted);
+        if (ProblemOf(outcome) is { } problem)
+        {
+            LogRefused(logger, problem.Code, notice.OrderId, notice.PaymentId, notice.Amount, notice.Currency);
+            await RefuseAsync(context, problem);
+            return;
+        }
+        Webhooks.Add(1, KeyValuePair.Create<string, object?>("outcome", outcome is PaymentNoticeOutcome.Repeated ? "repeated" : "recorded"));
+        context.Response.StatusCode = StatusCodes.Status200OK;
+    }
+
+    // The one place where an outcome becomes HTTP; null: 200.
+    private static Problem? ProblemOf(PaymentNoticeOutcome outcome) => outcome switch
+    {
+        PaymentNoticeOutcome.Done or PaymentNoticeOutcome.Repeated => null,
+        PaymentNoticeOutcome.UnknownOrder => UnknownOrder,
+        PaymentNoticeOutcome.AmountMismatch => AmountMismatch,
+        PaymentNoticeOutcome.PaymentOfOtherOrder => PaymentMismatch,
+    };
+
+    private static async Task<ReadOnlyMemory<byte>> ReadAsync(HttpContext context)
+    {
+        // Beyond it reading fails with 413, whatever length was announced.
+        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = MaxBodyBytes;
+        var body = new MemoryStream();
+        await context.Request.Body.CopyToAsync(body, context.RequestAborted);
+        return body.GetBuffer().AsMemory(0, (int)body.Length);
+    }
+
+    private static Task RefuseAsync(HttpContext context, Problem problem, ProblemError? error = null)
+    {
+        Webhooks.Add(1, KeyValuePair.Create<string, object?>("outcome", problem.Code));
+        return Problems.WriteAsync(context, problem, errors: error is { } wrong ? [wrong] : null);
+    }
+
+    private static OpenApiParameter Header(string name) =>
+        new() { Name = name, In = ParameterLocation.Header, Required = true, Schema = new OpenApiSchema { Type = JsonSchemaType.String } };
+
+    [LoggerMessage(1, LogLevel.Warning, "A webhook was refused: its signature is {Judgement}")]
+    private static partial void LogSignature(ILogger logger, WebhookSignature judgement);
+
+    [LoggerMessage(2, LogLevel.Warning, "A webhook was refused, {Code}: order {OrderId}, payment {PaymentId}, {Amount} {Currency}")]
+    private static partial void LogRefused(ILogger logger, string code, Guid orderId, string paymentId, long amount, string currency);
+}

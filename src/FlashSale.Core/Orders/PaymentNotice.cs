@@ -1,0 +1,97 @@
+using System.Text.Json;
+using FlashSale.Platform;
+
+namespace FlashSale.Orders;
+
+/// <summary>What a provider tells by webhook.</summary>
+public enum PaymentNoticeType
+{
+    /// <summary>Of a type that says nothing to us. Recorded, and nothing else.</summary>
+    Other,
+
+    /// <summary><c>payment.succeeded</c>: the shopper has paid.</summary>
+    Succeeded,
+
+    /// <summary><c>payment.failed</c>: an attempt to pay has failed.</summary>
+    Failed,
+
+    /// <summary><c>payment.refunded</c>: the money was given back.</summary>
+    Refunded,
+}
+
+/// <summary>A webhook that was read.</summary>
+/// <param name="WebhookId">The same however often it is delivered.</param>
+/// <param name="Type">What it tells.</param>
+/// <param name="TypeText">As spelled.</param>
+/// <param name="OrderId">The order; empty for <see cref="PaymentNoticeType.Other"/>.</param>
+/// <param name="PaymentId">The provider's id of the payment; empty for <see cref="PaymentNoticeType.Other"/>.</param>
+/// <param name="Amount">Minor units.</param>
+/// <param name="Currency">ISO 4217.</param>
+public sealed record PaymentNotice(
+    string WebhookId, PaymentNoticeType Type, string TypeText, Guid OrderId, string PaymentId, long Amount, string Currency)
+{
+    private const int MaxTypeLength = 128;
+
+    private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 32, AllowDuplicateProperties = false };
+
+    /// <summary>
+    /// Reads a body: <c>{"type","data":{"orderId","paymentId","amount":{"amount","currency"}}}</c>. Members that are not known
+    /// are passed over, unlike those of our own clients: a provider adds some without asking.
+    /// </summary>
+    /// <returns>The notice, or null with what is wrong.</returns>
+    public static PaymentNotice? Read(string webhookId, ReadOnlyMemory<byte> body, out ProblemError error)
+    {
+        error = default;
+        try
+        {
+            using var document = JsonDocument.Parse(body, Strict);
+            return Read(webhookId, document.RootElement, out error);
+        }
+        catch (JsonException)
+        {
+            error = new("body", "must be a JSON object");
+            return null;
+        }
+    }
+
+    private static PaymentNotice? Read(string webhookId, JsonElement root, out ProblemError error)
+    {
+        error = default;
+        if (root.ValueKind is not JsonValueKind.Object)
+        {
+            error = new("body", "must be a JSON object");
+            return null;
+        }
+        if (Text(root, "type") is not { Length: > 0 and <= MaxTypeLength } text || text.AsSpan().ContainsAnyExceptInRange('!', '~'))
+        {
+            error = new("type", $"must be 1 to {MaxTypeLength} visible ASCII characters");
+            return null;
+        }
+        var type = text switch
+        {
+            "payment.succeeded" => PaymentNoticeType.Succeeded,
+            "payment.failed" => PaymentNoticeType.Failed,
+            "payment.refunded" => PaymentNoticeType.Refunded,
+            _ => PaymentNoticeType.Other,
+        };
+        if (type is PaymentNoticeType.Other) return new(webhookId, type, text, Guid.Empty, "", 0, "");
+        return ReadData(webhookId, type, text, root, out error);
+    }
+
+    private static PaymentNotice? ReadData(string webhookId, PaymentNoticeType type, string text, JsonElement root, out ProblemError error)
+    {
+        error = default;
+        if (!root.TryGetProperty("data", out var data) || data.ValueKind is not JsonValueKind.Object) error = new("data", "must be an object");
+        else if (!Guid.TryParseExact(Text(data, "orderId"), "D", out var orderId)) error = new("data.orderId", "must be a UUID");
+        else if (Text(data, "paymentId") is not { } paymentId || !PaymentProvider.IsPaymentId(paymentId)) error = new("data.paymentId", "must be 1 to 128 visible ASCII characters");
+        else if (!data.TryGetProperty("amount", out var money) || money.ValueKind is not JsonValueKind.Object) error = new("data.amount", "must be an object");
+        else if (!money.TryGetProperty("amount", out var minor) || minor.ValueKind is not JsonValueKind.Number || !minor.TryGetInt64(out var amount) || amount < 0)
+            error = new("data.amount.amount", "must be an integer of minor units, 0 or more");
+        else if (Text(money, "currency") is not { Length: 3 } currency || currency.AsSpan().ContainsAnyExceptInRange('A', 'Z')) error = new("data.amount.currency", "must be three capital letters");
+        else return new(webhookId, type, text, orderId, paymentId, amount, currency);
+        return null;
+    }
+
+    private static string? Text(JsonElement element, string name) =>
+        element.TryGetProperty(name, out var value) && value.ValueKind is JsonValueKind.String ? value.GetString() : null;
+}

@@ -1,0 +1,52 @@
+using Dapper;
+using Npgsql;
+
+namespace FlashSale.Orders;
+
+/// <summary>Where and until when an order can be paid.</summary>
+public sealed record PaymentStart(string PaymentUrl, DateTimeOffset PayBy);
+
+/// <summary>Starts payments: asks the provider for one, once for each order, and keeps where the shopper pays.</summary>
+public sealed class Payments(NpgsqlDataSource postgres, PaymentProvider provider)
+{
+    /// <summary>Starts the payment of a stored order, or answers with the one that is open.</summary>
+    /// <returns>Null when the order does not wait for a payment, or no longer may be paid.</returns>
+    /// <exception cref="PaymentProviderException">The provider is away. Ask again.</exception>
+    public async Task<PaymentStart?> StartAsync(Guid orderId, CancellationToken cancellation)
+    {
+        if (await FindAsync(orderId, cancellation) is not { } order) return null;
+        var payBy = new DateTimeOffset(order.PayBy);
+        if (order.PaymentUrl is { } open) return new(open, payBy);
+        // No transaction waits for the provider. Two requests at once get the same payment, since the order is the key.
+        var payment = await provider.CreateAsync(orderId, order.Amount, order.Currency, payBy, cancellation);
+        return new(await KeepAsync(orderId, order, payment, cancellation), payBy);
+    }
+
+    // After pay_by no payment starts: what is under way then has the grace before expiry to come in.
+    private async Task<PayableRow?> FindAsync(Guid orderId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.QuerySingleOrDefaultAsync<PayableRow>(new CommandDefinition("""
+            select o.amount, o.currency, o.pay_by,
+                   (select p.payment_url from payment p
+                    where p.order_id = o.order_id and p.state = 'created' and p.payment_url is not null order by p.created_at limit 1) as payment_url
+            from orders o
+            where o.order_id = @orderId and o.status = 'pending_payment' and now() < o.pay_by
+            """, new { orderId }, cancellationToken: cancellation));
+    }
+
+    // The webhook may have been faster: then only the address is added, and the state stays what the provider said.
+    private async Task<string> KeepAsync(Guid orderId, PayableRow order, CreatedPayment payment, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.ExecuteScalarAsync<string?>(new CommandDefinition("""
+            insert into payment as p (payment_id, order_id, amount, currency, state, payment_url)
+            values (@PaymentId, @orderId, @Amount, @Currency, 'created', @PaymentUrl)
+            on conflict (payment_id) do update set payment_url = excluded.payment_url, updated_at = now() where p.order_id = excluded.order_id
+            returning payment_url
+            """, new { payment.PaymentId, orderId, order.Amount, order.Currency, payment.PaymentUrl }, cancellationToken: cancellation))
+            ?? throw new PaymentProviderException($"The provider answered with payment {payment.PaymentId}, which is of another order.", isTransient: false);
+    }
+
+    private sealed record PayableRow(long Amount, string Currency, DateTime PayBy, string? PaymentUrl);
+}

@@ -1,0 +1,48 @@
+using System.ComponentModel.DataAnnotations;
+using FlashSale.Platform;
+
+namespace FlashSale.PaymentSandbox;
+
+/// <summary>How a sandbox is set up, and how it behaves until told otherwise. Section <c>Sandbox</c>.</summary>
+public sealed class SandboxOptions
+{
+    /// <summary>What merchants come with as bearer token.</summary>
+    [Required, Secret]
+    public string ApiKey { get; set; } = "";
+
+    /// <summary>Where notices go: the merchant's webhook.</summary>
+    [Required]
+    public string WebhookUrl { get; set; } = "";
+
+    /// <summary>What notices are signed with, <c>whsec_…</c>.</summary>
+    [Required, Secret]
+    public string WebhookSecret { get; set; } = "";
+
+    /// <summary>What the address of a pay page begins with; that of <c>Urls</c> when not set.</summary>
+    public string? PublicUrl { get; set; }
+
+    /// <summary>Before a notice that was not taken is sent again, in milliseconds; doubles each time, up to half a minute.</summary>
+    [Range(10, 60_000)]
+    public int RetryMilliseconds { get; set; } = 500;
+
+    /// <summary>See <see cref="Behaviour.DelayMs"/>.</summary>
+    [Range(0, Behaviour.MaxDelayMs)]
+    public int DelayMs { get; set; }
+
+    /// <summary>See <see cref="Behaviour.Duplicates"/>.</summary>
+    [Range(0, Behaviour.MaxDuplicates)]
+    public int Duplicates { get; set; }
+
+    /// <summary>See <see cref="Behaviour.Shuffle"/>.</summary>
+    public bool Shuffle { get; set; }
+
+    /// <summary>See <see cref="Behaviour.Outcome"/>.</summary>
+    [RegularExpression("^(succeed|fail|never)$", ErrorMessage = "allowed is succeed, fail or never.")]
+    public string Outcome { get; set; } = "succeed";
+
+    /// <summary>See <see cref="Behaviour.AutoPay"/>.</summary>
+    public bool AutoPay { get; set; }
+
+    /// <summary>The behaviour at start.</summary>
+    public Behaviour Behaviour => new(DelayMs, Duplicates, Shuffle, Outcome, AutoPay);
+}

@@ -1,0 +1,106 @@
+using System.Diagnostics.Metrics;
+using FlashSale.Orders;
+using FlashSale.Platform;
+
+namespace FlashSale.Worker.Payments;
+
+/// <summary>
+/// Asks the provider for every refund that is due, later and later, until it is confirmed: by the provider's answer or by
+/// its webhook. It never gives up, since the money is the shopper's. Several workers share the work.
+/// </summary>
+public sealed partial class RefundJob(
+    Refunds refunds, PaymentProvider provider, PaymentProviderOptions providerOptions, RefundOptions options, MigrateInBackground migrations, RefundMetrics metrics,
+    ILogger<RefundJob> logger) : BackgroundService
+{
+    private const int Batch = 16;
+    private const int Together = 4;
+    private const int TicksBetweenCounts = 10;
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
+
+    /// <inheritdoc />
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        await migrations.Done.WaitAsync(stoppingToken);
+        using var timer = new PeriodicTimer(Interval);
+        var ticks = 0;
+        do
+        {
+            try
+            {
+                while (await AskAsync(stoppingToken) == Batch)
+                {
+                }
+                if (ticks++ % TicksBetweenCounts == 0) metrics.Due = await refunds.CountAsync(stoppingToken);
+            }
+            catch (Exception e) when (e is not OperationCanceledException)
+            {
+                // What was taken is due again after the lease. A service that throws would end the host.
+                if (!Postgres.IsTransient(e)) LogFailed(e);
+            }
+        }
+        while (await timer.WaitForNextTickAsync(stoppingToken));
+    }
+
+    // The lease covers a batch of which each refund waits for all that are taken before it.
+    private async Task<int> AskAsync(CancellationToken cancellation)
+    {
+        var due = await refunds.TakeAsync(Batch, providerOptions.Longest * (Batch / Together + 1), cancellation);
+        await Parallel.ForEachAsync(due, new ParallelOptions { MaxDegreeOfParallelism = Together, CancellationToken = cancellation },
+            async (refund, token) => await AskAsync(refund, token));
+        return due.Count;
+    }
+
+    private async Task AskAsync(DueRefund refund, CancellationToken cancellation)
+    {
+        var wait = options.WaitAfter(refund.Attempts);
+        try
+        {
+            if (await provider.RefundAsync(refund.PaymentId, refund.OrderId, refund.Reason, cancellation))
+            {
+                await refunds.ConfirmAsync(refund.PaymentId, cancellation);
+                LogRefunded(refund.PaymentId, refund.OrderId);
+                metrics.Asked("refunded");
+                return;
+            }
+            await refunds.PostponeAsync(refund.PaymentId, wait, null, cancellation);
+            metrics.Asked("pending");
+        }
+        catch (PaymentProviderException e)
+        {
+            await refunds.PostponeAsync(refund.PaymentId, wait, e.Message, cancellation);
+            metrics.Asked("failed");
+            LogPostponed(refund.PaymentId, refund.OrderId, refund.Attempts, wait.TotalSeconds, e.Message);
+        }
+    }
+
+    [LoggerMessage(1, LogLevel.Information, "Payment {PaymentId} of order {OrderId} was refunded")]
+    private partial void LogRefunded(string paymentId, Guid orderId);
+
+    [LoggerMessage(2, LogLevel.Warning, "Payment {PaymentId} of order {OrderId} could not be refunded at attempt {Attempt}, next in {Seconds:0} s: {Reason}")]
+    private partial void LogPostponed(string paymentId, Guid orderId, int attempt, double seconds, string reason);
+
+    [LoggerMessage(3, LogLevel.Error, "Refunds cannot be asked for")]
+    private partial void LogFailed(Exception e);
+}
+
+/// <summary>Counts refunds.</summary>
+public sealed class RefundMetrics
+{
+    private static readonly Meter Meter = new("FlashSale.Refunds");
+
+    private readonly Counter<long> _asked = Meter.CreateCounter<long>("flashsale_refund_requests_total", description: "Times the provider was asked for a refund, by its answer.");
+    private long _due;
+
+    /// <summary>Shows what <see cref="Due"/> was set to.</summary>
+    public RefundMetrics() => Meter.CreateObservableGauge("flashsale_refunds_due", () => Due, description: "Refunds that the provider has not confirmed yet, of all workers.");
+
+    /// <summary>Refunds that are due.</summary>
+    public long Due
+    {
+        get => Interlocked.Read(ref _due);
+        set => Interlocked.Exchange(ref _due, value);
+    }
+
+    /// <summary>The provider was asked.</summary>
+    public void Asked(string answer) => _asked.Add(1, KeyValuePair.Create<string, object?>("answer", answer));
+}

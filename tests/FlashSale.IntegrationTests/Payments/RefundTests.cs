@@ -1,0 +1,112 @@
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Payments;
+
+/// <summary>Money that pays nothing goes back, however long the provider takes, and revives no order.</summary>
+public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) : PaymentTest(fixture, output), IClassFixture<WithProvider>
+{
+    [Fact]
+    public async Task Of_two_payments_the_second_is_refunded()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        var (first, second) = (await Stack.Provider.CreateAsync(orderId, Price), await Stack.Provider.CreateAsync(orderId, Price));
+        await Stack.Provider.PayAsync(first);
+        await StatusAsync("buyer", orderId, "paid");
+        await Stack.Provider.PayAsync(second);
+        await RefundAsync(second, "confirmed");
+        Assert.Equal("succeeded", await PaymentStateAsync(first));
+        Assert.Equal("surplus", await PaymentStateAsync(second));
+        Assert.Null(await RefundStateAsync(first));
+        Assert.Equal("paid", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
+        Assert.Equal("Paid", await Stack.Provider.StatusAsync(first));
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task A_payment_that_comes_after_the_order_was_cancelled_is_refunded_and_the_order_stays_cancelled()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        var url = await PaymentUrlAsync(orderId);
+        await CancelAsync(sale, orderId);
+        await Stack.Provider.PayAsync(url);
+        var paymentId = url[(url.LastIndexOf('/') + 1)..];
+        await RefundAsync(paymentId, "confirmed");
+        Assert.Equal("surplus", await PaymentStateAsync(paymentId));
+        Assert.Equal("cancelled", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
+        Assert.Equal(0, await ScalarAsync<long>("select count(*) from order_event where type = 'paid' and @orderId = any (order_ids)", new { orderId }));
+    }
+
+    [Fact]
+    public async Task Many_payments_of_one_order_at_once_pay_it_once_and_the_rest_go_back()
+    {
+        var orderId = await OrderAsync(await Stack.OpenSaleAsync(stock: 10));
+        var payments = await Task.WhenAll(Enumerable.Range(0, 12).Select(_ => Stack.Provider.CreateAsync(orderId, Price)));
+        await Stack.Provider.BehaveAsync(duplicates: 1);
+        await Task.WhenAll(payments.Select(Stack.Provider.PayAsync));
+        await Eventually.GetAsync("eleven refunds are confirmed", TimeSpan.FromSeconds(30),
+            () => ScalarAsync<long>("select count(*) from refund where order_id = @orderId and state = 'confirmed'", new { orderId }), count => count == 11);
+        Assert.Equal(1, await ScalarAsync<long>("select count(*) from payment where order_id = @orderId and state = 'succeeded'", new { orderId }));
+        await StatusAsync("buyer", orderId, "paid");
+    }
+
+    [Fact]
+    public async Task A_refund_is_asked_for_until_the_provider_is_back()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        var url = await PaymentUrlAsync(orderId);
+        var paymentId = url[(url.LastIndexOf('/') + 1)..];
+        // The provider has the money, but its notice comes another way while it hangs.
+        await Stack.Provider.BehaveAsync(outcome: "never");
+        await Stack.Provider.PayAsync(url);
+        await CancelAsync(sale, orderId);
+        Stack.Sandbox.Freeze();
+        try
+        {
+            Assert.Equal(200, (await NotifyAsync("payment.succeeded", orderId, paymentId)).Status);
+            await Eventually.GetAsync("two attempts have failed", TimeSpan.FromSeconds(40),
+                () => ScalarAsync<long>("select count(*) from refund where payment_id = @paymentId and attempts >= 2 and last_error is not null", new { paymentId }), count => count == 1);
+            Assert.Equal("due", await RefundStateAsync(paymentId));
+        }
+        finally
+        {
+            Stack.Sandbox.Thaw();
+        }
+        // While the provider never tells, a refund stays under way.
+        await Eventually.GetAsync("the provider has taken the refund", TimeSpan.FromSeconds(30), () => Stack.Provider.StatusAsync(paymentId), status => status == "Refunding");
+        await Eventually.GetAsync("it is said to be pending", TimeSpan.FromSeconds(30),
+            () => ScalarAsync<long>("select count(*) from refund where payment_id = @paymentId and state = 'due' and last_error is null", new { paymentId }), count => count == 1);
+        await Stack.Provider.BehaveAsync();
+        await RefundAsync(paymentId, "confirmed");
+        Assert.Equal("Refunded", await Stack.Provider.StatusAsync(paymentId));
+        Assert.Equal("cancelled", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
+    }
+
+    [Fact]
+    public async Task A_refund_taken_by_a_worker_that_dies_is_asked_for_by_another()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        var paymentId = await Stack.Provider.CreateAsync(orderId, Price);
+        await CancelAsync(sale, orderId);
+        await Task.WhenAll(Stack.Workers.Select(worker => worker.KillAsync()));
+        await Stack.Provider.PayAsync(paymentId);
+        await RefundAsync(paymentId, "due");
+        // As the dead left it: taken, and the lease over.
+        await ScalarAsync<object?>("update refund set attempts = 1, next_at = now() where payment_id = @paymentId", new { paymentId });
+        await Stack.Workers[1].StartAsync();
+        await RefundAsync(paymentId, "confirmed");
+        await Stack.Workers[0].StartAsync();
+    }
+
+    [Fact]
+    public async Task The_number_of_due_refunds_is_a_metric()
+    {
+        using var http = new HttpClient { Timeout = TimeSpan.FromSeconds(5) };
+        await Eventually.GetAsync("the metric is there", TimeSpan.FromSeconds(20),
+            () => http.GetStringAsync(new Uri(Stack.Worker.ManagementUrl, "/metrics")), text => text.Contains("\nflashsale_refunds_due 0", StringComparison.Ordinal));
+    }
+}
