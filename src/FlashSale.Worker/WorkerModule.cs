@@ -16,6 +16,8 @@ namespace FlashSale.Worker;
 /// <summary>Puts the background work into the host.</summary>
 public static class WorkerModule
 {
+    private const int MinPoolSize = 5;
+
     /// <summary>From the outbox to the broker.</summary>
     public static void AddRelay(this WebApplicationBuilder builder)
     {
@@ -39,6 +41,9 @@ public static class WorkerModule
     public static void AddEvents(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<EventsOptions>(builder.Configuration, "Events");
+        // The publisher's role keeps one connection for itself; in a smaller pool the consumers would wait for it for ever.
+        var pool = Settings.Read<PostgresOptions>(builder.Configuration, "Postgres").MaxPoolSize;
+        if (pool < MinPoolSize) throw new InvalidSettingException($"Postgres:MaxPoolSize = '{pool}': allowed for a worker is {MinPoolSize} to 1000.");
         builder.Services.AddSingleton<OrderEventStore>();
         builder.Services.AddSingleton<OrderEventMetrics>();
         builder.Services.AddHostedService<OrderEventPublisher>();

@@ -12,6 +12,9 @@ namespace FlashSale.Worker.Keeper;
 /// </summary>
 public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, ILogger<PostgresWatch> logger)
 {
+    // Advisory lock class of "a restored Postgres is being dealt with".
+    private const int WatchLock = 6;
+
     private static readonly Actor Worker = new("worker", "system");
 
     /// <summary>Looks; where Postgres went back, holds all sales and goes on from what it is now.</summary>
@@ -21,9 +24,27 @@ public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnec
         var seen = (long?)await redis.CallAsync(database => database.StringGetAsync(SaleKeys.PostgresBeat)) ?? 0;
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         var beat = await connection.ExecuteScalarAsync<long>(new CommandDefinition("select beat from postgres_beat", cancellationToken: cancellation));
-        if (beat < seen) await HoldAllAsync(connection, cancellation);
+        if (beat < seen) await HoldAsync(connection, cancellation);
         beat = await connection.ExecuteScalarAsync<long>(new CommandDefinition("update postgres_beat set beat = beat + 1 returning beat", cancellationToken: cancellation));
         await redis.CallAsync(database => database.StringSetAsync(SaleKeys.PostgresBeat, beat));
+    }
+
+    // Several workers notice at once, and one holds the sales: an operator who was quick must not find them held again.
+    private async Task HoldAsync(NpgsqlConnection connection, CancellationToken cancellation)
+    {
+        await connection.ExecuteAsync(new CommandDefinition("select pg_advisory_lock(@WatchLock, 0)", new { WatchLock }, cancellationToken: cancellation));
+        try
+        {
+            var seen = (long?)await redis.CallAsync(database => database.StringGetAsync(SaleKeys.PostgresBeat)) ?? 0;
+            var beat = await connection.ExecuteScalarAsync<long>("select beat from postgres_beat");
+            if (beat >= seen) return;
+            await HoldAllAsync(connection, cancellation);
+            await redis.CallAsync(database => database.StringSetAsync(SaleKeys.PostgresBeat, beat));
+        }
+        finally
+        {
+            await connection.ExecuteAsync("select pg_advisory_unlock(@WatchLock, 0)", new { WatchLock });
+        }
     }
 
     private async Task HoldAllAsync(NpgsqlConnection connection, CancellationToken cancellation)
