@@ -19,6 +19,16 @@ public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper o
     [InlineData("Api", "Jwt__ClockSkewSeconds", "301", "Jwt:ClockSkewSeconds", "'301'", "0 to 300")]
     [InlineData("Api", "Jwt__Keys__0__Secret", "short", "Jwt:Keys:0", "32")]
     [InlineData("Api", "Urls", "http://127.0.0.1:65000", "Urls", "65000", "64535")]
+    [InlineData("Api", "Webhook__Secret", "", "Webhook:Secret", "required")]
+    [InlineData("Api", "Webhook__Secret", "whsec_hush-hush", "Webhook:Secret", "whsec_", "24 to 64")]
+    [InlineData("Api", "Webhook__PreviousSecret", "whsec_hush-hush", "Webhook:PreviousSecret", "whsec_")]
+    [InlineData("Api", "Payments__BaseUrl", "nowhere", "Payments:BaseUrl", "'nowhere'", "http")]
+    [InlineData("Api", "Payments__ApiKey", "", "Payments:ApiKey", "required")]
+    [InlineData("Api", "Payments__TimeoutMilliseconds", "99", "Payments:TimeoutMilliseconds", "'99'", "100 to 30000")]
+    [InlineData("Worker", "Payments__Retries", "11", "Payments:Retries", "'11'", "0 to 10")]
+    [InlineData("Worker", "Refunds__LongestRetrySeconds", "0", "Refunds:LongestRetrySeconds", "'0'", "1 to 3600")]
+    [InlineData("PaymentSandbox", "Sandbox__Outcome", "perhaps", "Sandbox:Outcome", "perhaps", "never")]
+    [InlineData("PaymentSandbox", "Sandbox__WebhookUrl", "nowhere", "Sandbox:WebhookUrl", "nowhere")]
     [InlineData("Worker", "Redis__Endpoint", "", "Redis:Endpoint", "required")]
     [InlineData("Worker", "RabbitMq__Url", "http://nowhere", "RabbitMq:Url")]
     [InlineData("Worker", "Relay__RepublishAfterSeconds", "0", "Relay:RepublishAfterSeconds", "'0'")]
@@ -31,6 +41,9 @@ public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper o
     public async Task A_wrong_setting_stops_the_host_at_start(string host, string setting, string value, params string[] told)
     {
         var settings = Stack.Settings();
+        settings["Sandbox__ApiKey"] = Provider.ApiKey;
+        settings["Sandbox__WebhookSecret"] = Provider.WebhookSecret;
+        settings["Sandbox__WebhookUrl"] = new Uri(Stack.Api.Url, "/api/v1/payments/webhook").AbsoluteUri;
         settings[setting] = value;
         await using var process = new HostProcess(host, settings);
         await process.LaunchAsync();
@@ -42,6 +55,7 @@ public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper o
 
     [Theory]
     [InlineData("Api", "Jwt__Keys__0__Secret", "a-secret-too-short")]
+    [InlineData("Api", "Webhook__Secret", "whsec_hush-hush")]
     [InlineData("Api", "Postgres__Url", "http://user:hush-hush@nowhere/db")]
     [InlineData("Worker", "RabbitMq__Url", "http://user:hush-hush@nowhere/")]
     public async Task A_wrong_secret_is_not_shown(string host, string setting, string value)
