@@ -4,7 +4,6 @@ using FlashSale.Platform;
 using FlashSale.Sales;
 using FlashSale.Stock;
 using Npgsql;
-using StackExchange.Redis;
 
 namespace FlashSale.Orders;
 
@@ -126,7 +125,7 @@ public sealed class PaymentNotices(NpgsqlDataSource postgres, RedisConnection re
         {
             await redis.CallAsync(database => database.PublishAsync(new SaleKeys(saleId).SettledChannel, announcement));
         }
-        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException)
+        catch (Exception e) when (Stores.IsRedisAway(e))
         {
             // They will.
         }

@@ -10,35 +10,22 @@ namespace FlashSale.Worker.Payments;
 /// </summary>
 public sealed partial class RefundJob(
     Refunds refunds, PaymentProvider provider, PaymentProviderOptions providerOptions, RefundOptions options, MigrateInBackground migrations, RefundMetrics metrics,
-    ILogger<RefundJob> logger) : BackgroundService
+    ILogger<RefundJob> logger) : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
 {
     private const int Batch = 16;
     private const int Together = 4;
-    private const int TicksBetweenCounts = 10;
-    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
+    private const int TurnsBetweenCounts = 10;
+
+    private int _turns;
 
     /// <inheritdoc />
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override async Task RunAsync(CancellationToken cancellation)
     {
-        await migrations.Done.WaitAsync(stoppingToken);
-        using var timer = new PeriodicTimer(Interval);
-        var ticks = 0;
-        do
+        // What a turn that failed had taken is due again after the lease.
+        while (await AskAsync(cancellation) == Batch)
         {
-            try
-            {
-                while (await AskAsync(stoppingToken) == Batch)
-                {
-                }
-                if (ticks++ % TicksBetweenCounts == 0) metrics.Due = await refunds.CountAsync(stoppingToken);
-            }
-            catch (Exception e) when (e is not OperationCanceledException)
-            {
-                // What was taken is due again after the lease. A service that throws would end the host.
-                if (!Postgres.IsTransient(e)) LogFailed(e);
-            }
         }
-        while (await timer.WaitForNextTickAsync(stoppingToken));
+        if (_turns++ % TurnsBetweenCounts == 0) metrics.Due = await refunds.CountAsync(cancellation);
     }
 
     // The lease covers a batch of which each refund waits for all that are taken before it.
@@ -73,14 +60,11 @@ public sealed partial class RefundJob(
         }
     }
 
-    [LoggerMessage(1, LogLevel.Information, "Payment {PaymentId} of order {OrderId} was refunded")]
+    [LoggerMessage(2, LogLevel.Information, "Payment {PaymentId} of order {OrderId} was refunded")]
     private partial void LogRefunded(string paymentId, Guid orderId);
 
-    [LoggerMessage(2, LogLevel.Warning, "Payment {PaymentId} of order {OrderId} could not be refunded at attempt {Attempt}, next in {Seconds:0} s: {Reason}")]
+    [LoggerMessage(3, LogLevel.Warning, "Payment {PaymentId} of order {OrderId} could not be refunded at attempt {Attempt}, next in {Seconds:0} s: {Reason}")]
     private partial void LogPostponed(string paymentId, Guid orderId, int attempt, double seconds, string reason);
-
-    [LoggerMessage(3, LogLevel.Error, "Refunds cannot be asked for")]
-    private partial void LogFailed(Exception e);
 }
 
 /// <summary>Counts refunds.</summary>

@@ -69,7 +69,7 @@ public abstract class PaymentTest(StackFixture fixture, ITestOutputHelper output
             'payments', (select jsonb_agg(p order by payment_id) from payment p where order_id = @orderId),
             'refunds', (select jsonb_agg(r order by payment_id) from refund r where order_id = @orderId),
             'receipts', (select jsonb_agg(w order by webhook_id) from webhook_receipt w where order_id = @orderId),
-            'events', (select jsonb_agg(e order by event_id) from order_event e where @orderId = any (order_ids)))::text
+            'events', (select jsonb_agg(to_jsonb(e) - 'published_at' order by event_id) from order_event e where @orderId = any (order_ids)))::text
         """, new { orderId });
 
     protected async Task<T> ScalarAsync<T>(string sql, object? parameters = null)

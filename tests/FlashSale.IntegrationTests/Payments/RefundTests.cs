@@ -37,6 +37,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         Assert.Equal("surplus", await PaymentStateAsync(paymentId));
         Assert.Equal("cancelled", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
         Assert.Equal(0, await ScalarAsync<long>("select count(*) from order_event where type = 'paid' and @orderId = any (order_ids)", new { orderId }));
+        await Books.CheckAsync(Stack, sale);
     }
 
     [Fact]
@@ -83,6 +84,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         await RefundAsync(paymentId, "confirmed");
         Assert.Equal("Refunded", await Stack.Provider.StatusAsync(paymentId));
         Assert.Equal("cancelled", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
+        await Books.CheckAsync(Stack, sale);
     }
 
     [Fact]
@@ -100,6 +102,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         await Stack.Workers[1].StartAsync();
         await RefundAsync(paymentId, "confirmed");
         await Stack.Workers[0].StartAsync();
+        await Books.CheckAsync(Stack, sale);
     }
 
     [Fact]
