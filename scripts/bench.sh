@@ -50,6 +50,7 @@ measure_backlog() {
   await_drained "$BACKLOG"
   set_now
   record drain_seconds "$(awk -v ms=$((NOW - began)) 'BEGIN { printf "%.2f", ms / 1000 }')"
+  await_events
   record redis_bytes_per_order "$((($(redis_bytes "$BACKLOG") - before) / 100000))"
   purchase_once "$BACKLOG" 409
   SOLD_OUT_BYTES=$BODY_BYTES
@@ -66,6 +67,7 @@ warm_up() {
   load "$(purchase_path "$BACKLOG")" 3
   load /sold-out 2
   await_drained "$ACCEPT"
+  await_events
   forget_bare
 }
 

@@ -18,7 +18,7 @@ public sealed class RelayOptions
     /// often and leaves the cores to the purchases.
     /// </summary>
     [Range(1, 1_000)]
-    public int RestMilliseconds { get; set; } = 40;
+    public int RestMilliseconds { get; set; } = 100;
 
     /// <summary>
     /// Most reservations a second that a worker hands on while purchases keep coming in faster than that: the cores

@@ -52,17 +52,17 @@ public sealed partial class RelayService(
 /// <param name="perSecond">Reservations a second.</param>
 public sealed class RelayPace(int perSecond)
 {
-    // Longer than the time between two full packs, so that it does not flicker.
+    // Longer than the time between two packs, so that it does not flicker.
     private const int BusyMilliseconds = 300;
 
     private readonly Lock _sync = new();
     private long _freeAt;
     private long _busyUntil;
 
-    /// <summary>Whether there was more to hand on than a pack holds, a moment ago: purchases go before whatever can wait.</summary>
+    /// <summary>Whether there was much to hand on a moment ago: purchases go before whatever can wait.</summary>
     public bool IsBusy => Environment.TickCount64 < Volatile.Read(ref _busyUntil);
 
-    /// <summary>A relay has found a full pack.</summary>
+    /// <summary>A relay has found a large pack.</summary>
     public void FoundBusy() => Volatile.Write(ref _busyUntil, Environment.TickCount64 + BusyMilliseconds);
 
     /// <summary>Takes the time that so many reservations are given; answers how long until it is over.</summary>

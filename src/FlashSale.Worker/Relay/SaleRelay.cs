@@ -82,6 +82,8 @@ public sealed partial class SaleRelay(
                 _cursor = pack.Last;
                 if (pack.Entries.Count > 0) await PublishAsync(pack);
             }
+            // Thousands a second, whether or not they are handed on as fast: what can wait should.
+            if (pack is not null && pack.Reservations >= options.PackSize / 4) pace.FoundBusy();
             if (pack is not null && pack.Reservations >= options.PackSize)
             {
                 await YieldAsync(pack.Reservations, cancellation);
@@ -97,7 +99,6 @@ public sealed partial class SaleRelay(
     // A full pack: if purchases are still coming in, leave the cores to them.
     private async Task YieldAsync(int reservations, CancellationToken cancellation)
     {
-        pace.FoundBusy();
         if (redis.NowMilliseconds - await Outbox.NewestAsync() >= BusyMilliseconds) return;
         var wait = pace.Take(reservations);
         // Never so long that the lease is lost.
