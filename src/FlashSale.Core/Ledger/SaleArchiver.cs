@@ -2,7 +2,6 @@ using Dapper;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using Npgsql;
-using StackExchange.Redis;
 
 namespace FlashSale.Ledger;
 
@@ -34,7 +33,7 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
         // The nodes first: what they still show must be there.
         await publisher.PublishAsync(saleId, cancellation);
         await redis.CallAsync(database => database.SetRemoveAsync(SaleKeys.Outboxes, saleId));
-        await RemoveKeysAsync(new SaleKeys(saleId));
+        await RedisScan.UnlinkAsync(redis, $"{new SaleKeys(saleId).Prefix}*", _ => true);
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await connection.ExecuteAsync("update sale set keys_removed = true where sale_id = @saleId", new { saleId });
         return true;
@@ -71,18 +70,5 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
             return ((long)await outbox, await inFlight);
         });
         return outbox == 0 && inFlight == 0;
-    }
-
-    private async Task RemoveKeysAsync(SaleKeys keys)
-    {
-        var cursor = "0";
-        do
-        {
-            var page = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("SCAN", cursor, "MATCH", $"{keys.Prefix}*", "COUNT", "5000")))!;
-            cursor = (string)page[0]!;
-            var found = ((RedisKey[])page[1]!).Cast<object>().ToArray();
-            if (found.Length > 0) await redis.CallAsync(database => database.ExecuteAsync("UNLINK", found));
-        }
-        while (cursor != "0");
     }
 }

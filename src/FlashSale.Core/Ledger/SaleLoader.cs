@@ -200,16 +200,6 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
     {
         var inUse = await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch"));
         foreach (var kind in new[] { "facts", "buyers", "shadow" })
-        {
-            var cursor = "0";
-            do
-            {
-                var page = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("SCAN", cursor, "MATCH", $"{keys.Prefix}{kind}:*", "COUNT", "5000")))!;
-                cursor = (string)page[0]!;
-                var old = ((string[])page[1]!).Where(key => long.Parse(key.Split(':')[3]) is var of && of < epoch && inUse != of).Select(key => (RedisKey)key).ToArray();
-                if (old.Length > 0) await redis.CallAsync(database => database.ExecuteAsync("UNLINK", [.. old.Cast<object>()]));
-            }
-            while (cursor != "0");
-        }
+            await RedisScan.UnlinkAsync(redis, $"{keys.Prefix}{kind}:*", key => long.Parse(key.Split(':')[3]) is var of && of < epoch && inUse != of);
     }
 }

@@ -7,7 +7,11 @@ namespace FlashSale.Sales;
 /// <summary>Who changes something.</summary>
 /// <param name="Name">Name of the token.</param>
 /// <param name="Role">Its role.</param>
-public sealed record Actor(string Name, string Role);
+public sealed record Actor(string Name, string Role)
+{
+    /// <summary>A worker, on its own account.</summary>
+    public static readonly Actor Worker = new("worker", "system");
+}
 
 /// <summary>A change that was made.</summary>
 /// <param name="Id">Rises with time.</param>

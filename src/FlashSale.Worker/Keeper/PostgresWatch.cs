@@ -15,8 +15,6 @@ public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnec
     // Advisory lock class of "a restored Postgres is being dealt with".
     private const int WatchLock = 6;
 
-    private static readonly Actor Worker = new("worker", "system");
-
     /// <summary>Looks; where Postgres went back, holds all sales and goes on from what it is now.</summary>
     public async Task LookAsync(CancellationToken cancellation)
     {
@@ -63,7 +61,7 @@ public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnec
                                 version = greatest(version, @known) + 1, updated_at = now()
                 where sale_id = @saleId
                 """, new { saleId, known = published.GetValueOrDefault(saleId) }, transaction);
-            await AuditLog.WriteAsync(transaction, Worker, "sale.hold", saleId, new { status }, new { reason = "Postgres was restored to an earlier point" });
+            await AuditLog.WriteAsync(transaction, Actor.Worker, "sale.hold", saleId, new { status }, new { reason = "Postgres was restored to an earlier point" });
             await transaction.CommitAsync(cancellation);
             await publisher.PublishAsync(saleId, cancellation);
         }

@@ -33,7 +33,6 @@ public sealed partial class ReconcileJob : PeriodicJob
     // Advisory lock class of "the books are being compared".
     private const int ReconcileLock = 5;
 
-    private static readonly Actor Worker = new("worker", "system");
     private static readonly Meter Meter = new("FlashSale.Ledger");
 
     private readonly NpgsqlDataSource _postgres;
@@ -93,14 +92,14 @@ public sealed partial class ReconcileJob : PeriodicJob
         var loaded = await _loader.LoadAsync(saleId, cancellation);
         await using var connection = await _postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        await AuditLog.WriteAsync(transaction, Worker, "sale.repair", saleId, new { report.Differences }, new { loaded.Epoch, loaded.Units });
+        await AuditLog.WriteAsync(transaction, Actor.Worker, "sale.repair", saleId, new { report.Differences }, new { loaded.Epoch, loaded.Units });
         await transaction.CommitAsync(cancellation);
         LogRepaired(saleId, text, loaded.Epoch);
     }
 
     private async Task ArchiveAsync(string saleId, CancellationToken cancellation)
     {
-        if (await _archiver.ArchiveAsync(saleId, Worker, cancellation)) LogArchived(saleId);
+        if (await _archiver.ArchiveAsync(saleId, Actor.Worker, cancellation)) LogArchived(saleId);
     }
 
     // One sale whose books cannot be read now (too much in flight, a rebuild under way, a store away) keeps no other waiting.
