@@ -12,7 +12,6 @@ namespace FlashSale.Sales;
 /// </summary>
 public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection redis)
 {
-    private static readonly RedisScript PublishScript = new("Sales.publish.lua");
     private static readonly RedisScript SetStateScript = new("Sales.set_state.lua");
 
     /// <summary>Publishes a sale as Postgres has it. Drafts are not published, archived sales are taken out.</summary>
@@ -25,16 +24,12 @@ public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection 
         await SetStateScript.CallAsync(redis, [keys.Sale],
             [sale.Epoch, sale.Version, StatusText(sale.Status), sale.OpensAt, sale.ClosesAt]);
         var json = sale.Status is SaleStatus.Archived ? [] : JsonSerializer.SerializeToUtf8Bytes(sale, CatalogJson.Default.PublishedSale);
-        await PublishScript.CallAsync(redis, [SaleKeys.Catalog], [saleId, sale.Version, json], TimeSpan.FromSeconds(10));
+        await PublishedDocuments.PublishAsync(redis, SaleKeys.Catalog, saleId, sale.Version, json);
         return sale;
     }
 
     /// <summary>The versions that Redis has published.</summary>
-    public async Task<Dictionary<string, long>> PublishedVersionsAsync()
-    {
-        var versions = (byte[]?)await redis.CallAsync(database => database.HashGetAsync(SaleKeys.Catalog, "versions"));
-        return versions is null ? [] : JsonSerializer.Deserialize(versions, CatalogJson.Default.DictionaryStringInt64)!;
-    }
+    public Task<Dictionary<string, long>> PublishedVersionsAsync() => PublishedDocuments.VersionsAsync(redis, SaleKeys.Catalog);
 
     /// <summary>Reads a sale with its items, all at one moment.</summary>
     public async Task<PublishedSale?> ReadAsync(string saleId, CancellationToken cancellation)

@@ -87,5 +87,4 @@ public static class SalePhases
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UseStringEnumConverter = true,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(PublishedSale))]
-[JsonSerializable(typeof(Dictionary<string, long>))]
 public sealed partial class CatalogJson : JsonSerializerContext;

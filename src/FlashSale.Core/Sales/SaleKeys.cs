@@ -26,7 +26,7 @@ public sealed class SaleKeys
     /// <summary>Set of the ids of all sales that may have an outbox: relays find their work here with Postgres away.</summary>
     public static readonly RedisKey Outboxes = "fs:outboxes";
 
-    /// <summary>Hash of published sales, see <see cref="CatalogPublisher"/>; also the channel that announces a change.</summary>
+    /// <summary>Hash of published sales, see <see cref="CatalogPublisher"/> and <see cref="FlashSale.Platform.PublishedDocuments"/>; also the channel that announces a change.</summary>
     public static readonly RedisKey Catalog = "fs:catalog";
 
     /// <summary>The last heartbeat of Postgres that was seen: one that is behind it has been restored to an earlier point.</summary>

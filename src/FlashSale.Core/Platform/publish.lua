@@ -1,8 +1,8 @@
--- publish: makes a sale's published form known to all nodes.
--- KEYS[1] fs:catalog   hash: sale id -> JSON, 'versions' -> JSON of {sale id: version}
--- ARGV    sale id, version, JSON ('' takes the sale out)
+-- publish: makes a version of a document known to all nodes.
+-- KEYS[1] a hash: name -> JSON, 'versions' -> JSON of {name: version}; also the channel that announces changes
+-- ARGV    name, version (below 10^14: what JSON keeps exactly here), JSON ('' takes the document out)
 -- Answers 1 when it was taken, 0 when the same or a higher version is there.
--- Invariant: a sale's published version never goes back.
+-- Invariant: a document's published version never goes back.
 local versions = cjson.decode(redis.call('HGET', KEYS[1], 'versions') or '{}')
 if (versions[ARGV[1]] or 0) >= tonumber(ARGV[2]) then return 0 end
 if ARGV[3] == '' then

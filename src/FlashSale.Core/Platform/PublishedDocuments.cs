@@ -1,0 +1,40 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using StackExchange.Redis;
+
+namespace FlashSale.Platform;
+
+/// <summary>
+/// Versioned JSON documents in a Redis hash, from which nodes take their snapshots: the sales, and what operators set.
+/// Only higher versions are taken, so anyone may publish at any time, twice or late.
+/// </summary>
+public static class PublishedDocuments
+{
+    private static readonly RedisScript Script = new("Platform.publish.lua");
+
+    // A catalog of 10,000 items is a megabyte.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    /// <summary>Publishes a version of a document.</summary>
+    /// <param name="redis">Where.</param>
+    /// <param name="key">The hash, whose name is also the channel that announces changes.</param>
+    /// <param name="name">The document's.</param>
+    /// <param name="version">Below 10^14.</param>
+    /// <param name="json">UTF-8; empty takes the document out.</param>
+    public static Task PublishAsync(RedisConnection redis, RedisKey key, string name, long version, byte[] json) =>
+        Script.CallAsync(redis, [key], [name, version, json], Patience);
+
+    /// <summary>The versions that are there, by name.</summary>
+    public static async Task<Dictionary<string, long>> VersionsAsync(RedisConnection redis, RedisKey key)
+    {
+        var versions = (byte[]?)await redis.CallAsync(database => database.HashGetAsync(key, "versions"));
+        return versions is null ? [] : JsonSerializer.Deserialize(versions, PublishedJson.Default.DictionaryStringInt64)!;
+    }
+
+    /// <summary>A document; null when it is not there.</summary>
+    public static async Task<byte[]?> ReadAsync(RedisConnection redis, RedisKey key, string name) =>
+        (byte[]?)await redis.CallAsync(database => database.HashGetAsync(key, name), Patience);
+}
+
+[JsonSerializable(typeof(Dictionary<string, long>))]
+internal sealed partial class PublishedJson : JsonSerializerContext;
