@@ -1,0 +1,63 @@
+using System.Globalization;
+using FlashSale.Platform;
+using Polly;
+using Polly.CircuitBreaker;
+using StackExchange.Redis;
+
+namespace FlashSale.Admission;
+
+/// <summary>A rule of cluster scope, and whose bucket of it is meant.</summary>
+public readonly record struct ClusterRule(LimitRule Rule, ulong Partition);
+
+/// <summary>
+/// The caller of take.lua: buckets that all nodes share. A Redis that does not answer within a short while is not asked
+/// for a second, so that its silence costs few requests anything.
+/// </summary>
+public sealed class ClusterBuckets(RedisConnection redis)
+{
+    /// <summary>Instead of what is left: the rule refuses.</summary>
+    public const long Refused = -1;
+
+    /// <summary>Instead of what is left: the rule would refuse, were it not monitor-only.</summary>
+    public const long Watched = -2;
+
+    private static readonly RedisScript Script = new("Admission.take.lua");
+    private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
+
+    private readonly ResiliencePipeline _breaker = new ResiliencePipelineBuilder()
+        .AddCircuitBreaker(new CircuitBreakerStrategyOptions
+        {
+            FailureRatio = 0.5, MinimumThroughput = 4, SamplingDuration = TimeSpan.FromSeconds(1), BreakDuration = TimeSpan.FromSeconds(1),
+            ShouldHandle = new PredicateBuilder().Handle<Exception>(Stores.IsRedisAway),
+        })
+        .Build();
+
+    /// <summary>Takes from all of them or none. Per rule what is left, or why not, and milliseconds to wait; null when Redis does not answer.</summary>
+    public async ValueTask<(long Left, long WaitMilliseconds)[]?> TakeAsync(List<ClusterRule> rules)
+    {
+        var keys = new RedisKey[rules.Count];
+        var arguments = new RedisValue[rules.Count * 7];
+        for (var i = 0; i < keys.Length; i++)
+        {
+            var (rule, partition) = rules[i];
+            keys[i] = $"fs:{{limits}}:{rule.Name}:{partition:x}";
+            RedisValue[] of =
+            [
+                rule.Capacity, (rule.RefillPerSecond / 1_000).ToString("R", CultureInfo.InvariantCulture), rule.Cost, rule.MonitorOnly ? 1 : 0,
+                rule.Penalty?.Rejections ?? 0, (rule.Penalty?.WithinSeconds ?? 0) * 1_000L, (rule.Penalty?.BlockSeconds ?? 0) * 1_000L,
+            ];
+            of.CopyTo(arguments, i * 7);
+        }
+        try
+        {
+            var answer = await _breaker.ExecuteAsync(
+                static async (call, _) => (long[])(await Script.CallAsync(call.Redis, call.Keys, call.Arguments, Patience))!,
+                (Redis: redis, Keys: keys, Arguments: arguments));
+            return [.. Enumerable.Range(0, keys.Length).Select(i => (answer[i * 2], answer[i * 2 + 1]))];
+        }
+        catch (Exception e) when (e is BrokenCircuitException || Stores.IsRedisAway(e))
+        {
+            return null;
+        }
+    }
+}

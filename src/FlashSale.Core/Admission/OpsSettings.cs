@@ -1,0 +1,90 @@
+using Dapper;
+using FlashSale.Platform;
+using FlashSale.Sales;
+using Npgsql;
+
+namespace FlashSale.Admission;
+
+/// <summary>A document that operators change while the product runs.</summary>
+/// <param name="Version">Rises with each change, Unix milliseconds or above; 0 when nobody has set it.</param>
+/// <param name="Json">The document.</param>
+public sealed record OpsSetting(long Version, string Json);
+
+/// <summary>
+/// The documents of operators: kept in Postgres, published in Redis, where every node looks. Whoever finds Redis behind
+/// publishes again, so a process that dies between the two leaves nothing to a person.
+/// </summary>
+public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis)
+{
+    /// <summary>Name of the rate limits.</summary>
+    public const string Limits = "limits";
+
+    /// <summary>Name of the degradation level and switches.</summary>
+    public const string Switches = "switches";
+
+    /// <summary>Reads a document; null when nobody has set it.</summary>
+    public async Task<OpsSetting?> ReadAsync(string name, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.QuerySingleOrDefaultAsync<OpsSetting>(new CommandDefinition(
+            "select version, document::text as json from ops_setting where name = @name", new { name }, cancellationToken: cancellation));
+    }
+
+    /// <summary>Replaces a document and publishes it.</summary>
+    /// <param name="name">Which.</param>
+    /// <param name="json">The new one, checked.</param>
+    /// <param name="ifVersion">Only if this is the version it replaces (0: none); null replaces any.</param>
+    /// <param name="actor">Who.</param>
+    /// <returns>The new version, null when it is another one that would be replaced; and whether it reached Redis.</returns>
+    public async Task<(long? Version, bool Published)> ReplaceAsync(string name, string json, long? ifVersion, Actor actor)
+    {
+        long version;
+        await using (var connection = await postgres.OpenConnectionAsync())
+        await using (var transaction = await connection.BeginTransactionAsync())
+        {
+            // The first version has no row to lock.
+            await connection.ExecuteAsync("select pg_advisory_xact_lock(8, hashtext(@name))", new { name }, transaction);
+            var before = await connection.QuerySingleOrDefaultAsync<OpsSetting>(
+                "select version, document::text as json from ops_setting where name = @name", new { name }, transaction);
+            if (ifVersion is { } expected && expected != (before?.Version ?? 0)) return (null, false);
+            version = await connection.ExecuteScalarAsync<long>("""
+                insert into ops_setting (name, version, document)
+                values (@name, (extract(epoch from clock_timestamp()) * 1000)::bigint, @json::jsonb)
+                on conflict (name) do update set version = greatest(ops_setting.version + 1, excluded.version), document = excluded.document, changed_at = now()
+                returning version
+                """, new { name, json }, transaction);
+            await AuditLog.WriteAsync(transaction, actor, $"ops.{name}", name, before?.Json, json);
+            await transaction.CommitAsync();
+        }
+        return (version, await TryPublishAsync(name, version, json));
+    }
+
+    /// <summary>Publishes what Redis lacks.</summary>
+    public async Task PublishAsync(CancellationToken cancellation)
+    {
+        var published = await PublishedDocuments.VersionsAsync(redis, OpsFeed.Key);
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var settings = await connection.QueryAsync<(string Name, long Version, string Json)>(new CommandDefinition(
+            "select name, version, document::text from ops_setting", cancellationToken: cancellation));
+        foreach (var (name, version, json) in settings)
+        {
+            if (published.GetValueOrDefault(name) < version) await PublishedDocuments.PublishAsync(redis, OpsFeed.Key, name, version, Bytes(json));
+        }
+    }
+
+    private async Task<bool> TryPublishAsync(string name, long version, string json)
+    {
+        try
+        {
+            await PublishedDocuments.PublishAsync(redis, OpsFeed.Key, name, version, Bytes(json));
+            return true;
+        }
+        catch (Exception e) when (Stores.IsRedisAway(e))
+        {
+            // The worker publishes it as soon as Redis answers.
+            return false;
+        }
+    }
+
+    private static byte[] Bytes(string json) => System.Text.Encoding.UTF8.GetBytes(json);
+}

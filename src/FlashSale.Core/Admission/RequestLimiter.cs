@@ -1,0 +1,306 @@
+using System.Buffers.Binary;
+using System.Collections.Frozen;
+using System.Diagnostics.Metrics;
+using System.Net;
+using System.Net.Sockets;
+using System.Threading.RateLimiting;
+using FlashSale.Contracts;
+
+namespace FlashSale.Admission;
+
+/// <summary>What a request is counted by.</summary>
+/// <param name="Method">HTTP method.</param>
+/// <param name="Path">Decoded path.</param>
+/// <param name="Address">Of the client, behind proxies that are trusted.</param>
+/// <param name="User">Hash of the user id of a verified token; null without one.</param>
+/// <param name="Client">Hash of the client of a verified token; null without one.</param>
+public readonly record struct LimitedRequest(string Method, string Path, IPAddress? Address, ulong? User, ulong? Client);
+
+/// <summary>What the limits say about a request.</summary>
+public sealed class LimitLease : RateLimitLease
+{
+    /// <summary>No rule counts the request.</summary>
+    public static readonly LimitLease Unlimited = new(null, 0, 0);
+
+    internal LimitLease(LimitHeaders? headers, long left, long waitMilliseconds)
+    {
+        if (headers is null) return;
+        Policy = headers.Policy;
+        IsRefused = waitMilliseconds > 0;
+        RetryAfterSeconds = (int)Math.Min(int.MaxValue, (waitMilliseconds + 999) / 1_000);
+        State = headers.State(left, IsRefused ? RetryAfterSeconds : null);
+    }
+
+    /// <summary>Whether the request must not go on.</summary>
+    public bool IsRefused { get; }
+
+    /// <inheritdoc />
+    public override bool IsAcquired => !IsRefused;
+
+    /// <summary>When the request would pass, seconds, rounded up.</summary>
+    public int RetryAfterSeconds { get; }
+
+    /// <summary>RateLimit-Policy of the rule that leaves the least; null where no rule counts.</summary>
+    public string? Policy { get; }
+
+    /// <summary>RateLimit of that rule.</summary>
+    public string? State { get; }
+
+    /// <inheritdoc />
+    public override IEnumerable<string> MetadataNames => IsRefused ? [MetadataName.RetryAfter.Name] : [];
+
+    /// <inheritdoc />
+    public override bool TryGetMetadata(string metadataName, out object? metadata)
+    {
+        metadata = IsRefused && metadataName == MetadataName.RetryAfter.Name ? TimeSpan.FromSeconds(RetryAfterSeconds) : null;
+        return metadata is not null;
+    }
+}
+
+/// <summary>
+/// The header fields of a rule (draft-ietf-httpapi-ratelimit-headers-10): q tokens in w seconds, of which r are left,
+/// and all are there again in t seconds. Made once for each number of tokens left, since every answer carries one.
+/// </summary>
+internal sealed class LimitHeaders(LimitRule rule)
+{
+    private const int MaxKept = 1_024;
+
+    private readonly LimitLease?[] _leases = new LimitLease?[Math.Min(rule.Capacity, MaxKept) + 1];
+
+    public string Policy { get; } = $"\"{rule.Name}\";q={rule.Capacity};w={Seconds(rule.Capacity / rule.RefillPerSecond)}";
+
+    public string State(long left, int? wait) => $"\"{rule.Name}\";r={left};t={wait ?? Seconds((rule.Capacity - left) / rule.RefillPerSecond)}";
+
+    public LimitLease Taken(double left)
+    {
+        var whole = (long)left;
+        if (whole >= _leases.Length) return new LimitLease(this, whole, 0);
+        return _leases[whole] ??= new LimitLease(this, whole, 0);
+    }
+
+    private static long Seconds(double seconds) => (long)Math.Ceiling(seconds);
+}
+
+/// <summary>
+/// Lets requests through as far as the rules allow: a request takes from every rule it falls under, or from none. A
+/// change of the rules is one exchange of a reference; a rule that stays as it was keeps its buckets.
+/// </summary>
+public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
+{
+    private static readonly Meter Meter = new("FlashSale.Limits");
+    private static readonly Counter<long> Rejections = Meter.CreateCounter<long>("flashsale_limit_rejections_total", description: "Requests a rule refused, or would have refused were it not monitor-only.");
+
+    private readonly ClusterBuckets _cluster;
+    private readonly Timer _forgetting;
+    private volatile Rules _rules;
+
+    /// <summary>Begins with a document; see <see cref="Follow"/>.</summary>
+    public RequestLimiter(LimitDocument document, ClusterBuckets cluster)
+    {
+        _cluster = cluster;
+        _rules = new(document, null);
+        _forgetting = new Timer(_ => Forget(), null, TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(10));
+    }
+
+    /// <summary>How many buckets this node keeps.</summary>
+    public int BucketCount => _rules.All.Sum(rule => rule.Buckets.Count);
+
+    /// <summary>Puts other rules in force.</summary>
+    public void Follow(LimitDocument document) => _rules = new(document, _rules);
+
+    /// <summary>Whether no rule counts this request, because of who sends it.</summary>
+    public bool IsExempt(in LimitedRequest request) => _rules.Exempts(request);
+
+    /// <inheritdoc />
+    public override RateLimiterStatistics? GetStatistics(LimitedRequest resource) => null;
+
+    /// <summary>Decides; completes at once where no rule of cluster scope counts the request.</summary>
+    public ValueTask<LimitLease> DecideAsync(in LimitedRequest request)
+    {
+        var rules = _rules;
+        if (rules.All.Length == 0 || rules.Exempts(request)) return new(LimitLease.Unlimited);
+        var now = Environment.TickCount64;
+        var (tightest, taken, cluster) = TakeHere(rules, request, now);
+        return cluster == 0 || tightest.IsRefused ? new(tightest) : TakeThereAsync(rules, request, tightest, taken, cluster);
+    }
+
+    /// <inheritdoc />
+    protected override RateLimitLease AttemptAcquireCore(LimitedRequest resource, int permitCount) => TakeHere(_rules, resource, Environment.TickCount64).Lease;
+
+    /// <inheritdoc />
+    protected override async ValueTask<RateLimitLease> AcquireAsyncCore(LimitedRequest resource, int permitCount, CancellationToken cancellationToken) => await DecideAsync(resource);
+
+    /// <inheritdoc />
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing) _forgetting.Dispose();
+        base.Dispose(disposing);
+    }
+
+    // The rules of node scope. Those taken, and those that Redis is to decide, are told as bits.
+    private static (LimitLease Lease, ulong Taken, ulong Cluster) TakeHere(Rules rules, in LimitedRequest request, long now)
+    {
+        ulong taken = 0, cluster = 0;
+        var (lease, least) = (LimitLease.Unlimited, double.MaxValue);
+        for (var i = 0; i < rules.All.Length; i++)
+        {
+            var rule = rules.All[i];
+            if (!rule.Matches(request, out var partition)) continue;
+            if (rule.Rule.Scope is LimitScope.Cluster)
+            {
+                cluster |= 1UL << i;
+                continue;
+            }
+            var (ok, left, wait) = rule.Buckets.Take(partition, rule.Rule.Cost, now);
+            if (ok) taken |= 1UL << i;
+            else Count(rule.Rule);
+            if (rule.Rule.MonitorOnly) continue;
+            if (!ok)
+            {
+                GiveBack(rules, request, taken);
+                return (new LimitLease(rule.Headers, (long)left, wait), 0, 0);
+            }
+            if (left / rule.Rule.Capacity < least) (lease, least) = (rule.Headers.Taken(left), left / rule.Rule.Capacity);
+        }
+        return (lease, taken, cluster);
+    }
+
+    private async ValueTask<LimitLease> TakeThereAsync(Rules rules, LimitedRequest request, LimitLease lease, ulong taken, ulong cluster)
+    {
+        var asked = new List<ClusterRule>();
+        for (var i = 0; i < rules.All.Length; i++)
+        {
+            if ((cluster & (1UL << i)) != 0 && rules.All[i].Matches(request, out var partition)) asked.Add(new(rules.All[i].Rule, partition));
+        }
+        if (await _cluster.TakeAsync(asked) is not { } answers) return TakeWithoutStore(rules, request, lease, taken, cluster);
+        for (var i = 0; i < asked.Count; i++)
+        {
+            var (left, wait) = answers[i];
+            if (left < 0) Count(asked[i].Rule);
+            if (left == ClusterBuckets.Watched) continue;
+            var headers = rules.HeadersOf(asked[i].Rule);
+            if (left == ClusterBuckets.Refused)
+            {
+                GiveBack(rules, request, taken);
+                return new LimitLease(headers, 0, Math.Max(1, wait));
+            }
+            lease = headers.Taken(left);
+        }
+        return lease;
+    }
+
+    // Redis does not answer: each rule has said what is to be done then.
+    private static LimitLease TakeWithoutStore(Rules rules, in LimitedRequest request, LimitLease lease, ulong taken, ulong cluster)
+    {
+        const int ComeAgain = 1_000;
+        for (var i = 0; i < rules.All.Length; i++)
+        {
+            var rule = rules.All[i];
+            if ((cluster & (1UL << i)) == 0 || rule.Rule.OnStoreFailure is StoreFailure.Allow || !rule.Matches(request, out var partition)) continue;
+            var (ok, left, wait) = rule.Rule.OnStoreFailure is StoreFailure.Deny
+                ? (false, 0, ComeAgain)
+                : rule.Buckets.Take(partition, rule.Rule.Cost, Environment.TickCount64);
+            if (ok) taken |= 1UL << i;
+            else Count(rule.Rule);
+            if (rule.Rule.MonitorOnly) continue;
+            if (!ok)
+            {
+                GiveBack(rules, request, taken);
+                return new LimitLease(rule.Headers, (long)left, wait);
+            }
+            lease = rule.Headers.Taken(left);
+        }
+        return lease;
+    }
+
+    private static void GiveBack(Rules rules, in LimitedRequest request, ulong taken)
+    {
+        for (var i = 0; taken != 0; i++, taken >>= 1)
+        {
+            if ((taken & 1) != 0 && rules.All[i].Matches(request, out var partition)) rules.All[i].Buckets.GiveBack(partition, rules.All[i].Rule.Cost);
+        }
+    }
+
+    private static void Count(LimitRule rule) => Rejections.Add(1,
+        new KeyValuePair<string, object?>("rule", rule.Name), new KeyValuePair<string, object?>("enforced", rule.MonitorOnly ? "false" : "true"));
+
+    private void Forget()
+    {
+        var now = Environment.TickCount64;
+        foreach (var rule in _rules.All) rule.Buckets.Forget(now);
+    }
+
+    // One set of rules: immutable but for the buckets.
+    private sealed class Rules
+    {
+        private readonly IPNetwork[] _networks;
+        private readonly FrozenSet<ulong> _users;
+        private readonly FrozenSet<ulong> _clients;
+        private readonly bool _exemptsNobody;
+
+        public Rules(LimitDocument document, Rules? before)
+        {
+            All = [.. document.Rules.Select(rule => before?.All.FirstOrDefault(known => known.Rule == rule) ?? new CompiledRule(rule))];
+            _networks = [.. document.Networks];
+            _users = document.Users.Select(user => Fingerprints.OfUser(user)).ToFrozenSet();
+            _clients = document.Clients.Select(client => Fingerprints.OfUser(client)).ToFrozenSet();
+            _exemptsNobody = _networks.Length + _users.Count + _clients.Count == 0;
+        }
+
+        public CompiledRule[] All { get; }
+
+        public LimitHeaders HeadersOf(LimitRule rule) => All.First(known => known.Rule == rule).Headers;
+
+        public bool Exempts(in LimitedRequest request)
+        {
+            if (_exemptsNobody) return false;
+            if (request.User is { } user && _users.Contains(user)) return true;
+            if (request.Client is { } client && _clients.Contains(client)) return true;
+            if (request.Address is not { } address) return false;
+            if (address.IsIPv4MappedToIPv6) address = address.MapToIPv4();
+            foreach (var network in _networks)
+            {
+                if (network.Contains(address)) return true;
+            }
+            return false;
+        }
+    }
+
+    private sealed class CompiledRule(LimitRule rule)
+    {
+        private readonly PathPattern _path = new(rule.Path);
+
+        public LimitRule Rule => rule;
+
+        public TokenBuckets Buckets { get; } = new(rule.Capacity, rule.RefillPerSecond, rule.Penalty);
+
+        public LimitHeaders Headers { get; } = new(rule);
+
+        public bool Matches(in LimitedRequest request, out ulong partition)
+        {
+            var found = rule.Partition switch
+            {
+                LimitPartition.Ip => PartitionOf(request.Address),
+                LimitPartition.User => request.User,
+                LimitPartition.Client => request.Client,
+                LimitPartition.Global => 0UL,
+            };
+            partition = found ?? 0;
+            return found is not null && (rule.Method == "*" || rule.Method == request.Method) && _path.Matches(request.Path);
+        }
+
+        // An IPv4 address as itself, mapped or not; an IPv6 address by the 64 bits that a site is given.
+        private static ulong? PartitionOf(IPAddress? address)
+        {
+            if (address is null) return null;
+            Span<byte> bytes = stackalloc byte[16];
+            if (address.AddressFamily is AddressFamily.InterNetwork)
+            {
+                address.TryWriteBytes(bytes, out _);
+                return BinaryPrimitives.ReadUInt32BigEndian(bytes);
+            }
+            address.TryWriteBytes(bytes, out _);
+            return address.IsIPv4MappedToIPv6 ? BinaryPrimitives.ReadUInt32BigEndian(bytes[12..]) : BinaryPrimitives.ReadUInt64BigEndian(bytes);
+        }
+    }
+}
