@@ -1,6 +1,7 @@
 using FlashSale.Admin.Access;
 using FlashSale.Admin.Audit;
 using FlashSale.Admin.Http;
+using FlashSale.Admin.Ops;
 using FlashSale.Admin.Orders;
 using FlashSale.Admin.Sales;
 using FlashSale.Admin.Stock;
@@ -14,6 +15,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddSales();
     builder.AddStock();
     builder.AddOrders();
+    builder.AddOps();
     builder.AddHttp();
 
     var app = builder.Build();
@@ -28,6 +30,7 @@ return await HostRunner.RunAsync(args, async builder =>
     app.MapStock();
     app.MapOrders();
     app.MapDeadLetters();
+    app.MapOps();
     app.MapAudit();
     return app;
 });

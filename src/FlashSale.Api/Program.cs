@@ -1,6 +1,7 @@
 using FlashSale.Api;
 using FlashSale.Api.Orders;
 using FlashSale.Api.Payments;
+using FlashSale.Api.Protection;
 using FlashSale.Api.Purchase;
 using FlashSale.Api.Sales;
 using FlashSale.Platform;
@@ -9,6 +10,7 @@ return await HostRunner.RunAsync(args, async builder =>
 {
     await builder.AddRedisAsync();
     builder.AddPostgres();
+    builder.AddProtection();
     builder.AddSales();
     builder.AddPurchases();
     builder.AddOrders();
@@ -19,6 +21,7 @@ return await HostRunner.RunAsync(args, async builder =>
     app.UseManagementPort();
     app.UsePurchases();
     app.UseProblems(app.Logger);
+    app.UseProtection();
     app.UseRouting();
     app.MapOpenApi();
     app.MapSales();

@@ -1,3 +1,4 @@
+using FlashSale.Admission;
 using FlashSale.Ledger;
 using FlashSale.Orders;
 using FlashSale.Platform;
@@ -84,6 +85,8 @@ public static class WorkerModule
         builder.Services.AddSingleton<BrokerBacklog>();
         builder.Services.AddSingleton<PostgresWatch>();
         builder.Services.AddHostedService<SaleKeeper>();
+        builder.Services.AddSingleton<OpsSettings>();
+        builder.Services.AddHostedService<OpsKeeper>();
     }
 
     /// <summary>The books compared, closed and archived.</summary>

@@ -57,6 +57,9 @@ public static class AdminProblems
     /// <summary>A load did not come to its end; the worker or a repetition brings it there.</summary>
     public static IResult NotLoaded(string detail) => new ProblemAnswer(Problem.TemporarilyUnavailable with { Title = "The sale was not loaded." }, detail);
 
+    /// <summary>What was set is kept, but not known to the nodes yet.</summary>
+    public static IResult NotPublished => new ProblemAnswer(Recorded, "Redis does not answer. The worker publishes the change as soon as it does; the request may be repeated.");
+
     /// <summary>The answer to a change of a draft that was not made.</summary>
     public static IResult Of(DraftResult result) => result switch
     {
@@ -72,8 +75,7 @@ public static class AdminProblems
         TransitionResult.SaleNotFound => SaleNotFound,
         TransitionResult.Conflict => Conflict($"The sale is {transition.Phase}; {Needs(action)}."),
         TransitionResult.NoTime => Unavailable("Redis does not answer, and a sale is opened at Redis' time."),
-        TransitionResult.NotPublished => new ProblemAnswer(Recorded,
-            "Redis does not answer. The worker applies the change as soon as it does; the request may be repeated."),
+        TransitionResult.NotPublished => NotPublished,
     };
 
     /// <summary>The answer to a change of stock.</summary>

@@ -1,5 +1,7 @@
 using System.Buffers;
+using System.Diagnostics;
 using FlashSale.Admission;
+using FlashSale.Api.Protection;
 using FlashSale.Api.Sales;
 using FlashSale.Contracts;
 using FlashSale.Platform;
@@ -12,7 +14,8 @@ namespace FlashSale.Api.Purchase;
 /// sale is "sold out", and that answer should cost little more than reading the request.
 /// </summary>
 public sealed class PurchaseEndpoint(
-    JwtVerifier tokens, Storefront storefront, RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
+    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, RequestLimiter limiter, Storefront storefront, RedisConnection redis,
+    PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
 {
     private const string PathStart = "/api/v1/sales/";
     private const string PathEnd = "/orders";
@@ -32,51 +35,65 @@ public sealed class PurchaseEndpoint(
 
     private static ReadOnlySpan<char> SaleIdOf(HttpRequest request) => request.Path.Value.AsSpan().TrimEnd('/')[PathStart.Length..^PathEnd.Length];
 
+    // The cheapest refusals first: what is suspended or too much costs no look at the request.
     private async Task PurchaseAsync(HttpContext context)
     {
+        if (degradation.IsOff(Features.Purchases))
+        {
+            await RefuseAsync(context, PurchaseProblems.Suspended);
+            return;
+        }
+        if (!shedder.TryEnter())
+        {
+            await shedder.HoldAsync();
+            await RefuseAsync(context, RequestGuard.Overloaded);
+            return;
+        }
+        var enteredAt = Stopwatch.GetTimestamp();
+        var askedRedis = false;
         try
         {
-            var request = context.Request;
-            if (tokens.Verify(request.Headers.Authorization.ToString(), out var userId) is not JwtResult.Ok)
-            {
-                await RefuseAsync(context, Problem.Unauthenticated);
-                return;
-            }
-            if (RefusedUnread(request) is { } unread)
-            {
-                await RefuseAsync(context, unread);
-                return;
-            }
-            var (fits, body) = await PurchaseBody.ReadAsync(request.BodyReader);
-            if (!fits)
-            {
-                await RefuseAsync(context, Problem.BodyTooLarge);
-                return;
-            }
-            var wanted = Read(request, body);
-            request.BodyReader.AdvanceTo(body.End);
-            if (wanted.Problem is { } wrong)
-            {
-                await RefuseAsync(context, wrong, wanted.Errors);
-                return;
-            }
-
-            var (sale, item) = (wanted.Sale!, wanted.Item!);
-            var userHash = Fingerprints.OfUser(userId);
-            if (RefusedHere(sale, item, userHash) is { } known)
-            {
-                await RefuseAsync(context, known, sale: sale);
-                return;
-            }
-            var orderId = OrderId.New(time.GetUtcNow().ToUnixTimeMilliseconds(), userHash, sale.Published.Number);
-            var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
-                wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
-            await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record));
+            askedRedis = await DecideAsync(context);
         }
         catch (Exception e)
         {
             await Problems.FailAsync(context, e, logger);
         }
+        finally
+        {
+            shedder.Leave(askedRedis ? enteredAt : 0);
+        }
+    }
+
+    // Answers, and tells whether Redis was asked.
+    private async Task<bool> DecideAsync(HttpContext context)
+    {
+        var request = context.Request;
+        var isKnown = tokens.Verify(request.Headers.Authorization.ToString(), out var userId) is JwtResult.Ok;
+        var userHash = isKnown ? Fingerprints.OfUser(userId) : 0;
+        var limited = new LimitedRequest(request.Method, request.Path.Value!, context.Connection.RemoteIpAddress, isKnown ? userHash : null, null);
+        var lease = await limiter.DecideAsync(limited);
+        if (await RequestGuard.WriteAsync(context, lease))
+        {
+            metrics.Refused(RequestGuard.RateLimited.Code);
+            return false;
+        }
+        if (!isKnown) return await RefuseAsync(context, Problem.Unauthenticated);
+        if (degradation.IsOff(Features.PurchasesForAll) && !degradation.IsOfTheShare(userHash) && !limiter.IsExempt(limited)) return await RefuseAsync(context, PurchaseProblems.Suspended);
+        if (RefusedUnread(request) is { } unread) return await RefuseAsync(context, unread);
+        var (fits, body) = await PurchaseBody.ReadAsync(request.BodyReader);
+        if (!fits) return await RefuseAsync(context, Problem.BodyTooLarge);
+        var wanted = Read(request, body);
+        request.BodyReader.AdvanceTo(body.End);
+        if (wanted.Problem is { } wrong) return await RefuseAsync(context, wrong, wanted.Errors);
+
+        var (sale, item) = (wanted.Sale!, wanted.Item!);
+        if (RefusedHere(sale, item, userHash) is { } known) return await RefuseAsync(context, known, sale: sale);
+        var orderId = OrderId.New(time.GetUtcNow().ToUnixTimeMilliseconds(), userHash, sale.Published.Number);
+        var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
+            wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
+        await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record));
+        return true;
     }
 
     private static Problem? RefusedUnread(HttpRequest request) =>
@@ -156,11 +173,13 @@ public sealed class PurchaseEndpoint(
         return AcceptedAnswer.WriteAsync(context, wanted.Item!, replayed ? decision.OrderId : orderId, wanted.Quantity, decision.AcceptedAt, replayed);
     }
 
-    private Task RefuseAsync(HttpContext context, Problem problem, IReadOnlyList<ProblemError>? errors = null, SaleOnSale? sale = null)
+    // Always false: Redis was not asked, or it does not matter.
+    private async Task<bool> RefuseAsync(HttpContext context, Problem problem, IReadOnlyList<ProblemError>? errors = null, SaleOnSale? sale = null)
     {
         metrics.Refused(problem.Code);
         int? retryAfter = ReferenceEquals(problem, PurchaseProblems.SaleNotOpen) ? PurchaseProblems.SecondsToOpening(sale!.Published.OpensAt, redis.NowMilliseconds) : null;
-        return Problems.WriteAsync(context, problem, errors: errors, retryAfterSeconds: retryAfter);
+        await Problems.WriteAsync(context, problem, errors: errors, retryAfterSeconds: retryAfter);
+        return false;
     }
 
     private static bool HasJson(string? contentType)

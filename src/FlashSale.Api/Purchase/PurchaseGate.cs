@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using FlashSale.Stock;
@@ -27,7 +28,7 @@ public readonly record struct GateResult(GateOutcome Outcome, ReserveDecision De
 /// under way the next gather, and go together when it returns, or as soon as they fill a call. One that comes alone
 /// goes at once.
 /// </summary>
-public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConnection redis, RedisBreaker breaker, PurchaseOptions options)
+public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConnection redis, RedisBreaker breaker, ScriptFigures figures, PurchaseOptions options)
 {
     private readonly Lock _sync = new();
     private readonly Stack<Batch> _idle = new();
@@ -75,10 +76,18 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
 
     private async Task<GateOutcome> DecideAsync(Batch batch)
     {
+        var startedAt = Stopwatch.GetTimestamp();
+        var outcome = await CallAsync(batch);
+        figures.Note(startedAt, failed: outcome is not GateOutcome.Decided);
+        return outcome;
+    }
+
+    private async Task<GateOutcome> CallAsync(Batch batch)
+    {
         try
         {
             await breaker.Pipeline.ExecuteAsync(
-                static (call, _) => new ValueTask(call.Gate.CallAsync(call.Batch)), (Gate: this, Batch: batch));
+                static (call, _) => new ValueTask(call.Gate.CallScriptAsync(call.Batch)), (Gate: this, Batch: batch));
             return GateOutcome.Decided;
         }
         catch (Exception e) when (e is RedisUnavailableException or BrokenCircuitException)
@@ -92,7 +101,7 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         }
     }
 
-    private Task CallAsync(Batch batch) => script.DecideAsync(
+    private Task CallScriptAsync(Batch batch) => script.DecideAsync(
         keys, Epoch, redis.NowMilliseconds + options.DeadlineMilliseconds, batch.Records, batch.Decisions, options.Deadline);
 
     // After a failure those who gathered meanwhile are told at once: their own trip would take as long again.

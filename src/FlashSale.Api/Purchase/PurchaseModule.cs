@@ -15,6 +15,7 @@ public static class PurchaseModule
         builder.Services.AddJwtVerifier();
         builder.Services.AddSingleton<ReserveScript>();
         builder.Services.AddSingleton<RedisBreaker>();
+        builder.Services.AddSingleton<ScriptFigures>();
         builder.Services.AddSingleton<Storefront>();
         builder.Services.AddSingleton<PurchaseMetrics>();
         builder.Services.AddSingleton<PurchaseEndpoint>();

@@ -16,6 +16,7 @@ public static class PurchaseProblems
     public static readonly Problem SaleNotOpen = new(425, "sale_not_open", "The sale is not open yet.");
     public static readonly Problem OutcomeUnknown = new(503, "outcome_unknown", "The purchase may have been accepted. Repeat it with the same Idempotency-Key.");
     public static readonly Problem TemporarilyUnavailable = new(503, "temporarily_unavailable", "Purchases cannot be taken right now. Nothing was bought.");
+    public static readonly Problem Suspended = new(503, "purchases_suspended", "Purchases are suspended for now. Nothing was bought.");
 
     /// <summary>The problem of a decision; null when it is an acceptance or a replay.</summary>
     public static Problem? Of(ReserveCode code) => code switch

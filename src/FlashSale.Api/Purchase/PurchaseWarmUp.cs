@@ -12,7 +12,7 @@ namespace FlashSale.Api.Purchase;
 /// that is refused, a body, a record, and a trip to reserve.lua for a sale that does not exist. Nothing is written.
 /// </summary>
 public sealed class PurchaseWarmUp(
-    JwtVerifier tokens, ReserveScript script, RedisConnection redis, RedisBreaker breaker, PurchaseOptions options) : BackgroundService
+    JwtVerifier tokens, ReserveScript script, RedisConnection redis, RedisBreaker breaker, ScriptFigures figures, PurchaseOptions options) : BackgroundService
 {
     private const int Rounds = 40;
     private const int Together = 8;
@@ -28,7 +28,7 @@ public sealed class PurchaseWarmUp(
     /// <inheritdoc />
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        var gate = new PurchaseGate(new SaleKeys("warm-up"), script, redis, breaker, options);
+        var gate = new PurchaseGate(new SaleKeys("warm-up"), script, redis, breaker, figures, options);
         for (var round = 0; round < Rounds && !stoppingToken.IsCancellationRequested; round++)
             await Task.WhenAll(Enumerable.Range(0, Together).Select(i => gate.ReserveAsync(MakeRecord(i))));
         _done = true;

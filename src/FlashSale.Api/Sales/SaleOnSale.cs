@@ -113,11 +113,11 @@ public sealed class Storefront
     private volatile Snapshot _snapshot = new(FrozenDictionary<string, SaleOnSale>.Empty);
 
     /// <summary>Follows the feed.</summary>
-    public Storefront(CatalogFeed feed, RedisConnection redis, ReserveScript script, RedisBreaker breaker, PurchaseOptions options)
+    public Storefront(CatalogFeed feed, RedisConnection redis, ReserveScript script, RedisBreaker breaker, ScriptFigures figures, PurchaseOptions options)
     {
         _feed = feed;
         _redis = redis;
-        _newGate = keys => new PurchaseGate(keys, script, redis, breaker, options);
+        _newGate = keys => new PurchaseGate(keys, script, redis, breaker, figures, options);
         feed.Changed += Follow;
     }
 

@@ -11,6 +11,9 @@ namespace FlashSale.Platform;
 /// <summary>Something a host needs before it is ready. Answers null when it is there, else what is missing.</summary>
 public sealed record ReadinessCheck(string Name, Func<string?> Missing);
 
+/// <summary>A line on the health page, for people: it makes no host unready.</summary>
+public sealed record HealthLine(Func<string> Text);
+
 /// <summary>
 /// The management port, a thousand above the host's own: /health/live, /health/ready, /metrics. It is for
 /// operators and orchestrators, so it is answered apart from the host's pipeline, limits and authentication.
@@ -33,6 +36,7 @@ public static class Management
     {
         var port = app.Services.GetRequiredService<ManagementPort>().Number;
         var checks = app.Services.GetServices<ReadinessCheck>().ToArray();
+        var lines = app.Services.GetServices<HealthLine>().ToArray();
         var metrics = app.Services.GetService<PrometheusExporter>();
         app.Use((context, next) =>
         {
@@ -40,7 +44,7 @@ public static class Management
             return context.Request.Path.Value switch
             {
                 "/health/live" => WriteAsync(context, 200, "text/plain", "live\n"),
-                "/health/ready" => ReadyAsync(context, checks),
+                "/health/ready" => ReadyAsync(context, checks, lines),
                 "/metrics" when metrics is not null => MetricsAsync(context, metrics),
                 _ => Problems.WriteAsync(context, Problem.NotFound),
             };
@@ -73,16 +77,17 @@ public static class Management
             : throw new InvalidSettingException($"Urls = '{urls}': allowed is one http://address:port with a port from 1 to {65_535 - Distance}.");
     }
 
-    private static Task ReadyAsync(HttpContext context, ReadinessCheck[] checks)
+    private static Task ReadyAsync(HttpContext context, ReadinessCheck[] checks, HealthLine[] lines)
     {
-        var missing = new StringBuilder();
+        var text = new StringBuilder();
         foreach (var check in checks)
         {
-            if (check.Missing() is { } what) missing.Append(check.Name).Append(": ").Append(what).Append('\n');
+            if (check.Missing() is { } what) text.Append(check.Name).Append(": ").Append(what).Append('\n');
         }
-        return missing.Length == 0
-            ? WriteAsync(context, 200, "text/plain", "ready\n")
-            : WriteAsync(context, 503, "text/plain", missing.ToString());
+        var isReady = text.Length == 0;
+        if (isReady) text.Append("ready\n");
+        foreach (var line in lines) text.Append(line.Text()).Append('\n');
+        return WriteAsync(context, isReady ? 200 : 503, "text/plain", text.ToString());
     }
 
     private static Task MetricsAsync(HttpContext context, PrometheusExporter metrics)

@@ -1,0 +1,90 @@
+using System.ComponentModel.DataAnnotations;
+using System.Diagnostics.Metrics;
+using FlashSale.Admission;
+
+namespace FlashSale.Api.Protection;
+
+/// <summary>Section <c>Shedding</c>.</summary>
+public sealed class SheddingOptions
+{
+    /// <summary>Purchases that may always be under way at once; two calls of reserve.lua full of them keep Redis busy.</summary>
+    [Range(1, 100_000)]
+    public int MinConcurrency { get; set; } = 128;
+
+    /// <summary>Most purchases under way at once, however fast they are answered.</summary>
+    [Range(1, 100_000)]
+    public int MaxConcurrency { get; set; } = 4_096;
+
+    /// <summary>How many times the latency without load purchases may take before fewer are let in.</summary>
+    [Range(1.1, 100)]
+    public double Tolerance { get; set; } = 3;
+
+    /// <summary>Most other requests under way at once.</summary>
+    [Range(1, 100_000)]
+    public int MaxPeriphery { get; set; } = 256;
+
+    /// <summary>
+    /// How long a refused purchase waits for its answer, in milliseconds, up to twice that. Whoever gets a refusal at once
+    /// comes at once again; refusing would take the time that selling needs.
+    /// </summary>
+    [Range(0, 10_000)]
+    public int HoldMilliseconds { get; set; } = 250;
+}
+
+/// <summary>
+/// Refuses what is too much before anything is spent on it: a purchase when as many are under way as this node can
+/// answer in good time, and everything else when half as many are.
+/// </summary>
+public sealed class LoadShedder
+{
+    private const double PeripheryShare = 0.5;
+
+    private static readonly Meter Meter = new("FlashSale.Shedding");
+    private static readonly Counter<long> Shed = Meter.CreateCounter<long>("flashsale_shed_total", description: "Requests refused because too much was under way.");
+
+    private readonly SheddingOptions _options;
+    private readonly ConcurrencyLimit _limit;
+    private int _periphery;
+
+    /// <summary>Begins with the least concurrency.</summary>
+    /// <exception cref="Platform.InvalidSettingException">The least is above the most.</exception>
+    public LoadShedder(SheddingOptions options)
+    {
+        if (options.MinConcurrency > options.MaxConcurrency)
+            throw new Platform.InvalidSettingException($"Shedding:MinConcurrency = '{options.MinConcurrency}': allowed is 1 to Shedding:MaxConcurrency, which is {options.MaxConcurrency}.");
+        _options = options;
+        _limit = new ConcurrencyLimit(options.MinConcurrency, options.MaxConcurrency, options.Tolerance);
+        Meter.CreateObservableGauge("flashsale_concurrency_limit", () => _limit.Current, description: "Purchases that may be under way at once.");
+        Meter.CreateObservableGauge("flashsale_purchases_in_flight", () => _limit.InFlight, description: "Purchases under way.");
+    }
+
+    /// <summary>Takes a purchase on, or not.</summary>
+    public bool TryEnter()
+    {
+        if (_limit.TryEnter()) return true;
+        Shed.Add(1, new KeyValuePair<string, object?>("path", "purchase"));
+        return false;
+    }
+
+    /// <summary>A purchase is answered.</summary>
+    /// <param name="startedAt">When it entered, a Stopwatch timestamp; 0 where it did not go to Redis, so that its latency says nothing.</param>
+    public void Leave(long startedAt) => _limit.Leave(startedAt);
+
+    /// <summary>Takes on a request that is not a purchase, or not.</summary>
+    public bool TryEnterPeriphery()
+    {
+        if (_limit.InFlight < _limit.Current * PeripheryShare)
+        {
+            if (Interlocked.Increment(ref _periphery) <= _options.MaxPeriphery) return true;
+            Interlocked.Decrement(ref _periphery);
+        }
+        Shed.Add(1, new KeyValuePair<string, object?>("path", "other"));
+        return false;
+    }
+
+    /// <summary>Such a request is answered.</summary>
+    public void LeavePeriphery() => Interlocked.Decrement(ref _periphery);
+
+    /// <summary>Keeps whoever was refused from coming again at once.</summary>
+    public Task HoldAsync() => _options.HoldMilliseconds == 0 ? Task.CompletedTask : Task.Delay(Random.Shared.Next(_options.HoldMilliseconds, _options.HoldMilliseconds * 2));
+}

@@ -1,0 +1,33 @@
+using System.Text.Json;
+using FlashSale.Admission;
+using FlashSale.Platform;
+using StackExchange.Redis;
+
+namespace FlashSale.Api.Protection;
+
+/// <summary>Tells operators once a second at which level this node works; they read it all in one place.</summary>
+public sealed class NodeReport(RedisConnection redis, Degradation degradation, IConfiguration configuration) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    /// <inheritdoc />
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        var name = $"{Environment.MachineName}:{new Uri(configuration["Urls"]!.Replace("+", "0.0.0.0", StringComparison.Ordinal).Replace("*", "0.0.0.0", StringComparison.Ordinal)).Port}";
+        using var timer = new PeriodicTimer(Interval);
+        do
+        {
+            try
+            {
+                var state = degradation.State;
+                var json = JsonSerializer.SerializeToUtf8Bytes(new NodeState(state.Level, state.Cause, state.Since, redis.NowMilliseconds), NodeState.Json);
+                await redis.CallAsync(database => database.HashSetAsync(NodeState.Key, name, json));
+            }
+            catch (Exception e) when (Stores.IsRedisAway(e))
+            {
+                // The next one tells.
+            }
+        }
+        while (await timer.WaitForNextTickAsync(stoppingToken));
+    }
+}

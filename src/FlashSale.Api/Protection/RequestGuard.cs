@@ -1,0 +1,82 @@
+using FlashSale.Admission;
+using FlashSale.Contracts;
+using FlashSale.Platform;
+
+namespace FlashSale.Api.Protection;
+
+/// <summary>
+/// What stands before every request that is not a purchase: what is switched off, what is too much, and the rate limits.
+/// The purchase path asks the same things in its own order.
+/// </summary>
+public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, RequestLimiter limiter, JwtVerifier tokens)
+{
+    /// <summary>A rate limit.</summary>
+    public static readonly Problem RateLimited = new(429, "rate_limited", "You are sending more requests than you may.");
+
+    /// <summary>Too much is under way.</summary>
+    public static readonly Problem Overloaded = new(503, "overloaded", "There is more to do than can be done right now. Nothing was done for this request.");
+
+    private static readonly PathPattern SaleList = new("/api/v1/sales");
+    private static readonly PathPattern OrderList = new("/api/v1/orders");
+    private static readonly PathPattern OrderStream = new("/api/v1/orders/{orderId}/events");
+
+    /// <summary>The middleware.</summary>
+    public async Task InvokeAsync(HttpContext context, RequestDelegate next)
+    {
+        var isRead = HttpMethods.IsGet(context.Request.Method) || HttpMethods.IsHead(context.Request.Method);
+        if (isRead && SwitchedOff(context.Request.Path) is { } feature)
+        {
+            await Problems.WriteAsync(context, Problem.TemporarilyUnavailable, $"'{feature}' is switched off until the load is lower.");
+            return;
+        }
+        // Money and orders that exist come with the core; a stream is open for minutes, and only its beginning is work.
+        var isPeriphery = isRead;
+        if (isPeriphery && !shedder.TryEnterPeriphery())
+        {
+            await Problems.WriteAsync(context, Overloaded);
+            return;
+        }
+        var isStream = isPeriphery && OrderStream.Matches(context.Request.Path);
+        if (isStream) shedder.LeavePeriphery();
+        try
+        {
+            if (await IsLimitedAsync(context)) return;
+            await next(context);
+        }
+        finally
+        {
+            if (isPeriphery && !isStream) shedder.LeavePeriphery();
+        }
+    }
+
+    /// <summary>Writes what a rule says: the two header fields, and the 429 if it refuses.</summary>
+    /// <returns>Whether it refused.</returns>
+    public static ValueTask<bool> WriteAsync(HttpContext context, LimitLease lease)
+    {
+        if (lease.Policy is null) return new(false);
+        context.Response.Headers["RateLimit-Policy"] = lease.Policy;
+        context.Response.Headers["RateLimit"] = lease.State;
+        return lease.IsRefused ? RefuseAsync(context, lease) : new(false);
+
+        static async ValueTask<bool> RefuseAsync(HttpContext context, LimitLease lease)
+        {
+            // Those who were refused together need not come again together.
+            await Problems.WriteAsync(context, RateLimited, retryAfterSeconds: lease.RetryAfterSeconds + Random.Shared.Next(2));
+            return true;
+        }
+    }
+
+    private async ValueTask<bool> IsLimitedAsync(HttpContext context)
+    {
+        ulong? user = tokens.Verify(context.Request.Headers.Authorization.ToString(), out var userId) is JwtResult.Ok ? Fingerprints.OfUser(userId) : null;
+        var lease = await limiter.DecideAsync(new(context.Request.Method, context.Request.Path.Value ?? "", context.Connection.RemoteIpAddress, user, null));
+        return await WriteAsync(context, lease);
+    }
+
+    private string? SwitchedOff(PathString path)
+    {
+        if (degradation.State.Off is Features.None) return null;
+        var feature = SaleList.Matches(path) ? Features.SaleLists : OrderList.Matches(path) ? Features.OrderHistory : OrderStream.Matches(path) ? Features.LiveFigures : Features.None;
+        return degradation.IsOff(feature) ? SwitchDocument.Known.First(known => known.Feature == feature).Name : null;
+    }
+}
