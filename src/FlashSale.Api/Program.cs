@@ -19,6 +19,7 @@ return await HostRunner.RunAsync(args, async builder =>
 
     var app = builder.Build();
     app.UseManagementPort();
+    app.UseTrustedProxies();
     app.UsePurchases();
     app.UseProblems(app.Logger);
     app.UseProtection();

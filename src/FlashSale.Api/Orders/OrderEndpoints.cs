@@ -42,6 +42,8 @@ public static class OrderEndpoints
     // An order in flight reaches Postgres within a second, as a rule.
     private const int RetryInFlightAfterSeconds = 1;
 
+    private const string SlowPollSeconds = "5";
+
     private static readonly Problem OrderNotFound = new(404, "order_not_found", "You have no such order.");
     private static readonly Problem NotCancellable = new(409, "order_not_cancellable", "The order cannot be cancelled.");
 
@@ -84,9 +86,10 @@ public static class OrderEndpoints
         await context.Response.WriteAsJsonAsync(new OrderList(page, next), OrdersJson.Default.OrderList, cancellationToken: context.RequestAborted);
     }
 
-    private static async Task ShowAsync(HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront)
+    private static async Task ShowAsync(HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront, Degradation degradation)
     {
         if (await FindAsync(context, orderId, tokens, orders, storefront) is not { } order) return;
+        if (degradation.IsOff(Features.FastPolling) && !order.Status.IsFinal()) context.Response.Headers.RetryAfter = SlowPollSeconds;
         context.Response.Headers.CacheControl = "no-store";
         await context.Response.WriteAsJsonAsync(OrderPage.Of(order), OrdersJson.Default.OrderPage, cancellationToken: context.RequestAborted);
     }

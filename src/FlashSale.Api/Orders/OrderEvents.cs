@@ -1,4 +1,5 @@
 using System.Text.Json;
+using FlashSale.Admission;
 using FlashSale.Contracts;
 using FlashSale.Orders;
 using FlashSale.Platform;
@@ -16,13 +17,15 @@ public sealed class OrderEvents
 
     private readonly OrderReader _orders;
     private readonly RedisConnection _redis;
+    private readonly Degradation _degradation;
     private readonly Lock _sync = new();
     private readonly Dictionary<string, Dictionary<Guid, List<SemaphoreSlim>>> _listeners = new(StringComparer.Ordinal);
 
     /// <summary>Follows the connection: a new one has none of the old one's subscriptions.</summary>
-    public OrderEvents(OrderReader orders, RedisConnection redis)
+    public OrderEvents(OrderReader orders, RedisConnection redis, Degradation degradation)
     {
         _orders = orders;
+        _degradation = degradation;
         _redis = redis;
         redis.Replaced += () => _ = SubscribeAgainAsync();
     }
@@ -50,7 +53,7 @@ public sealed class OrderEvents
                     await context.Response.WriteAsync(": still here\n\n", cancellation);
                 }
                 await context.Response.Body.FlushAsync(cancellation);
-                if (current.Status.IsFinal()) return;
+                if (current.Status.IsFinal() || _degradation.IsOff(Features.LiveFigures)) return;
                 seen = current;
                 await changed.WaitAsync(Interval, cancellation);
             }

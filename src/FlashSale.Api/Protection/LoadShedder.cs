@@ -9,7 +9,11 @@ public sealed class SheddingOptions
 {
     /// <summary>Purchases that may always be under way at once; two calls of reserve.lua full of them keep Redis busy.</summary>
     [Range(1, 100_000)]
-    public int MinConcurrency { get; set; } = 128;
+    public int MinConcurrency { get; set; } = 256;
+
+    /// <summary>Purchases that may be under way at once when they come out of the blue.</summary>
+    [Range(1, 100_000)]
+    public int BurstConcurrency { get; set; } = 1_024;
 
     /// <summary>Most purchases under way at once, however fast they are answered.</summary>
     [Range(1, 100_000)]
@@ -33,11 +37,11 @@ public sealed class SheddingOptions
 
 /// <summary>
 /// Refuses what is too much before anything is spent on it: a purchase when as many are under way as this node can
-/// answer in good time, and everything else when half as many are.
+/// answer in good time, and everything else a little before that.
 /// </summary>
 public sealed class LoadShedder
 {
-    private const double PeripheryShare = 0.5;
+    private const double PeripheryShare = 0.8;
 
     private static readonly Meter Meter = new("FlashSale.Shedding");
     private static readonly Counter<long> Shed = Meter.CreateCounter<long>("flashsale_shed_total", description: "Requests refused because too much was under way.");
@@ -46,14 +50,17 @@ public sealed class LoadShedder
     private readonly ConcurrencyLimit _limit;
     private int _periphery;
 
-    /// <summary>Begins with the least concurrency.</summary>
-    /// <exception cref="Platform.InvalidSettingException">The least is above the most.</exception>
+    /// <summary>Begins ready for a burst.</summary>
+    /// <exception cref="Platform.InvalidSettingException">The concurrencies are not in order.</exception>
     public LoadShedder(SheddingOptions options)
     {
-        if (options.MinConcurrency > options.MaxConcurrency)
-            throw new Platform.InvalidSettingException($"Shedding:MinConcurrency = '{options.MinConcurrency}': allowed is 1 to Shedding:MaxConcurrency, which is {options.MaxConcurrency}.");
+        if (options.MinConcurrency > options.BurstConcurrency || options.BurstConcurrency > options.MaxConcurrency)
+        {
+            throw new Platform.InvalidSettingException(
+                $"Shedding:BurstConcurrency = '{options.BurstConcurrency}': allowed is Shedding:MinConcurrency ({options.MinConcurrency}) to Shedding:MaxConcurrency ({options.MaxConcurrency}).");
+        }
         _options = options;
-        _limit = new ConcurrencyLimit(options.MinConcurrency, options.MaxConcurrency, options.Tolerance);
+        _limit = new ConcurrencyLimit(options.MinConcurrency, options.BurstConcurrency, options.MaxConcurrency, options.Tolerance);
         Meter.CreateObservableGauge("flashsale_concurrency_limit", () => _limit.Current, description: "Purchases that may be under way at once.");
         Meter.CreateObservableGauge("flashsale_purchases_in_flight", () => _limit.InFlight, description: "Purchases under way.");
     }

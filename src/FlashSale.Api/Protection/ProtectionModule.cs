@@ -11,6 +11,7 @@ public static class ProtectionModule
     {
         builder.Services.AddSettings<SheddingOptions>(builder.Configuration, "Shedding");
         builder.Services.AddSettings<DegradationOptions>(builder.Configuration, "Degradation");
+        builder.AddTrustedProxies();
         var limits = builder.Services.AddSettings<LimitOptions>(builder.Configuration, "Limits").Read();
         builder.Services.AddSingleton<LoadShedder>();
         builder.Services.AddSingleton<Degradation>();

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using FlashSale.Admission;
 using FlashSale.Api.Purchase;
 using FlashSale.Contracts;
 using FlashSale.Platform;
@@ -30,7 +31,7 @@ public sealed record SaleList(IReadOnlyList<SalePage> Sales);
 /// GET /api/v1/sales and /api/v1/sales/{saleId}: from the catalog's snapshot and remaining stock that is at most
 /// half a second old, so that a page costs Redis the same however many look at it.
 /// </summary>
-public sealed class SalePages(Storefront storefront, RedisConnection redis)
+public sealed class SalePages(Storefront storefront, RedisConnection redis, Degradation degradation)
 {
     private const int LifeMilliseconds = 500;
 
@@ -96,6 +97,7 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis)
     {
         var look = _stock.GetOrAdd(sale.Published.SaleId, _ => new StockLook());
         var now = Environment.TickCount64;
+        if (degradation.IsOff(Features.LiveFigures | Features.FreshSalePages)) return look.Stock;
         if (!redis.IsHealthy || now - Volatile.Read(ref look.At) < LifeMilliseconds || Interlocked.Exchange(ref look.Busy, 1) == 1) return look.Stock;
         try
         {
@@ -115,12 +117,12 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis)
     }
 
     // The ETag leaves the server's time out: a page that says nothing new is not sent again.
-    private static async Task WriteAsync<T>(HttpContext context, T page, T timeless, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)
+    private async Task WriteAsync<T>(HttpContext context, T page, T timeless, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)
     {
         var etag = $"W/\"{Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(timeless, type)).AsSpan(0, 12))}\"";
         var response = context.Response;
         response.Headers.ETag = etag;
-        response.Headers.CacheControl = "public, max-age=1";
+        response.Headers.CacheControl = degradation.IsOff(Features.FreshSalePages) ? "public, max-age=30" : "public, max-age=1";
         if (context.Request.Headers.IfNoneMatch.Any(tags => tags == "*" || tags!.Contains(etag, StringComparison.Ordinal)))
         {
             response.StatusCode = StatusCodes.Status304NotModified;

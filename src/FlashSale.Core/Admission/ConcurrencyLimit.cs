@@ -5,7 +5,8 @@ namespace FlashSale.Admission;
 /// <summary>
 /// How much a node takes on at once, found by the latency of what it has taken on, as TCP Vegas finds its window and
 /// Netflix' concurrency-limits a service's: while answers come nearly as fast as they do without load there is room for
-/// more, once they wait for one another there is not. The latency without load is the least that was seen lately; now and
+/// more, once they wait for one another there is not. A burst after a quiet time is let in up to the limit it begins with,
+/// since it is over before it can be judged. The latency without load is the least that was seen lately; now and
 /// then the limit goes down for a moment to see it again. Thread-safe, no locks on the way in.
 /// </summary>
 public sealed class ConcurrencyLimit
@@ -17,6 +18,7 @@ public sealed class ConcurrencyLimit
     private static readonly long BaselineLife = 30 * Stopwatch.Frequency;
 
     private readonly int _min;
+    private readonly int _burst;
     private readonly int _max;
     private readonly double _tolerance;
     private readonly Lock _judging = new();
@@ -31,14 +33,15 @@ public sealed class ConcurrencyLimit
     private long _ticks;
     private int _samples;
 
-    /// <summary>Begins at the least.</summary>
+    /// <summary>Begins ready for a burst.</summary>
     /// <param name="min">Never less at once than that.</param>
+    /// <param name="burst">Where it begins, and where it returns to in quiet times.</param>
     /// <param name="max">Never more.</param>
     /// <param name="tolerance">How many times the latency without load is still no queue.</param>
-    public ConcurrencyLimit(int min, int max, double tolerance)
+    public ConcurrencyLimit(int min, int burst, int max, double tolerance)
     {
-        (_min, _max, _tolerance) = (min, max, tolerance);
-        (_estimate, _limit) = (min, min);
+        (_min, _burst, _max, _tolerance) = (min, burst, max, tolerance);
+        (_estimate, _limit) = (burst, burst);
         _baselineAt = Stopwatch.GetTimestamp();
     }
 
@@ -107,9 +110,8 @@ public sealed class ConcurrencyLimit
         }
 
         var gradient = Math.Clamp(_tolerance * _baseline / latency, 0.5, 1);
-        // Growing what is not used would say nothing, and open the door to a burst.
-        if (gradient >= 1 && peak < _estimate / 2) gradient = 0;
-        var target = gradient == 0 ? _estimate : _estimate * gradient + Math.Sqrt(_estimate);
+        // Growing what is not used would say nothing, and open the door to more than a burst.
+        var target = peak < _estimate / 2 && gradient >= 1 ? Math.Max(_estimate, _burst) : _estimate * gradient + Math.Sqrt(_estimate);
         _estimate = Math.Clamp(_estimate * (1 - Smoothing) + target * Smoothing, _min, _max);
         Volatile.Write(ref _limit, (int)_estimate);
     }

@@ -97,6 +97,6 @@ public sealed record SwitchDocument(int? Level, string Reason, long? Until, int 
     {
         var read = DateTimeOffset.TryParseExact(text, ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK"], CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time);
         unixMilliseconds = time.ToUnixTimeMilliseconds();
-        return read && text[^1] is 'Z' or (>= '0' and <= '9');
+        return read && (text[^1] is 'Z' || text[^6] is '+' or '-');
     }
 }
