@@ -6,14 +6,14 @@ using StackExchange.Redis;
 namespace FlashSale.Api.Protection;
 
 /// <summary>Tells operators once a second at which level this node works; they read it all in one place.</summary>
-public sealed class NodeReport(RedisConnection redis, Degradation degradation, IConfiguration configuration) : BackgroundService
+public sealed class NodeReport(RedisConnection redis, Degradation degradation, ManagementPort ports) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
     /// <inheritdoc />
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        var name = $"{Environment.MachineName}:{new Uri(configuration["Urls"]!.Replace("+", "0.0.0.0", StringComparison.Ordinal).Replace("*", "0.0.0.0", StringComparison.Ordinal)).Port}";
+        var name = $"{Environment.MachineName}:{ports.Host}";
         using var timer = new PeriodicTimer(Interval);
         do
         {

@@ -36,24 +36,62 @@ public sealed class PurchaseEndpoint(
     private static ReadOnlySpan<char> SaleIdOf(HttpRequest request) => request.Path.Value.AsSpan().TrimEnd('/')[PathStart.Length..^PathEnd.Length];
 
     // The cheapest refusals first: what is suspended or too much costs no look at the request.
-    private async Task PurchaseAsync(HttpContext context)
+    private Task PurchaseAsync(HttpContext context) =>
+        degradation.IsOff(Features.Purchases) ? RefuseAsync(context, PurchaseProblems.Suspended)
+        : shedder.TryEnter() ? DecideAsync(context)
+        : ShedAsync(context);
+
+    private async Task ShedAsync(HttpContext context)
     {
-        if (degradation.IsOff(Features.Purchases))
-        {
-            await RefuseAsync(context, PurchaseProblems.Suspended);
-            return;
-        }
-        if (!shedder.TryEnter())
-        {
-            await shedder.HoldAsync();
-            await RefuseAsync(context, RequestGuard.Overloaded);
-            return;
-        }
+        await shedder.HoldAsync();
+        await RefuseAsync(context, RequestGuard.Overloaded);
+    }
+
+    private async Task DecideAsync(HttpContext context)
+    {
         var enteredAt = Stopwatch.GetTimestamp();
         var askedRedis = false;
         try
         {
-            askedRedis = await DecideAsync(context);
+            var request = context.Request;
+            var isKnown = tokens.Verify(request.Headers.Authorization.ToString(), out var userId) is JwtResult.Ok;
+            var userHash = isKnown ? Fingerprints.OfUser(userId) : 0;
+            if (await IsLimitedAsync(context, isKnown ? userHash : null)) return;
+            if (!isKnown)
+            {
+                await RefuseAsync(context, Problem.Unauthenticated);
+                return;
+            }
+            if (RefusedUnread(request) is { } unread)
+            {
+                await RefuseAsync(context, unread);
+                return;
+            }
+            var (fits, body) = await PurchaseBody.ReadAsync(request.BodyReader);
+            if (!fits)
+            {
+                await RefuseAsync(context, Problem.BodyTooLarge);
+                return;
+            }
+            var wanted = Read(request, body);
+            request.BodyReader.AdvanceTo(body.End);
+            if (wanted.Problem is { } wrong)
+            {
+                await RefuseAsync(context, wrong, wanted.Errors);
+                return;
+            }
+
+            var (sale, item) = (wanted.Sale!, wanted.Item!);
+            if (RefusedHere(sale, item, userHash) is { } known)
+            {
+                await RefuseAsync(context, known, sale: sale);
+                return;
+            }
+            var orderId = OrderId.New(time.GetUtcNow().ToUnixTimeMilliseconds(), userHash, sale.Published.Number);
+            var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
+                wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
+            askedRedis = true;
+            await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record));
         }
         catch (Exception e)
         {
@@ -61,38 +99,22 @@ public sealed class PurchaseEndpoint(
         }
         finally
         {
+            // Only a purchase that Redis decided tells how long purchases take.
             shedder.Leave(askedRedis ? enteredAt : 0);
         }
     }
 
-    // Answers, and tells whether Redis was asked.
-    private async Task<bool> DecideAsync(HttpContext context)
+    // By the rate limits, or because only a share of the users may buy. Completes at once unless a rule is Redis' to judge.
+    private async ValueTask<bool> IsLimitedAsync(HttpContext context, ulong? user)
     {
-        var request = context.Request;
-        var isKnown = tokens.Verify(request.Headers.Authorization.ToString(), out var userId) is JwtResult.Ok;
-        var userHash = isKnown ? Fingerprints.OfUser(userId) : 0;
-        var limited = new LimitedRequest(request.Method, request.Path.Value!, context.Connection.RemoteIpAddress, isKnown ? userHash : null, null);
-        var lease = await limiter.DecideAsync(limited);
-        if (await RequestGuard.WriteAsync(context, lease))
+        var request = new LimitedRequest(context.Request.Method, context.Request.Path.Value!, context.Connection.RemoteIpAddress, user, null);
+        if (await RequestGuard.WriteAsync(context, await limiter.DecideAsync(request)))
         {
             metrics.Refused(RequestGuard.RateLimited.Code);
-            return false;
+            return true;
         }
-        if (!isKnown) return await RefuseAsync(context, Problem.Unauthenticated);
-        if (degradation.IsOff(Features.PurchasesForAll) && !degradation.IsOfTheShare(userHash) && !limiter.IsExempt(limited)) return await RefuseAsync(context, PurchaseProblems.Suspended);
-        if (RefusedUnread(request) is { } unread) return await RefuseAsync(context, unread);
-        var (fits, body) = await PurchaseBody.ReadAsync(request.BodyReader);
-        if (!fits) return await RefuseAsync(context, Problem.BodyTooLarge);
-        var wanted = Read(request, body);
-        request.BodyReader.AdvanceTo(body.End);
-        if (wanted.Problem is { } wrong) return await RefuseAsync(context, wrong, wanted.Errors);
-
-        var (sale, item) = (wanted.Sale!, wanted.Item!);
-        if (RefusedHere(sale, item, userHash) is { } known) return await RefuseAsync(context, known, sale: sale);
-        var orderId = OrderId.New(time.GetUtcNow().ToUnixTimeMilliseconds(), userHash, sale.Published.Number);
-        var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
-            wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
-        await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record));
+        if (!degradation.IsOff(Features.PurchasesForAll) || user is not { } hash || degradation.IsOfTheShare(hash) || limiter.IsExempt(request)) return false;
+        await RefuseAsync(context, PurchaseProblems.Suspended);
         return true;
     }
 
@@ -173,13 +195,11 @@ public sealed class PurchaseEndpoint(
         return AcceptedAnswer.WriteAsync(context, wanted.Item!, replayed ? decision.OrderId : orderId, wanted.Quantity, decision.AcceptedAt, replayed);
     }
 
-    // Always false: Redis was not asked, or it does not matter.
-    private async Task<bool> RefuseAsync(HttpContext context, Problem problem, IReadOnlyList<ProblemError>? errors = null, SaleOnSale? sale = null)
+    private Task RefuseAsync(HttpContext context, Problem problem, IReadOnlyList<ProblemError>? errors = null, SaleOnSale? sale = null)
     {
         metrics.Refused(problem.Code);
         int? retryAfter = ReferenceEquals(problem, PurchaseProblems.SaleNotOpen) ? PurchaseProblems.SecondsToOpening(sale!.Published.OpensAt, redis.NowMilliseconds) : null;
-        await Problems.WriteAsync(context, problem, errors: errors, retryAfterSeconds: retryAfter);
-        return false;
+        return Problems.WriteAsync(context, problem, errors: errors, retryAfterSeconds: retryAfter);
     }
 
     private static bool HasJson(string? contentType)

@@ -67,11 +67,15 @@ public sealed class ConcurrencyLimit
 
     /// <summary>One is done.</summary>
     /// <param name="startedAt"><see cref="Stopwatch.GetTimestamp"/> when it entered; 0 where its latency says nothing.</param>
-    public void Leave(long startedAt)
+    public void Leave(long startedAt) => Leave(startedAt, Stopwatch.GetTimestamp());
+
+    /// <inheritdoc cref="Leave(long)" />
+    /// <param name="startedAt">When it entered.</param>
+    /// <param name="now">When it left, on the same clock.</param>
+    public void Leave(long startedAt, long now)
     {
         Interlocked.Decrement(ref _inFlight);
         if (startedAt == 0) return;
-        var now = Stopwatch.GetTimestamp();
         Interlocked.Add(ref _ticks, now - startedAt);
         if (Interlocked.Increment(ref _samples) >= MinSamples && now >= Volatile.Read(ref _windowEnds) && _judging.TryEnter())
         {

@@ -5,7 +5,7 @@ namespace FlashSale.Admission;
 /// <summary>
 /// The token buckets of one rule on this node, one for each partition that has been seen lately. A full bucket says
 /// nothing that a new one would not, so it is forgotten: what remains is bounded by who came within the time a bucket
-/// takes to fill. About 100 bytes each. Thread-safe.
+/// takes to fill. About 60 bytes each. Thread-safe.
 /// </summary>
 public sealed class TokenBuckets(double capacity, double refillPerSecond, PenaltyBox? penalty)
 {
@@ -31,17 +31,17 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
         var (shard, key) = Find(partition);
         lock (shard)
         {
+            if (penalty is not null && shard.Offenders.TryGetValue(key, out var offender) && offender.BlockedUntil > now) return (false, 0, offender.BlockedUntil - now);
             if (shard.Buckets.Count >= shard.SweepAt) Sweep(shard, now);
             ref var bucket = ref CollectionsMarshal.GetValueRefOrAddDefault(shard.Buckets, key, out var known);
-            if (!known) (bucket.Tokens, bucket.At) = (capacity, now);
+            if (!known) bucket = new(capacity, now);
             Refill(ref bucket, now);
-            if (bucket.BlockedUntil > now) return (false, 0, bucket.BlockedUntil - now);
             if (bucket.Tokens >= cost)
             {
                 bucket.Tokens -= cost;
                 return (true, bucket.Tokens, 0);
             }
-            if (penalty is not null && Punish(ref bucket, now)) return (false, 0, bucket.BlockedUntil - now);
+            if (penalty is not null && Punish(shard, key, now) is { } blockedUntil) return (false, 0, blockedUntil - now);
             return (false, bucket.Tokens, (long)Math.Ceiling((cost - bucket.Tokens) / _perMillisecond));
         }
     }
@@ -79,13 +79,13 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
         bucket.At = now;
     }
 
-    private bool Punish(ref Bucket bucket, long now)
+    private long? Punish(Shard shard, ulong key, long now)
     {
-        if (now - bucket.RejectedSince > penalty!.WithinSeconds * 1_000L || bucket.Rejections == 0) (bucket.RejectedSince, bucket.Rejections) = (now, 0);
-        if (++bucket.Rejections < penalty.Rejections) return false;
-        bucket.BlockedUntil = now + penalty.BlockSeconds * 1_000L;
-        bucket.Rejections = 0;
-        return true;
+        ref var offender = ref CollectionsMarshal.GetValueRefOrAddDefault(shard.Offenders, key, out var known);
+        if (!known || now - offender.Since > penalty!.WithinSeconds * 1_000L) offender = new(now, 0, 0);
+        if (++offender.Rejections < penalty!.Rejections) return null;
+        offender = new(now, 0, now + penalty.BlockSeconds * 1_000L);
+        return offender.BlockedUntil;
     }
 
     private void Sweep(Shard shard, long now)
@@ -94,27 +94,41 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
         {
             var bucket = kept;
             Refill(ref bucket, now);
-            var waits = bucket.BlockedUntil > now || (bucket.Rejections > 0 && now - bucket.RejectedSince <= penalty!.WithinSeconds * 1_000L);
             // Removing while walking is allowed for this collection.
-            if (bucket.Tokens >= capacity && !waits) shard.Buckets.Remove(key);
+            if (bucket.Tokens >= capacity) shard.Buckets.Remove(key);
         }
-        if (shard.Buckets.EnsureCapacity(0) > Math.Max(SweepAt, shard.Buckets.Count * 4)) shard.Buckets.TrimExcess(Math.Max(shard.Buckets.Count, 1));
+        foreach (var (key, offender) in shard.Offenders)
+        {
+            if (offender.BlockedUntil <= now && now - offender.Since > penalty!.WithinSeconds * 1_000L) shard.Offenders.Remove(key);
+        }
+        Trim(shard.Buckets);
+        Trim(shard.Offenders);
         shard.SweepAt = Math.Max(SweepAt, shard.Buckets.Count * 2);
     }
 
-    [StructLayout(LayoutKind.Auto)]
-    private struct Bucket
+    private static void Trim<T>(Dictionary<ulong, T> dictionary)
     {
-        public double Tokens;
-        public long At;
-        public long BlockedUntil;
-        public long RejectedSince;
-        public int Rejections;
+        if (dictionary.EnsureCapacity(0) > Math.Max(SweepAt, dictionary.Count * 4)) dictionary.TrimExcess(Math.Max(dictionary.Count, 1));
+    }
+
+    private struct Bucket(double tokens, long at)
+    {
+        public double Tokens = tokens;
+        public long At = at;
+    }
+
+    private struct Offender(long since, int rejections, long blockedUntil)
+    {
+        public readonly long Since = since;
+        public readonly long BlockedUntil = blockedUntil;
+        public int Rejections = rejections;
     }
 
     private sealed class Shard
     {
         public Dictionary<ulong, Bucket> Buckets { get; } = [];
+
+        public Dictionary<ulong, Offender> Offenders { get; } = [];
 
         public int SweepAt { get; set; } = TokenBuckets.SweepAt;
     }

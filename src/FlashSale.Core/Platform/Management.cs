@@ -14,6 +14,11 @@ public sealed record ReadinessCheck(string Name, Func<string?> Missing);
 /// <summary>A line on the health page, for people: it makes no host unready.</summary>
 public sealed record HealthLine(Func<string> Text);
 
+/// <summary>The ports of this host.</summary>
+/// <param name="Host">Its own.</param>
+/// <param name="Number">The management port.</param>
+public sealed record ManagementPort(int Host, int Number);
+
 /// <summary>
 /// The management port, a thousand above the host's own: /health/live, /health/ready, /metrics. It is for
 /// operators and orchestrators, so it is answered apart from the host's pipeline, limits and authentication.
@@ -27,7 +32,7 @@ public static class Management
     public static void AddManagementPort(this WebApplicationBuilder builder)
     {
         var address = AddressOf(builder.Configuration);
-        builder.Services.AddSingleton(new ManagementPort(address.Port + Distance));
+        builder.Services.AddSingleton(new ManagementPort(address.Port, address.Port + Distance));
         builder.WebHost.UseUrls($"{address.Scheme}://{address.Host}:{address.Port}", $"{address.Scheme}://{address.Host}:{address.Port + Distance}");
     }
 
@@ -104,6 +109,4 @@ public static class Management
         context.Response.ContentType = type;
         return context.Response.WriteAsync(text);
     }
-
-    private sealed record ManagementPort(int Number);
 }

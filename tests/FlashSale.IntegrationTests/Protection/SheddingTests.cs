@@ -1,0 +1,103 @@
+using System.Globalization;
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Protection;
+
+/// <summary>A node that takes on a hundred purchases at once, whatever their latency.</summary>
+public sealed class NarrowNode() : StackFixture(new StackOptions
+{
+    Settings = new(StringComparer.Ordinal)
+    {
+        ["Shedding__MinConcurrency"] = "100", ["Shedding__BurstConcurrency"] = "100", ["Shedding__MaxConcurrency"] = "100", ["Shedding__HoldMilliseconds"] = "100",
+        ["Purchase__DeadlineMilliseconds"] = "10000",
+    },
+});
+
+/// <summary>More than a node can take on: what is refused, in which order, and that nothing of it is left afterwards.</summary>
+public sealed class SheddingTests(NarrowNode fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<NarrowNode>
+{
+    private const int Limit = 100;
+
+    [Fact]
+    public async Task What_is_too_much_is_refused_before_anybody_looks_at_it_and_the_rest_is_sold()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        using var http = NewClient();
+        // A Redis that takes its time: whoever is let in stays in.
+        Stack.Redis.Freeze();
+        List<Task<Answer>> waiting;
+        try
+        {
+            waiting = [.. Enumerable.Range(0, Limit * 9 / 10).Select(i => Buyer(http, $"in-{i}").BuyAsync(sale))];
+            await InFlightAsync(Limit * 9 / 10);
+            // Pages and polls go first; purchases still get in.
+            Refusal.AssertIs(503, "overloaded", await Buyer(http, "reader").GetAsync($"/api/v1/sales/{sale.Id}"));
+            Refusal.AssertIs(503, "overloaded", await Buyer(http, "reader").MyOrdersAsync());
+            waiting.AddRange(Enumerable.Range(Limit * 9 / 10, Limit / 10).Select(i => Buyer(http, $"in-{i}").BuyAsync(sale)));
+            await InFlightAsync(Limit);
+            // Now they do not, whoever they are and whatever they say.
+            foreach (var buyer in (Shopper[])[Buyer(http, "late"), new Shopper(http, () => Stack.Api.Url, "nobody", "no token")])
+                Refusal.AssertIs(503, "overloaded", await buyer.PurchaseAsync(sale.Id, "no body either", key: null));
+            var crowd = await Task.WhenAll(Enumerable.Range(0, 400).Select(i => Buyer(http, $"out-{i}").BuyAsync(sale)));
+            Assert.All(crowd, answer => Refusal.AssertIs(503, "overloaded", answer));
+            // Refusals wait a moment, so that whoever is refused does not come again at once.
+            Assert.All(crowd, answer => Assert.InRange(answer.Took, TimeSpan.FromMilliseconds(90), TimeSpan.FromSeconds(20)));
+            Assert.Equal(Limit, await FigureAsync("flashsale_purchases_in_flight"));
+        }
+        finally
+        {
+            Stack.Redis.Thaw();
+        }
+        var inside = await Task.WhenAll(waiting);
+        Tell(sale.History.Summary);
+        Assert.DoesNotContain(inside, answer => answer.Code == "overloaded");
+        await InFlightAsync(0);
+        // Itself again: nobody is refused, and whoever did not learn the outcome learns it now.
+        await Stack.SellsOnEveryNodeAsync(sale);
+        await Crowd.EachAsync(sale.History.Attempts.ToList(), 16, async attempt => Assert.Equal(202, (await Stack.Shopper(attempt.UserId).BuyAsync(sale, attempt.Key)).Status));
+        Assert.Equal(200, (await Stack.Shopper("reader").GetAsync($"/api/v1/sales/{sale.Id}")).Status);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task Shoppers_who_hang_up_leave_no_place_taken()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        for (var round = 0; round < 3; round++)
+        {
+            Stack.Redis.Freeze();
+            try
+            {
+                using var http = NewClient();
+                var going = Enumerable.Range(0, Limit).Select(i => Buyer(http, $"gone-{round}-{i}").BuyAsync(sale)).ToList();
+                await InFlightAsync(Limit);
+                http.CancelPendingRequests();
+                await Task.WhenAll(going);
+            }
+            finally
+            {
+                Stack.Redis.Thaw();
+            }
+            await InFlightAsync(0);
+        }
+        await Stack.SellsOnEveryNodeAsync(sale);
+        Assert.Equal(202, (await Stack.Shopper("stays").BuyAsync(sale)).Status);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    private static HttpClient NewClient() => new(new SocketsHttpHandler { MaxConnectionsPerServer = 1_000 }) { Timeout = TimeSpan.FromSeconds(60) };
+
+    private Shopper Buyer(HttpClient http, string userId) => new(http, () => Stack.Api.Url, userId);
+
+    private Task<TimeSpan> InFlightAsync(int count) =>
+        Eventually.TrueAsync($"{count} purchases are under way", TimeSpan.FromSeconds(20), async () => await FigureAsync("flashsale_purchases_in_flight") == count);
+
+    private async Task<double> FigureAsync(string name)
+    {
+        using var http = new HttpClient();
+        var metrics = await http.GetStringAsync(new Uri(Stack.Api.ManagementUrl, "/metrics"));
+        var line = Assert.Single(metrics.Split('\n'), line => line.StartsWith(name + " ", StringComparison.Ordinal));
+        return double.Parse(line.AsSpan(name.Length + 1), CultureInfo.InvariantCulture);
+    }
+}
