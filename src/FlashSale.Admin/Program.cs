@@ -1,5 +1,6 @@
 using FlashSale.Admin.Access;
 using FlashSale.Admin.Audit;
+using FlashSale.Admin.Blocklist;
 using FlashSale.Admin.Http;
 using FlashSale.Admin.Orders;
 using FlashSale.Admin.Sales;
@@ -14,6 +15,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddSales();
     builder.AddStock();
     builder.AddOrders();
+    builder.AddBlocklist();
     builder.AddHttp();
 
     var app = builder.Build();
@@ -28,6 +30,8 @@ return await HostRunner.RunAsync(args, async builder =>
     app.MapStock();
     app.MapOrders();
     app.MapDeadLetters();
+    app.MapBlocklist();
+    app.MapBlocklistImport();
     app.MapAudit();
     return app;
 });

@@ -1,3 +1,4 @@
+using FlashSale.Admission;
 using FlashSale.Ledger;
 using FlashSale.Orders;
 using FlashSale.Platform;
@@ -114,5 +115,13 @@ public static class WorkerModule
         builder.Services.AddSingleton<Refunds>();
         builder.Services.AddSingleton<RefundMetrics>();
         builder.Services.AddHostedService<RefundJob>();
+    }
+
+    /// <summary>The blocklist kept in Redis as Postgres has it.</summary>
+    public static void AddBlocklist(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<BlocklistPublisher>();
+        builder.Services.AddHostedService<BlocklistJob>();
+        builder.Services.AddHostedService<BlocklistPruneJob>();
     }
 }

@@ -12,7 +12,7 @@ namespace FlashSale.Api.Purchase;
 /// sale is "sold out", and that answer should cost little more than reading the request.
 /// </summary>
 public sealed class PurchaseEndpoint(
-    JwtVerifier tokens, Storefront storefront, RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
+    JwtVerifier tokens, BlocklistFeed blocklist, Storefront storefront, RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
 {
     private const string PathStart = "/api/v1/sales/";
     private const string PathEnd = "/orders";
@@ -37,9 +37,15 @@ public sealed class PurchaseEndpoint(
         try
         {
             var request = context.Request;
-            if (tokens.Verify(request.Headers.Authorization.ToString(), out var userId) is not JwtResult.Ok)
+            if (tokens.Verify(request.Headers.Authorization.ToString(), out var userId, out var clientHash) is not JwtResult.Ok)
             {
                 await RefuseAsync(context, Problem.Unauthenticated);
+                return;
+            }
+            var userHash = Fingerprints.OfUser(userId);
+            if (blocklist.Blocks(userHash, clientHash, context.Connection.RemoteIpAddress))
+            {
+                await RefuseAsync(context, PurchaseProblems.UserBlocked);
                 return;
             }
             if (RefusedUnread(request) is { } unread)
@@ -62,7 +68,6 @@ public sealed class PurchaseEndpoint(
             }
 
             var (sale, item) = (wanted.Sale!, wanted.Item!);
-            var userHash = Fingerprints.OfUser(userId);
             if (RefusedHere(sale, item, userHash) is { } known)
             {
                 await RefuseAsync(context, known, sale: sale);
