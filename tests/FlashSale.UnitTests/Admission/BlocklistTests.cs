@@ -120,8 +120,9 @@ public sealed class BlocklistTests(ITestOutputHelper output)
         {
             if (list.Blocks((ulong)i * 0xBF58476D1CE4E5B9 + 3, 0, address, 2)) blocked++;
         }
-        output.WriteLine($"{clock.Elapsed.TotalNanoseconds / Million:0} ns for a user, an IPv4 address and networks of five lengths");
+        clock.Stop();
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - allocated);
+        output.WriteLine($"{clock.Elapsed.TotalNanoseconds / Million:0} ns for a user, an IPv4 address and networks of five lengths");
         Assert.Equal(0, blocked);
         GC.KeepAlive(list);
     }
