@@ -13,12 +13,13 @@ public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logg
     private volatile FrozenDictionary<string, PublishedSale>? _sales;
     private long _looksBegun;
     private long _lookSucceeded;
+    private volatile bool _followed;
 
     /// <summary>Raised after the snapshot was replaced.</summary>
     public event Action<FrozenDictionary<string, PublishedSale>>? Changed;
 
-    /// <summary>Whether there has been a first snapshot.</summary>
-    public bool IsReady => _sales is not null;
+    /// <summary>Whether there has been a first snapshot, and all who follow the sales have it.</summary>
+    public bool IsReady => _followed;
 
     /// <summary>The published sales by id.</summary>
     public FrozenDictionary<string, PublishedSale> Sales => _sales ?? FrozenDictionary<string, PublishedSale>.Empty;
@@ -59,6 +60,7 @@ public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logg
         }
         _sales = next.ToFrozenDictionary(StringComparer.Ordinal);
         Changed?.Invoke(_sales);
+        _followed = true;
     }
 
     /// <inheritdoc />
