@@ -1,5 +1,6 @@
 using FlashSale.Admin.Access;
 using FlashSale.Admin.Audit;
+using FlashSale.Admin.Blocklist;
 using FlashSale.Admin.Http;
 using FlashSale.Admin.Ops;
 using FlashSale.Admin.Orders;
@@ -16,6 +17,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddStock();
     builder.AddOrders();
     builder.AddOps();
+    builder.AddBlocklist();
     builder.AddHttp();
 
     var app = builder.Build();
@@ -31,6 +33,8 @@ return await HostRunner.RunAsync(args, async builder =>
     app.MapOrders();
     app.MapDeadLetters();
     app.MapOps();
+    app.MapBlocklist();
+    app.MapBlocklistImport();
     app.MapAudit();
     return app;
 });

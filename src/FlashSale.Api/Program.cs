@@ -1,4 +1,5 @@
 using FlashSale.Api;
+using FlashSale.Api.Admission;
 using FlashSale.Api.Orders;
 using FlashSale.Api.Payments;
 using FlashSale.Api.Protection;
@@ -12,6 +13,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddPostgres();
     builder.AddProtection();
     builder.AddSales();
+    builder.AddBlocklist();
     builder.AddPurchases();
     builder.AddOrders();
     builder.AddPayments();

@@ -14,6 +14,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddOrderLife();
     builder.AddReconciliation();
     builder.AddRefunds();
+    builder.AddBlocklist();
 
     var app = builder.Build();
     app.UseManagementPort();

@@ -118,4 +118,12 @@ public static class WorkerModule
         builder.Services.AddSingleton<RefundMetrics>();
         builder.Services.AddHostedService<RefundJob>();
     }
+
+    /// <summary>The blocklist kept in Redis as Postgres has it.</summary>
+    public static void AddBlocklist(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<BlocklistPublisher>();
+        builder.Services.AddHostedService<BlocklistJob>();
+        builder.Services.AddHostedService<BlocklistPruneJob>();
+    }
 }

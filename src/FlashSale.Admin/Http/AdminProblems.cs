@@ -20,6 +20,7 @@ public static class AdminProblems
     private static readonly Problem NoOrder = new(404, "order_not_found", "There is no such order in Postgres.");
     private static readonly Problem NotRefundable = new(409, "order_not_refundable", "Only a paid order can be refunded.");
     private static readonly Problem NoDeadLetter = new(404, "dead_letter_not_found", "There is no such dead letter.");
+    private static readonly Problem NoBlock = new(404, "blocklist_entry_not_found", "There is no such entry in the blocklist.");
     private static readonly Problem StateConflict = new(409, "sale_state_conflict", "The sale is not in a state for this.");
     private static readonly Problem StockBelowSold = new(409, "stock_below_sold", "The stock cannot go below what is sold or in flight.");
     private static readonly Problem StockTooLarge = new(409, "stock_too_large", $"The stock of an item cannot exceed {SaleBounds.MaxStock:N0} units.");
@@ -38,6 +39,13 @@ public static class AdminProblems
 
     /// <summary>No such order, or not yet.</summary>
     public static IResult OrderNotFound => new ProblemAnswer(NoOrder);
+
+    /// <summary>No such entry of the blocklist.</summary>
+    public static IResult BlockNotFound => new ProblemAnswer(NoBlock);
+
+    /// <summary>A change of the blocklist is in Postgres and not in Redis yet.</summary>
+    public static IResult BlockNotPublished => new ProblemAnswer(Recorded,
+        "Redis does not answer, or has other changes to take first. A worker publishes the change as soon as it can; the request may be repeated.");
 
     /// <summary>The order is not paid.</summary>
     public static IResult OrderNotRefundable(string status) => new ProblemAnswer(NotRefundable, $"The order is {status}.");

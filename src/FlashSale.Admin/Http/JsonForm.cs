@@ -34,6 +34,9 @@ public sealed partial class JsonForm
 {
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 16, AllowDuplicateProperties = false };
 
+    /// <summary>What a time must be.</summary>
+    public const string TimeRule = "a time as of RFC 3339, such as 2026-11-11T12:00:00Z";
+
     private readonly JsonElement _json;
     private readonly string _path;
     private readonly FormErrors _errors;
@@ -87,13 +90,10 @@ public sealed partial class JsonForm
     public long? OptionalNumber(string name, long min, long max) => Number(name, min, max, required: false);
 
     /// <summary>A time with its offset, as Unix milliseconds.</summary>
-    public long Time(string name)
-    {
-        if (!TryTake(name, required: true, out var json)) return 0;
-        if (json.ValueKind is JsonValueKind.String && TryReadTime(json.GetString()!, out var time)) return time;
-        Error(name, "must be a time as of RFC 3339, such as 2026-11-11T12:00:00Z");
-        return 0;
-    }
+    public long Time(string name) => Time(name, required: true) ?? 0;
+
+    /// <summary>A time, or null where it is null or missing.</summary>
+    public long? OptionalTime(string name) => Time(name, required: false);
 
     /// <summary>Money; null where it is optional and null or missing, or wrong.</summary>
     public (long Amount, string Currency)? Money(string name, bool required)
@@ -135,6 +135,14 @@ public sealed partial class JsonForm
         if (!Rfc3339().IsMatch(text) || !DateTimeOffset.TryParse(text, out var time)) return false;
         unixMilliseconds = time.ToUnixTimeMilliseconds();
         return true;
+    }
+
+    private long? Time(string name, bool required)
+    {
+        if (!TryTake(name, required, out var json)) return null;
+        if (json.ValueKind is JsonValueKind.String && TryReadTime(json.GetString()!, out var time)) return time;
+        Error(name, $"must be {TimeRule}");
+        return null;
     }
 
     private long? Number(string name, long min, long max, bool required)

@@ -2,7 +2,6 @@ using FlashSale.Admin.Access;
 using FlashSale.Admin.Http;
 using FlashSale.Sales;
 using Microsoft.AspNetCore.Mvc;
-using Microsoft.Net.Http.Headers;
 using Npgsql;
 
 namespace FlashSale.Admin.Sales;
@@ -24,7 +23,7 @@ public static class ItemImportEndpoint
     private static async Task<IResult> ImportAsync(HttpContext context, string saleId, SaleReader sales, NpgsqlDataSource postgres)
     {
         var cancellation = context.RequestAborted;
-        if (!IsCsv(context.Request.ContentType)) return AdminProblems.UnsupportedMediaType("text/csv in UTF-8");
+        if (!CsvLines.IsCsv(context.Request.ContentType)) return AdminProblems.UnsupportedMediaType("text/csv in UTF-8");
         // Before the file is read; decided again when it is taken over.
         if (await sales.ReadAsync(saleId, cancellation) is not { } sale) return AdminProblems.SaleNotFound;
         if (sale.Status is not SaleStatus.Draft) return AdminProblems.Of(DraftResult.NotDraft);
@@ -45,8 +44,4 @@ public static class ItemImportEndpoint
         var (result, imported) = await import.TakeOverAsync(saleId, context.Actor(), cancellation);
         return result is DraftResult.Done ? Results.Ok(new ImportPage(imported)) : AdminProblems.Of(result);
     }
-
-    private static bool IsCsv(string? contentType) =>
-        MediaTypeHeaderValue.TryParse(contentType, out var type) && type.MediaType.Equals("text/csv", StringComparison.OrdinalIgnoreCase)
-        && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
 }

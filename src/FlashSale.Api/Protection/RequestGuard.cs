@@ -68,8 +68,8 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
 
     private async ValueTask<bool> IsLimitedAsync(HttpContext context)
     {
-        ulong? user = tokens.Verify(context.Request.Headers.Authorization.ToString(), out var userId) is JwtResult.Ok ? Fingerprints.OfUser(userId) : null;
-        var lease = await limiter.DecideAsync(new(context.Request.Method, context.Request.Path.Value ?? "", context.Connection.RemoteIpAddress, user, null));
+        ulong? user = tokens.Verify(context.Request.Headers.Authorization.ToString(), out var userId, out var client) is JwtResult.Ok ? Fingerprints.OfUser(userId) : null;
+        var lease = await limiter.DecideAsync(new(context.Request.Method, context.Request.Path.Value ?? "", context.Connection.RemoteIpAddress, user, client == 0 ? null : client));
         return await WriteAsync(context, lease);
     }
 

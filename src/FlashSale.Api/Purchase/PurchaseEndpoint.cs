@@ -14,8 +14,8 @@ namespace FlashSale.Api.Purchase;
 /// sale is "sold out", and that answer should cost little more than reading the request.
 /// </summary>
 public sealed class PurchaseEndpoint(
-    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, RequestLimiter limiter, Storefront storefront, RedisConnection redis,
-    PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
+    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, RequestLimiter limiter, BlocklistFeed blocklist, Storefront storefront,
+    RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
 {
     private const string PathStart = "/api/v1/sales/";
     private const string PathEnd = "/orders";
@@ -54,12 +54,17 @@ public sealed class PurchaseEndpoint(
         try
         {
             var request = context.Request;
-            var isKnown = tokens.Verify(request.Headers.Authorization.ToString(), out var userId) is JwtResult.Ok;
+            var isKnown = tokens.Verify(request.Headers.Authorization.ToString(), out var userId, out var client) is JwtResult.Ok;
             var userHash = isKnown ? Fingerprints.OfUser(userId) : 0;
-            if (await IsLimitedAsync(context, isKnown ? userHash : null)) return;
+            if (await IsLimitedAsync(context, isKnown ? userHash : null, client)) return;
             if (!isKnown)
             {
                 await RefuseAsync(context, Problem.Unauthenticated);
+                return;
+            }
+            if (blocklist.Blocks(userHash, client, context.Connection.RemoteIpAddress))
+            {
+                await RefuseAsync(context, PurchaseProblems.UserBlocked);
                 return;
             }
             if (RefusedUnread(request) is { } unread)
@@ -105,9 +110,9 @@ public sealed class PurchaseEndpoint(
     }
 
     // By the rate limits, or because only a share of the users may buy. Completes at once unless a rule is Redis' to judge.
-    private async ValueTask<bool> IsLimitedAsync(HttpContext context, ulong? user)
+    private async ValueTask<bool> IsLimitedAsync(HttpContext context, ulong? user, ulong client)
     {
-        var request = new LimitedRequest(context.Request.Method, context.Request.Path.Value!, context.Connection.RemoteIpAddress, user, null);
+        var request = new LimitedRequest(context.Request.Method, context.Request.Path.Value!, context.Connection.RemoteIpAddress, user, client == 0 ? null : client);
         if (await RequestGuard.WriteAsync(context, await limiter.DecideAsync(request)))
         {
             metrics.Refused(RequestGuard.RateLimited.Code);

@@ -6,6 +6,7 @@ namespace FlashSale.Api.Purchase;
 /// <summary>The one place where a purchase that was not accepted becomes HTTP.</summary>
 public static class PurchaseProblems
 {
+    public static readonly Problem UserBlocked = new(403, "user_blocked", "You may not buy here.");
     public static readonly Problem SaleNotFound = new(404, "sale_not_found", "There is no such sale.");
     public static readonly Problem ItemNotFound = new(404, "item_not_found", "The sale has no such item.");
     public static readonly Problem SoldOut = new(409, "sold_out", "There are not that many units left.");

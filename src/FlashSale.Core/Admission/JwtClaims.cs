@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Text.Json;
+using FlashSale.Contracts;
 
 namespace FlashSale.Admission;
 
@@ -27,6 +28,9 @@ internal struct JwtClaims
 
     /// <summary>Bytes of the subject written to the caller's buffer; 0 if it is absent or breaks the grammar of user ids.</summary>
     public int SubjectLength;
+
+    /// <summary>Hash of <c>client_id</c>, see <see cref="Fingerprints.OfClient"/>; 0 if it is absent, empty or no string.</summary>
+    public ulong ClientHash;
 
     /// <summary>False if this is no object of claims. Throws <see cref="JsonException"/> on broken JSON.</summary>
     public static bool TryRead(ReadOnlySpan<byte> json, ReadOnlySpan<byte> issuer, ReadOnlySpan<byte> audience, Span<byte> subject, out JwtClaims claims)
@@ -76,6 +80,11 @@ internal struct JwtClaims
             AudienceMatches = ReadAudience(ref reader, audience);
             return true;
         }
+        else if (reader.ValueTextEquals("client_id"u8))
+        {
+            reader.Read();
+            ClientHash = reader.TokenType == JsonTokenType.String ? HashClient(ref reader) : 0;
+        }
 
         // Steps over what was not read, also where an object stands in a string's place.
         reader.Skip();
@@ -98,6 +107,14 @@ internal struct JwtClaims
 
         text.CopyTo(subject);
         return text.Length;
+    }
+
+    private static ulong HashClient(ref Utf8JsonReader reader)
+    {
+        // A claim is never longer than the token that holds it.
+        Span<byte> text = stackalloc byte[reader.ValueSpan.Length];
+        text = text[..reader.CopyString(text)];
+        return text.IsEmpty ? 0 : Fingerprints.OfClient(text);
     }
 
     private static bool TryReadDate(ref Utf8JsonReader reader, out double seconds)

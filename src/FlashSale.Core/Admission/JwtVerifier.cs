@@ -82,9 +82,15 @@ public sealed class JwtVerifier
     /// Judges the value of an <c>Authorization</c> header. <paramref name="userId"/> is the token's <c>sub</c> if the result is
     /// <see cref="JwtResult.Ok"/>, else empty. Never throws, whatever the header holds.
     /// </summary>
-    public JwtResult Verify(ReadOnlySpan<char> authorizationHeaderValue, out string userId)
+    public JwtResult Verify(ReadOnlySpan<char> authorizationHeaderValue, out string userId) => Verify(authorizationHeaderValue, out userId, out _);
+
+    /// <summary>
+    /// The same, with the client that the token was issued to (RFC 9068 <c>client_id</c>): <paramref name="clientHash"/> is
+    /// <see cref="Contracts.Fingerprints.OfClient"/> of it; 0 if the token names none, or if the result is not <see cref="JwtResult.Ok"/>.
+    /// </summary>
+    public JwtResult Verify(ReadOnlySpan<char> authorizationHeaderValue, out string userId, out ulong clientHash)
     {
-        userId = "";
+        (userId, clientHash) = ("", 0);
         const string Scheme = "Bearer";
         if (!authorizationHeaderValue.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase)
             || (authorizationHeaderValue.Length > Scheme.Length && authorizationHeaderValue[Scheme.Length] != ' '))
@@ -100,18 +106,18 @@ public sealed class JwtVerifier
 
         if (token.Length <= MaxStackToken)
         {
-            return VerifyToken(token, stackalloc byte[MaxStackToken * 2], out userId);
+            return VerifyToken(token, stackalloc byte[MaxStackToken * 2], out userId, out clientHash);
         }
 
         var borrowed = ArrayPool<byte>.Shared.Rent(MaxTokenLength * 2);
-        var result = VerifyToken(token, borrowed, out userId);
+        var result = VerifyToken(token, borrowed, out userId, out clientHash);
         ArrayPool<byte>.Shared.Return(borrowed);
         return result;
     }
 
-    private JwtResult VerifyToken(ReadOnlySpan<char> token, Span<byte> buffer, out string userId)
+    private JwtResult VerifyToken(ReadOnlySpan<char> token, Span<byte> buffer, out string userId, out ulong clientHash)
     {
-        userId = "";
+        (userId, clientHash) = ("", 0);
         Ascii.FromUtf16(token, buffer, out var length);
         ReadOnlySpan<byte> bytes = buffer[..length];
         var scratch = buffer[length..];
@@ -137,7 +143,7 @@ public sealed class JwtVerifier
 
             // Nothing of the payload is looked at before its signature holds.
             return key!.Verify(bytes[..lastDot], signature)
-                ? JudgeClaims(bytes[(firstDot + 1)..lastDot], scratch, out userId)
+                ? JudgeClaims(bytes[(firstDot + 1)..lastDot], scratch, out userId, out clientHash)
                 : JwtResult.BadSignature;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
@@ -167,9 +173,9 @@ public sealed class JwtVerifier
         return key?.Algorithm == algorithm ? JwtResult.Ok : JwtResult.UnknownKey;
     }
 
-    private JwtResult JudgeClaims(ReadOnlySpan<byte> encodedPayload, Span<byte> scratch, out string userId)
+    private JwtResult JudgeClaims(ReadOnlySpan<byte> encodedPayload, Span<byte> scratch, out string userId, out ulong clientHash)
     {
-        userId = "";
+        (userId, clientHash) = ("", 0);
         Span<byte> subject = stackalloc byte[JwtClaims.MaxSubject];
         if (!TryDecode(encodedPayload, scratch, out var json)
             || !JwtClaims.TryRead(json, issuer, audience, subject, out var claims)
@@ -189,6 +195,7 @@ public sealed class JwtVerifier
         if (refusal == JwtResult.Ok)
         {
             userId = Encoding.ASCII.GetString(subject[..claims.SubjectLength]);
+            clientHash = claims.ClientHash;
         }
 
         return refusal;

@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using System.Diagnostics.Metrics;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using System.Threading.RateLimiting;
 using FlashSale.Contracts;
 
@@ -243,7 +244,7 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
             All = [.. document.Rules.Select(rule => before?.All.FirstOrDefault(known => known.Rule == rule) ?? new CompiledRule(rule))];
             _networks = [.. document.Networks];
             _users = document.Users.Select(user => Fingerprints.OfUser(user)).ToFrozenSet();
-            _clients = document.Clients.Select(client => Fingerprints.OfUser(client)).ToFrozenSet();
+            _clients = document.Clients.Select(client => Fingerprints.OfClient(Encoding.UTF8.GetBytes(client))).ToFrozenSet();
             _exemptsNobody = _networks.Length + _users.Count + _clients.Count == 0;
         }
 

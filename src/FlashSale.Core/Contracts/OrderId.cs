@@ -55,7 +55,7 @@ public static class OrderId
 }
 
 /// <summary>
-/// Hashes under which Redis keeps facts about users and idempotency keys: fixed-size fields keep the hashes
+/// Hashes under which Redis keeps facts about users, clients and idempotency keys: fixed-size fields keep the hashes
 /// that hold them listpacks, at a fraction of the bytes of plain text. SHA-256, truncated: nobody can choose
 /// a key or an account that collides with another shopper's.
 /// </summary>
@@ -72,6 +72,14 @@ public static class Fingerprints
         var length = Encoding.UTF8.GetBytes(userId, text);
         SHA256.HashData(text[..length], digest);
         return BinaryPrimitives.ReadUInt64BigEndian(digest);
+    }
+
+    /// <summary>The 64 bit hash of a client id (RFC 9068 <c>client_id</c>), UTF-8. Never 0, which stands for no client.</summary>
+    public static ulong OfClient(ReadOnlySpan<byte> clientId)
+    {
+        Span<byte> digest = stackalloc byte[32];
+        SHA256.HashData(clientId, digest);
+        return Math.Max(1, BinaryPrimitives.ReadUInt64BigEndian(digest));
     }
 
     /// <summary>The 128 bit hash of (user id, idempotency key), written to <paramref name="destination"/>.</summary>

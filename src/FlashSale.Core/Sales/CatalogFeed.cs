@@ -10,12 +10,13 @@ namespace FlashSale.Sales;
 public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logger) : RedisFeed(redis, SaleKeys.Catalog.ToString(), logger)
 {
     private volatile FrozenDictionary<string, PublishedSale>? _sales;
+    private volatile bool _followed;
 
     /// <summary>Raised after the snapshot was replaced.</summary>
     public event Action<FrozenDictionary<string, PublishedSale>>? Changed;
 
-    /// <inheritdoc />
-    public override bool IsReady => _sales is not null;
+    /// <summary>Whether there has been a first snapshot, and all who follow the sales have it.</summary>
+    public override bool IsReady => _followed;
 
     /// <summary>The published sales by id.</summary>
     public FrozenDictionary<string, PublishedSale> Sales => _sales ?? FrozenDictionary<string, PublishedSale>.Empty;
@@ -37,5 +38,6 @@ public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logg
         }
         _sales = next.ToFrozenDictionary(StringComparer.Ordinal);
         Changed?.Invoke(_sales);
+        _followed = true;
     }
 }

@@ -1,4 +1,5 @@
 using Dapper;
+using FlashSale.Admission;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using Npgsql;
@@ -10,7 +11,7 @@ namespace FlashSale.Worker.Keeper;
 /// every sale is paused until an operator rebuilds it. Postgres counts heartbeats, and Redis remembers the last one seen.
 /// Nobody counts on before having seen that Postgres is not behind: so one that went back is noticed, however late.
 /// </summary>
-public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, ILogger<PostgresWatch> logger)
+public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, BlocklistPublisher blocklist, ILogger<PostgresWatch> logger)
 {
     // Advisory lock class of "a restored Postgres is being dealt with".
     private const int WatchLock = 6;
@@ -65,6 +66,8 @@ public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnec
             await transaction.CommitAsync(cancellation);
             await publisher.PublishAsync(saleId, cancellation);
         }
+        // Who was blocked or let in since the backup is not known to this Postgres either.
+        await blocklist.ReplaceAsync(cancellation);
     }
 
     [LoggerMessage(1, LogLevel.Error, "Postgres was restored to an earlier point: all sales are paused until they are rebuilt (POST /api/v1/sales/…/rebuild)")]

@@ -1,4 +1,5 @@
 using System.Text;
+using FlashSale.Admin.Http;
 using FlashSale.Admin.Sales;
 using FlashSale.Sales;
 

@@ -1,4 +1,6 @@
+using System.Text;
 using FlashSale.Admission;
+using FlashSale.Contracts;
 
 namespace FlashSale.UnitTests.Admission;
 
@@ -14,6 +16,31 @@ public sealed class JwtVerifierTests
     {
         Assert.Equal(JwtResult.Ok, Verifier.Verify(scheme + JwtForge.Token(JwtForge.GoodPayload), out var user));
         Assert.Equal("user-1", user);
+    }
+
+    [Theory]
+    [InlineData(",\"client_id\":\"app-1\"", "app-1")]
+    [InlineData(",\"client_id\":\"\\u0061pp-1\"", "app-1")]
+    [InlineData(",\"client_id\":\"ü\"", "ü")]
+    [InlineData("", null)]
+    [InlineData(",\"client_id\":\"\"", null)]
+    [InlineData(",\"client_id\":7", null)]
+    [InlineData(",\"client_id\":{\"client_id\":\"app-1\"}", null)]
+    public void A_good_token_tells_the_client_it_was_issued_to(string claim, string? client)
+    {
+        Assert.Equal(JwtResult.Ok, Verifier.Verify("Bearer " + JwtForge.Token(JwtForge.GoodPayload[..^1] + claim + "}"), out var user, out var hash));
+        Assert.Equal("user-1", user);
+        Assert.Equal(client is null ? 0 : Fingerprints.OfClient(Encoding.UTF8.GetBytes(client)), hash);
+    }
+
+    [Fact]
+    public void A_token_that_is_refused_tells_no_client()
+    {
+        var payload = JwtForge.GoodPayload[..^1] + ",\"client_id\":\"app-1\"}";
+        Assert.Equal(JwtResult.WrongIssuer, Verifier.Verify("Bearer " + JwtForge.Token(payload.Replace("id.example", "other.example")), out _, out var hash));
+        Assert.Equal(0ul, hash);
+        Assert.Equal(JwtResult.Malformed, Verifier.Verify("Bearer " + JwtForge.Token(JwtForge.GoodPayload[..^1] + ",\"client_id\":\"\\ud800\"}"), out _, out hash));
+        Assert.Equal(0ul, hash);
     }
 
     [Theory]

@@ -1,0 +1,143 @@
+using System.Text.Unicode;
+using CsvHelper;
+using FlashSale.Platform;
+using Microsoft.Net.Http.Headers;
+
+namespace FlashSale.Admin.Http;
+
+/// <summary>What is wrong with a file, by lines: the first hundred, and how many more there are.</summary>
+public sealed class LineErrors
+{
+    /// <summary>How many are told one by one.</summary>
+    public const int Shown = 100;
+
+    private readonly List<(int Line, string Message)> _errors = [];
+    private long _count;
+
+    /// <summary>Whether there is any.</summary>
+    public bool Any => _count > 0;
+
+    /// <summary>Adds one. Lines come in order, up to those that are found when the file has been read.</summary>
+    public void Add(int line, string message)
+    {
+        _count++;
+        if (_errors.Count < Shown * 2) _errors.Add((line, message));
+    }
+
+    /// <summary>Counts errors that are not told.</summary>
+    public void AddUntold(long count) => _count += count;
+
+    /// <summary>All of them as the problem shows them.</summary>
+    public List<ProblemError> ToProblem()
+    {
+        var shown = _errors.OrderBy(error => error.Line).Take(Shown).Select(error => ProblemError.InLine(error.Line, error.Message)).ToList();
+        if (_count > shown.Count) shown.Add(shown[^1] with { Message = $"and {_count - shown.Count} more errors after this line" });
+        return shown;
+    }
+}
+
+/// <summary>
+/// Reads CSV (RFC 4180, UTF-8) a line at a time. Columns are known by their names, in any order. A line is told by its number
+/// in the file, the header's being 1.
+/// </summary>
+public sealed class CsvLines : IDisposable
+{
+    private readonly CsvReader _csv;
+    private readonly LineErrors _errors;
+    private readonly string[] _columns;
+    private readonly int[] _positions;
+    private int _width;
+
+    /// <summary>Reads from a stream, with or without a byte order mark.</summary>
+    public CsvLines(Stream body, LineErrors errors, params string[] columns)
+    {
+        _errors = errors;
+        _columns = columns;
+        _positions = new int[columns.Length];
+        _csv = CsvReader.Create(body, new CsvReaderOptions
+        {
+            Separator = ',',
+            HasHeader = false,
+            // No member may hold a line break; and so a quote that is not closed spoils its line and not the file.
+            AllowLineBreaksInQuotes = false,
+            MalformedData = CsvMalformedDataHandling.Skip,
+            OnMalformedRecord = record => errors.Add((int)record.LineNumber, "has a quote that is not closed, or one inside a field; quote the whole field and double the quotes in it"),
+            MaxRecordSize = 16 * 1024,
+            TrackLineNumbers = true,
+        });
+    }
+
+    /// <summary>The latest line.</summary>
+    public int Line { get; private set; }
+
+    /// <summary>Whether a media type is that of such a file.</summary>
+    public static bool IsCsv(string? contentType) =>
+        MediaTypeHeaderValue.TryParse(contentType, out var type) && type.MediaType.Equals("text/csv", StringComparison.OrdinalIgnoreCase)
+        && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>Reads the header; false when it is not one, which is told.</summary>
+    public async Task<bool> ReadHeaderAsync(CancellationToken cancellation)
+    {
+        if (!await ReadRecordAsync(cancellation))
+        {
+            if (!_errors.Any) _errors.Add(1, $"the header is missing; it names the columns {string.Join(",", _columns)}");
+            return false;
+        }
+        _width = _csv.FieldCount;
+        var header = Enumerable.Range(0, _width).Select(_csv.GetString).ToArray();
+        for (var i = 0; i < _columns.Length; i++)
+        {
+            _positions[i] = Array.IndexOf(header, _columns[i]);
+            if (_positions[i] < 0) _errors.Add(Line, $"the column {_columns[i]} is missing");
+            else if (Array.LastIndexOf(header, _columns[i]) != _positions[i]) _errors.Add(Line, $"the column {_columns[i]} is there twice");
+        }
+        foreach (var name in header.Except(_columns)) _errors.Add(Line, $"the column '{Cut(name)}' is not known; known are {string.Join(",", _columns)}");
+        return !_errors.Any;
+    }
+
+    /// <summary>Goes to the next line that has all fields; others are told. False at the end.</summary>
+    public async Task<bool> ReadAsync(CancellationToken cancellation)
+    {
+        while (await ReadRecordAsync(cancellation))
+        {
+            if (_csv.FieldCount == _width) return true;
+            _errors.Add(Line, $"has {_csv.FieldCount} fields; the header has {_width}");
+        }
+        return false;
+    }
+
+    /// <summary>A field of the line as text, by the number of its column.</summary>
+    public string Text(int column) => _csv.GetString(_positions[column]);
+
+    /// <summary>A field as it stands in the file.</summary>
+    public ReadOnlySpan<byte> Bytes(int column) => _csv.GetSpan(_positions[column]);
+
+    /// <summary>Whether a field is empty.</summary>
+    public bool IsEmpty(int column) => _csv.IsEmpty(_positions[column]);
+
+    /// <summary>Whether a field is UTF-8.</summary>
+    public bool IsUtf8(int column) => Utf8.IsValid(Bytes(column));
+
+    /// <summary>Says that a field of the line is wrong.</summary>
+    public void Error(int column, string rule) => _errors.Add(Line, $"{_columns[column]} must be {rule}");
+
+    /// <inheritdoc />
+    public void Dispose() => _csv.Dispose();
+
+    private async Task<bool> ReadRecordAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            if (!await _csv.ReadAsync(cancellation)) return false;
+            Line = (int)_csv.LineNumber;
+            return true;
+        }
+        catch (CsvFormatException e)
+        {
+            _errors.Add(Math.Max(Line + 1, (int)e.LineNumber), "is longer than 16 KiB; nothing after it was read");
+            return false;
+        }
+    }
+
+    private static string Cut(string text) => text.Length <= 64 ? text : text[..64];
+}

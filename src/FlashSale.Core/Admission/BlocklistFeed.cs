@@ -1,0 +1,90 @@
+using System.Diagnostics.Metrics;
+using System.Net;
+using FlashSale.Platform;
+using Microsoft.Extensions.Logging;
+using StackExchange.Redis;
+
+namespace FlashSale.Admission;
+
+/// <summary>
+/// Keeps a node's blocklist: reads what was published since it last looked. A stream of another generation has taken the
+/// place of one that was lost, and is read as a whole before it counts; so is one after an hour without Redis, since
+/// removals are kept for a day. While there is no stream, or no Redis, what is known stays.
+/// </summary>
+public sealed class BlocklistFeed : RedisFeed
+{
+    // What purchases wait for on the same connection must be short.
+    private const int Chunk = 1_000;
+
+    private static readonly TimeSpan LongestAbsence = TimeSpan.FromHours(1);
+    private static readonly TimeSpan ChunkDeadline = TimeSpan.FromSeconds(10);
+    private static readonly Meter Meter = new("FlashSale.Admission");
+
+    private readonly TimeProvider _time;
+    private volatile Blocklist? _list;
+    private string? _generation;
+    private long _version;
+    private DateTimeOffset _readAt;
+
+    /// <summary>Follows <see cref="BlocklistPublisher.Stream"/>.</summary>
+    public BlocklistFeed(RedisConnection redis, TimeProvider time, ILogger<BlocklistFeed> logger) : base(redis, BlocklistPublisher.Stream.ToString(), logger)
+    {
+        _time = time;
+        Meter.CreateObservableGauge("flashsale_blocklist_entries", () => _list?.Count ?? 0, description: "Entries of the blocklist that this node holds.");
+    }
+
+    /// <summary>Whether the list has been read once, to its end.</summary>
+    public override bool IsReady => _list is not null;
+
+    /// <summary>Whether any of these is blocked now, by Redis' clock; see <see cref="Blocklist.Blocks"/>.</summary>
+    public bool Blocks(ulong userHash, ulong clientHash, IPAddress? address) => _list is { } list && list.Blocks(userHash, clientHash, address, Redis.NowMilliseconds);
+
+    /// <inheritdoc />
+    protected override async Task LookAsync()
+    {
+        if (await GenerationAsync() is not { } generation) return;
+        var now = _time.GetUtcNow();
+        if (_list is { } known && generation == _generation && now - _readAt < LongestAbsence)
+        {
+            await ReadAsync(known, _version);
+        }
+        else
+        {
+            var fresh = new Blocklist();
+            var version = await ReadAsync(fresh, 0);
+            // Lost, or replaced under our hands: begin anew.
+            if (await GenerationAsync() != generation) return;
+            (_list, _generation, _version) = (fresh, generation, version);
+        }
+        _readAt = now;
+    }
+
+    // Null when there is no stream.
+    private async Task<string?> GenerationAsync()
+    {
+        var first = await RangeAsync(BlocklistPublisher.GenerationId, BlocklistPublisher.GenerationId, 1);
+        return first.Length == 0 ? null : (string)ValueOf(first[0])!;
+    }
+
+    private async Task<long> ReadAsync(Blocklist list, long version)
+    {
+        for (var read = Chunk; read == Chunk;)
+        {
+            var entries = await RangeAsync($"{version + 1}-0", "+", Chunk);
+            foreach (var entry in entries)
+            {
+                list.Apply(BlockChange.Decode((byte[])ValueOf(entry)!), Redis.NowMilliseconds);
+                version = BlocklistPublisher.VersionOf((string)((RedisResult[])entry!)[0]!);
+            }
+            // What was applied need not be read again when the next chunk fails.
+            if (ReferenceEquals(list, _list)) _version = version;
+            read = entries.Length;
+        }
+        return version;
+    }
+
+    private Task<RedisResult[]> RangeAsync(string from, string to, int count) => Redis.CallAsync(
+        async database => (RedisResult[])(await database.ExecuteAsync("XRANGE", BlocklistPublisher.Stream, from, to, "COUNT", count))!, ChunkDeadline);
+
+    private static RedisResult ValueOf(RedisResult entry) => ((RedisResult[])((RedisResult[])entry!)[1]!)[1];
+}

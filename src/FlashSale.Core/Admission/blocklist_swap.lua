@@ -1,0 +1,10 @@
+-- blocklist_swap: puts a stream that was filled from Postgres in the blocklist's place.
+-- KEYS[1] fs:blocklist   KEYS[2] the stream that was filled; it expires unless it gets here
+-- ARGV    none
+-- Answers 1; 0 when the filled stream is not there any more.
+-- Invariant: the blocklist's stream is complete or absent. Nodes see its new generation and read all of it.
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+redis.call('RENAME', KEYS[2], KEYS[1])
+redis.call('PERSIST', KEYS[1])
+redis.call('PUBLISH', KEYS[1], 'swapped')
+return 1
