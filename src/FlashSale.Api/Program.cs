@@ -1,4 +1,5 @@
 using FlashSale.Api;
+using FlashSale.Api.Admission;
 using FlashSale.Api.Orders;
 using FlashSale.Api.Payments;
 using FlashSale.Api.Purchase;
@@ -10,6 +11,7 @@ return await HostRunner.RunAsync(args, async builder =>
     await builder.AddRedisAsync();
     builder.AddPostgres();
     builder.AddSales();
+    builder.AddAdmission();
     builder.AddPurchases();
     builder.AddOrders();
     builder.AddPayments();
@@ -22,6 +24,7 @@ return await HostRunner.RunAsync(args, async builder =>
     app.UseRouting();
     app.MapOpenApi();
     app.MapSales();
+    app.MapAdmission();
     app.MapPurchases();
     app.MapOrders();
     app.MapPayments();

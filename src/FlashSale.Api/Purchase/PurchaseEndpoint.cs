@@ -12,7 +12,7 @@ namespace FlashSale.Api.Purchase;
 /// sale is "sold out", and that answer should cost little more than reading the request.
 /// </summary>
 public sealed class PurchaseEndpoint(
-    JwtVerifier tokens, Storefront storefront, RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
+    JwtVerifier tokens, Tickets tickets, Storefront storefront, RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
 {
     private const string PathStart = "/api/v1/sales/";
     private const string PathEnd = "/orders";
@@ -71,7 +71,8 @@ public sealed class PurchaseEndpoint(
             var orderId = OrderId.New(time.GetUtcNow().ToUnixTimeMilliseconds(), userHash, sale.Published.Number);
             var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
                 wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
-            await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record));
+            var ticket = sale.Published.RequiresTicket ? tickets.Read(request.Headers[Tickets.Header], sale.Published.SaleId, userId) : null;
+            await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record, ticket));
         }
         catch (Exception e)
         {
@@ -107,17 +108,17 @@ public sealed class PurchaseEndpoint(
         return null;
     }
 
-    private async Task<GateResult> ReserveAsync(SaleOnSale sale, ItemOnSale item, byte[] record)
+    private async Task<GateResult> ReserveAsync(SaleOnSale sale, ItemOnSale item, byte[] record, byte[]? ticket)
     {
         var askedAt = Environment.TickCount64;
-        var result = await sale.Gate.ReserveAsync(record);
+        var result = await sale.Gate.ReserveAsync(record, ticket);
         if (result is { Outcome: GateOutcome.Decided, Decision.Code: ReserveCode.OtherEpoch })
         {
             // The sale was loaded again since this node last looked: look, and ask once more.
             try
             {
                 await storefront.RefreshAsync().WaitAsync(options.Deadline);
-                result = await sale.Gate.ReserveAsync(record);
+                result = await sale.Gate.ReserveAsync(record, ticket);
             }
             catch (Exception)
             {
