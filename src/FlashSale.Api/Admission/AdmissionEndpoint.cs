@@ -9,6 +9,7 @@ using FlashSale.Api.Sales;
 using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
+using Microsoft.OpenApi;
 using Polly.CircuitBreaker;
 
 namespace FlashSale.Api.Admission;
@@ -204,6 +205,17 @@ public static class AdmissionModule
     public static void MapAdmission(this WebApplication app) =>
         app.MapPost("/api/v1/sales/{saleId}/admission", (HttpContext context, string saleId, AdmissionEndpoint admission) => admission.AdmitAsync(context, saleId))
             .Accepts<AdmissionForm>(isOptional: true, "application/json").Produces<TicketPage>().ProducesErrors(400, 401, 403, 404, 409, 413, 415, 425, 429, 503);
+
+    /// <summary>Adds the ticket's header to what OpenAPI tells of an endpoint, after its other parameters.</summary>
+    public static RouteHandlerBuilder TakesTicket(this RouteHandlerBuilder endpoint) => endpoint.AddOpenApiOperationTransformer((operation, _, _) =>
+    {
+        (operation.Parameters ??= []).Add(new OpenApiParameter
+        {
+            Name = Tickets.Header, In = ParameterLocation.Header, Description = "The ticket of an admission, where the sale requires one.",
+            Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = Tickets.Length, MaxLength = Tickets.Length },
+        });
+        return Task.CompletedTask;
+    });
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, AllowDuplicateProperties = false)]
