@@ -31,6 +31,9 @@ public sealed class AdmissionEndpoint(
     JwtVerifier tokens, Storefront storefront, Tickets tickets, Challenges challenges, ChallengeSwitch challenge, AdmitScript script,
     RedisConnection redis, RedisBreaker breaker, AdmissionOptions options, PurchaseOptions purchases)
 {
+    // At the lowest rate, one a second.
+    private const int LongestWaitMilliseconds = 1_000;
+
     private static readonly Problem ChallengeRequired = new(403, "challenge_required", "Solve the challenge and send its solution.");
     private static readonly Problem RateLimited = new(429, "rate_limited", "Too many shoppers ask for admission at this moment.");
     private static readonly IReadOnlyList<ProblemError> InvalidBody = [new("body", "must be empty or a JSON object {\"solution\":\"…\"}")];
@@ -112,7 +115,8 @@ public sealed class AdmissionEndpoint(
     private async Task<(SaleOnSale Sale, AdmitDecision Decision)?> AskAsync(SaleOnSale sale, SolvedChallenge? solved)
     {
         var wait = _emptyUntil.GetValueOrDefault(sale.Published.SaleId) - redis.NowMilliseconds;
-        if (wait > 0) return (sale, new(AdmitCode.RateLimited, 0, wait));
+        // Longer than any bucket keeps anybody waiting: Redis' clock was set back.
+        if (wait is > 0 and <= LongestWaitMilliseconds) return (sale, new(AdmitCode.RateLimited, 0, wait));
         try
         {
             var decision = await CallAsync(sale, solved);

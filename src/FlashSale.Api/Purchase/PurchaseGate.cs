@@ -39,7 +39,7 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
 
     /// <summary>Takes a purchase's record to reserve.lua. Never throws.</summary>
     /// <param name="record">See <see cref="Contracts.ReservationCodec"/>.</param>
-    /// <param name="ticket">In a sale that requires one: as <see cref="Admission.Tickets.Read"/> gives it, null where none came.</param>
+    /// <param name="ticket">In a sale that requires one: as <see cref="FlashSale.Admission.Tickets.Read"/> gives it, null where none came.</param>
     public Task<GateResult> ReserveAsync(byte[] record, byte[]? ticket)
     {
         Batch? full = null;

@@ -20,7 +20,7 @@ public sealed class AdmissionOptions
     public int TicketSeconds { get; set; } = 120;
 
     /// <summary>Whether admission takes a solved challenge: <c>off</c> or <c>on</c>.</summary>
-    [RegularExpression("off|on", ErrorMessage = "allowed is off or on.")]
+    [Required, RegularExpression("off|on", ErrorMessage = "allowed is off or on.")]
     public string Challenge { get; set; } = "off";
 
     /// <summary>Highest number that a challenge may hide; a client hashes half as often on average.</summary>

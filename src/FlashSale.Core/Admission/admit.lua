@@ -17,8 +17,12 @@ if rate > 0 then
     local micros = clock[1] * 1000000 + clock[2]
     local bucket = redis.call('HMGET', KEYS[2], 'tokens', 'at')
     local tokens = capacity
-    -- A clock that was set back brings nothing.
-    if bucket[1] then tokens = math.min(capacity, bucket[1] + math.max(0, micros - bucket[2]) * rate / 1000000) end
+    if bucket[1] then
+        local passed = micros - bucket[2]
+        -- A clock that was set back brings nothing, and is followed.
+        if passed < 0 then redis.call('HSET', KEYS[2], 'at', micros) end
+        tokens = math.min(capacity, bucket[1] + math.max(0, passed) * rate / 1000000)
+    end
     if tokens < 1 then return { 'L', now, math.ceil((1 - tokens) * 1000 / rate) } end
     redis.call('HSET', KEYS[2], 'tokens', tokens - 1, 'at', micros)
     redis.call('PEXPIRE', KEYS[2], math.ceil((capacity - tokens + 1) * 1000 / rate) + 1)

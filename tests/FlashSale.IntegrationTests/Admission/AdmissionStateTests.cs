@@ -116,6 +116,15 @@ public sealed class AdmissionStateTests(TwoApis fixture, ITestOutputHelper outpu
     }
 
     [Fact]
+    public async Task A_bucket_from_a_time_to_come_fills_again_after_redis_clock_was_set_back()
+    {
+        var sale = await Stack.OpenTicketedSaleAsync(stock: 10, admissionPerSecond: 10);
+        await Stack.Redis.Client.CallAsync("HSET", $"{sale.RedisPrefix}admission", "tokens", 0, "at", (await RedisNowAsync() + 3_600_000) * 1_000);
+        Refusal.AssertIs(429, "rate_limited", await Stack.Shopper("u").AdmitAsync(sale.Id));
+        await Eventually.TrueAsync("u is admitted", TimeSpan.FromSeconds(5), async () => (await Stack.Shopper("u").AdmitAsync(sale.Id)).Status == 200);
+    }
+
+    [Fact]
     public async Task The_endpoint_is_described()
     {
         var document = (await Stack.Shopper("anyone").GetAsync("/openapi/v1.json")).Json.GetProperty("paths");
