@@ -18,7 +18,7 @@ adopt_env_file() {
   local name value
   [[ -f $ROOT/.env ]] || return 0
   [[ $(head -n1 "$ROOT/.env") == "$MARK" ]] || fail ".env is there and was not made by this script; move it away, or add the variables that docker-compose.yml names"
-  for name in FLASHSALE_{JWT_KEY,JWT_ISSUER,JWT_AUDIENCE,WEBHOOK_SECRET,PAYMENTS_KEY,ADMIN_TOKEN,POSTGRES_PASSWORD,RABBITMQ_PASSWORD}; do
+  for name in FLASHSALE_{JWT_KEY,JWT_ISSUER,JWT_AUDIENCE,TICKET_KEY,WEBHOOK_SECRET,PAYMENTS_KEY,ADMIN_TOKEN,POSTGRES_PASSWORD,RABBITMQ_PASSWORD}; do
     value=$(env_value "$name" "$ROOT/.env")
     [[ -z $value ]] || remember "$name" "$value"
   done

@@ -210,6 +210,7 @@ webhook_secret() { printf 'whsec_%s' "$(head -c 32 /dev/urandom | base64 -w0)"; 
 make_secrets() {
   remember_once FLASHSALE_JWT_KEY random_hex 32
   remember_once FLASHSALE_ADMIN_TOKEN random_hex 32
+  remember_once FLASHSALE_TICKET_KEY random_hex 32
   remember_once FLASHSALE_WEBHOOK_SECRET webhook_secret
   remember_once FLASHSALE_PAYMENTS_KEY random_hex 32
   remember_once FLASHSALE_POSTGRES_PASSWORD random_hex 16

@@ -17,7 +17,7 @@ docker_prepare() {
 compose_env() {
   local name
   for name in api admin worker payments redis postgres rabbitmq; do printf 'FLASHSALE_%s_PORT=%s\n' "${name^^}" "${PORT[$name]}"; done
-  for name in FLASHSALE_{JWT_KEY,JWT_ISSUER,JWT_AUDIENCE,WEBHOOK_SECRET,PAYMENTS_KEY,ADMIN_TOKEN,POSTGRES_PASSWORD,RABBITMQ_PASSWORD}; do printf '%s=%s\n' "$name" "${SETTING[$name]}"; done
+  for name in FLASHSALE_{JWT_KEY,JWT_ISSUER,JWT_AUDIENCE,TICKET_KEY,WEBHOOK_SECRET,PAYMENTS_KEY,ADMIN_TOKEN,POSTGRES_PASSWORD,RABBITMQ_PASSWORD}; do printf '%s=%s\n' "$name" "${SETTING[$name]}"; done
   printf 'FLASHSALE_ADMIN_TOKEN_SHA256=%s\n' "$(admin_token_hash)"
   for name in "${HOSTS[@]}"; do printf 'FLASHSALE_%s_URL=http://127.0.0.1:%s\n' "${name^^}" "${PORT[$name]}"; done
   docker_addresses

@@ -31,7 +31,8 @@ host_environment() {
   case $host in
     api)
       printf '%s\n' "Jwt__Issuer=${SETTING[FLASHSALE_JWT_ISSUER]}" "Jwt__Audience=${SETTING[FLASHSALE_JWT_AUDIENCE]}" \
-        "Jwt__Keys__0__Kid=$JWT_KID" "Jwt__Keys__0__Secret=${SETTING[FLASHSALE_JWT_KEY]}" "Webhook__Secret=${SETTING[FLASHSALE_WEBHOOK_SECRET]}"
+        "Jwt__Keys__0__Kid=$JWT_KID" "Jwt__Keys__0__Secret=${SETTING[FLASHSALE_JWT_KEY]}" "Webhook__Secret=${SETTING[FLASHSALE_WEBHOOK_SECRET]}" \
+        "Admission__TicketKey=${SETTING[FLASHSALE_TICKET_KEY]}"
       provider_settings
       ;;
     admin)

@@ -14,6 +14,7 @@ return await HostRunner.RunAsync(args, async builder =>
     builder.AddProtection();
     builder.AddSales();
     builder.AddBlocklist();
+    builder.AddAdmission();
     builder.AddPurchases();
     builder.AddOrders();
     builder.AddPayments();
@@ -28,6 +29,7 @@ return await HostRunner.RunAsync(args, async builder =>
     app.UseRouting();
     app.MapOpenApi();
     app.MapSales();
+    app.MapAdmission();
     app.MapPurchases();
     app.MapOrders();
     app.MapPayments();

@@ -89,6 +89,15 @@ public sealed partial class JsonForm
     /// <summary>An integer within bounds, or null where it is null or missing.</summary>
     public long? OptionalNumber(string name, long min, long max) => Number(name, min, max, required: false);
 
+    /// <summary>True or false, or null where it is null or missing.</summary>
+    public bool? OptionalFlag(string name)
+    {
+        if (!TryTake(name, required: false, out var json)) return null;
+        if (json.ValueKind is JsonValueKind.True or JsonValueKind.False) return json.GetBoolean();
+        Error(name, "must be true or false");
+        return null;
+    }
+
     /// <summary>A time with its offset, as Unix milliseconds.</summary>
     public long Time(string name) => Time(name, required: true) ?? 0;
 

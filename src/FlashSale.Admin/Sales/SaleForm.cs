@@ -12,7 +12,8 @@ public sealed record Money(long Amount, string Currency);
 /// <summary>The body that creates or replaces a draft, for the document; <see cref="SaleForm"/> reads it.</summary>
 [Description("A sale that is not preloaded yet. A PUT replaces all of it, the items too.")]
 public sealed record SaleBody(
-    string Name, DateTimeOffset OpensAt, DateTimeOffset ClosesAt, IReadOnlyList<ItemBody> Items, int? PerUserLimit = null, int? PayWithinSeconds = SaleBounds.DefaultPayWithinSeconds);
+    string Name, DateTimeOffset OpensAt, DateTimeOffset ClosesAt, IReadOnlyList<ItemBody> Items, int? PerUserLimit = null, int? PayWithinSeconds = SaleBounds.DefaultPayWithinSeconds,
+    bool? RequiresTicket = false, int? AdmissionPerSecond = null);
 
 /// <summary>An item of that body.</summary>
 public sealed record ItemBody(string Sku, string Name, Money Price, int Stock, Money? ListPrice = null, int? PerUserLimit = 1);
@@ -31,6 +32,8 @@ public static class SaleForm
         var closesAt = form.Time("closesAt");
         var perUserLimit = form.OptionalNumber("perUserLimit", 1, SaleBounds.MaxPerUserLimit);
         var payWithin = form.OptionalNumber("payWithinSeconds", 1, SaleBounds.MaxPayWithinSeconds);
+        var requiresTicket = form.OptionalFlag("requiresTicket") ?? false;
+        var admissionPerSecond = form.OptionalNumber("admissionPerSecond", 1, SaleBounds.MaxAdmissionPerSecond);
         var items = form.Objects("items", ReadItem);
         // A time that could not be read is 0, and was told already.
         if (opensAt != 0 && closesAt != 0 && closesAt <= opensAt) form.Error("closesAt", "must be after opensAt");
@@ -39,7 +42,7 @@ public static class SaleForm
         {
             if (items[i].Sku.Length > 0 && !skus.TryAdd(items[i].Sku, i)) errors.Add($"items[{i}].sku", $"is the same as items[{skus[items[i].Sku]}].sku");
         }
-        return new SaleDraft(name, opensAt, closesAt, (int?)perUserLimit, (int)(payWithin ?? SaleBounds.DefaultPayWithinSeconds), items);
+        return new SaleDraft(name, opensAt, closesAt, (int?)perUserLimit, (int)(payWithin ?? SaleBounds.DefaultPayWithinSeconds), requiresTicket, (int?)admissionPerSecond, items);
     }
 
     private static ItemDraft ReadItem(JsonForm form)

@@ -49,6 +49,13 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
         }
     }
 
+    /// <summary>What a request is counted by.</summary>
+    /// <param name="context">The request.</param>
+    /// <param name="user">Hash of a verified user id, or null.</param>
+    /// <param name="client">Hash of a verified client, or 0.</param>
+    public static LimitedRequest Describe(HttpContext context, ulong? user, ulong client) =>
+        new(context.Request.Method, context.Request.Path.Value ?? "", context.Connection.RemoteIpAddress, user, client == 0 ? null : client);
+
     /// <summary>Writes what a rule says: the two header fields, and the 429 if it refuses.</summary>
     /// <returns>Whether it refused.</returns>
     public static ValueTask<bool> WriteAsync(HttpContext context, LimitLease lease)
@@ -69,7 +76,7 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
     private async ValueTask<bool> IsLimitedAsync(HttpContext context)
     {
         ulong? user = tokens.Verify(context.Request.Headers.Authorization.ToString(), out var userId, out var client) is JwtResult.Ok ? Fingerprints.OfUser(userId) : null;
-        var lease = await limiter.DecideAsync(new(context.Request.Method, context.Request.Path.Value ?? "", context.Connection.RemoteIpAddress, user, client == 0 ? null : client));
+        var lease = await limiter.DecideAsync(Describe(context, user, client));
         return await WriteAsync(context, lease);
     }
 

@@ -14,8 +14,8 @@ namespace FlashSale.Api.Purchase;
 /// sale is "sold out", and that answer should cost little more than reading the request.
 /// </summary>
 public sealed class PurchaseEndpoint(
-    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, RequestLimiter limiter, BlocklistFeed blocklist, Storefront storefront,
-    RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
+    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, RequestLimiter limiter, BlocklistFeed blocklist, Tickets tickets,
+    Storefront storefront, RedisConnection redis, PurchaseMetrics metrics, PurchaseOptions options, TimeProvider time, ILogger<PurchaseEndpoint> logger)
 {
     private const string PathStart = "/api/v1/sales/";
     private const string PathEnd = "/orders";
@@ -95,8 +95,9 @@ public sealed class PurchaseEndpoint(
             var orderId = OrderId.New(time.GetUtcNow().ToUnixTimeMilliseconds(), userHash, sale.Published.Number);
             var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
                 wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
+            var ticket = sale.Published.RequiresTicket ? tickets.Read(request.Headers[Tickets.Header], sale.Published.SaleId, userId) : null;
             askedRedis = true;
-            await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record));
+            await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record, ticket));
         }
         catch (Exception e)
         {
@@ -112,13 +113,13 @@ public sealed class PurchaseEndpoint(
     // By the rate limits, or because only a share of the users may buy. Completes at once unless a rule is Redis' to judge.
     private async ValueTask<bool> IsLimitedAsync(HttpContext context, ulong? user, ulong client)
     {
-        var request = new LimitedRequest(context.Request.Method, context.Request.Path.Value!, context.Connection.RemoteIpAddress, user, client == 0 ? null : client);
+        var request = RequestGuard.Describe(context, user, client);
         if (await RequestGuard.WriteAsync(context, await limiter.DecideAsync(request)))
         {
             metrics.Refused(RequestGuard.RateLimited.Code);
             return true;
         }
-        if (!degradation.IsOff(Features.PurchasesForAll) || user is not { } hash || degradation.IsOfTheShare(hash) || limiter.IsExempt(request)) return false;
+        if (user is null || limiter.MayBuy(degradation, request)) return false;
         await RefuseAsync(context, PurchaseProblems.Suspended);
         return true;
     }
@@ -151,17 +152,17 @@ public sealed class PurchaseEndpoint(
         return null;
     }
 
-    private async Task<GateResult> ReserveAsync(SaleOnSale sale, ItemOnSale item, byte[] record)
+    private async Task<GateResult> ReserveAsync(SaleOnSale sale, ItemOnSale item, byte[] record, byte[]? ticket)
     {
         var askedAt = Environment.TickCount64;
-        var result = await sale.Gate.ReserveAsync(record);
+        var result = await sale.Gate.ReserveAsync(record, ticket);
         if (result is { Outcome: GateOutcome.Decided, Decision.Code: ReserveCode.OtherEpoch })
         {
             // The sale was loaded again since this node last looked: look, and ask once more.
             try
             {
                 await storefront.RefreshAsync().WaitAsync(options.Deadline);
-                result = await sale.Gate.ReserveAsync(record);
+                result = await sale.Gate.ReserveAsync(record, ticket);
             }
             catch (Exception)
             {

@@ -39,14 +39,16 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
     public long Epoch { get; set; }
 
     /// <summary>Takes a purchase's record to reserve.lua. Never throws.</summary>
-    public Task<GateResult> ReserveAsync(byte[] record)
+    /// <param name="record">See <see cref="Contracts.ReservationCodec"/>.</param>
+    /// <param name="ticket">In a sale that requires one: as <see cref="FlashSale.Admission.Tickets.Read"/> gives it, null where none came.</param>
+    public Task<GateResult> ReserveAsync(byte[] record, byte[]? ticket)
     {
         Batch? full = null;
         Task<GateResult> result;
         lock (_sync)
         {
             _gathering ??= _idle.TryPop(out var idle) ? idle : new Batch(options.MaxBatch);
-            result = _gathering.Add(record);
+            result = _gathering.Add(record, ticket);
             if (_underWay == 0 || _gathering.IsFull)
             {
                 full = _gathering;
@@ -102,7 +104,7 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
     }
 
     private Task CallScriptAsync(Batch batch) => script.DecideAsync(
-        keys, Epoch, redis.NowMilliseconds + options.DeadlineMilliseconds, batch.Records, batch.Decisions, options.Deadline);
+        keys, Epoch, redis.NowMilliseconds + options.DeadlineMilliseconds, batch.Records, batch.Tickets, batch.Decisions, options.Deadline);
 
     // After a failure those who gathered meanwhile are told at once: their own trip would take as long again.
     private Batch? Next(GateOutcome outcome)
@@ -129,21 +131,27 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
     private sealed class Batch(int capacity)
     {
         private readonly byte[][] _records = new byte[capacity][];
+        private readonly byte[]?[] _tickets = new byte[]?[capacity];
         private readonly TaskCompletionSource<GateResult>?[] _waiting = new TaskCompletionSource<GateResult>?[capacity];
         private readonly ReserveDecision[] _decisions = new ReserveDecision[capacity];
         private int _count;
+        private bool _hasTickets;
 
         public bool IsFull => _count == _records.Length;
 
         public ReadOnlyMemory<byte[]> Records => _records.AsMemory(0, _count);
 
+        public ReadOnlyMemory<byte[]?> Tickets => _hasTickets ? _tickets.AsMemory(0, _count) : default;
+
         public Memory<ReserveDecision> Decisions => _decisions.AsMemory(0, _count);
 
-        public Task<GateResult> Add(byte[] record)
+        public Task<GateResult> Add(byte[] record, byte[]? ticket)
         {
             // Continued in place, one after the other: to hand each to the pool costs more than what it does, which is to write an answer.
             var waiting = new TaskCompletionSource<GateResult>();
             _records[_count] = record;
+            _tickets[_count] = ticket;
+            _hasTickets |= ticket is not null;
             _waiting[_count++] = waiting;
             return waiting.Task;
         }
@@ -157,6 +165,8 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         {
             Array.Clear(_records, 0, _count);
             Array.Clear(_waiting, 0, _count);
+            if (_hasTickets) Array.Clear(_tickets, 0, _count);
+            _hasTickets = false;
             _count = 0;
         }
     }

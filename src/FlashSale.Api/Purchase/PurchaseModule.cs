@@ -1,4 +1,5 @@
 using FlashSale.Admission;
+using FlashSale.Api.Admission;
 using FlashSale.Api.Sales;
 using FlashSale.Platform;
 using FlashSale.Stock;
@@ -34,5 +35,5 @@ public static class PurchaseModule
     /// <summary>The same endpoint, as routing and OpenAPI see it.</summary>
     public static void MapPurchases(this WebApplication app) =>
         app.MapPost("/api/v1/sales/{saleId}/orders", (HttpContext context, PurchaseEndpoint purchases) => purchases.HandleAsync(context))
-            .Accepts<PurchaseForm>("application/json").Produces<AcceptedForm>(StatusCodes.Status202Accepted).ProducesErrors(OpenApi.PurchaseErrors).TakesIdempotencyKey();
+            .Accepts<PurchaseForm>("application/json").Produces<AcceptedForm>(StatusCodes.Status202Accepted).ProducesErrors(OpenApi.PurchaseErrors).TakesIdempotencyKey().TakesTicket();
 }

@@ -13,6 +13,8 @@ public static class PurchaseProblems
     public static readonly Problem LimitReached = new(409, "purchase_limit_reached", "You would exceed the number of units that one shopper may buy.");
     public static readonly Problem SaleClosed = new(409, "sale_closed", "The sale is over.");
     public static readonly Problem SalePaused = new(409, "sale_paused", "The sale is paused.");
+    public static readonly Problem TicketRequired = new(403, "ticket_required", "This sale requires a ticket: ask for admission first.");
+    public static readonly Problem TicketInvalid = new(403, "ticket_invalid", "The ticket is not valid, has expired or was used. Ask for admission again.");
     public static readonly Problem KeyReused = new(422, "idempotency_key_reused", "This Idempotency-Key was used for another purchase.");
     public static readonly Problem SaleNotOpen = new(425, "sale_not_open", "The sale is not open yet.");
     public static readonly Problem OutcomeUnknown = new(503, "outcome_unknown", "The purchase may have been accepted. Repeat it with the same Idempotency-Key.");
@@ -28,6 +30,8 @@ public static class PurchaseProblems
         ReserveCode.Paused => SalePaused,
         ReserveCode.NotOpen => SaleNotOpen,
         ReserveCode.Closed => SaleClosed,
+        ReserveCode.TicketMissing => TicketRequired,
+        ReserveCode.TicketInvalid => TicketInvalid,
         ReserveCode.LimitReached => LimitReached,
         ReserveCode.SoldOut or ReserveCode.FewerLeft => SoldOut,
     };

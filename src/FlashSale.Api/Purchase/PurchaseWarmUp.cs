@@ -30,7 +30,7 @@ public sealed class PurchaseWarmUp(
     {
         var gate = new PurchaseGate(new SaleKeys("warm-up"), script, redis, breaker, figures, options);
         for (var round = 0; round < Rounds && !stoppingToken.IsCancellationRequested; round++)
-            await Task.WhenAll(Enumerable.Range(0, Together).Select(i => gate.ReserveAsync(MakeRecord(i))));
+            await Task.WhenAll(Enumerable.Range(0, Together).Select(i => gate.ReserveAsync(MakeRecord(i), ticket: null)));
         _done = true;
     }
 

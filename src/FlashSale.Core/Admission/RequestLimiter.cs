@@ -109,8 +109,9 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
     /// <summary>Puts other rules in force.</summary>
     public void Follow(LimitDocument document) => _rules = new(document, _rules);
 
-    /// <summary>Whether no rule counts this request, because of who sends it.</summary>
-    public bool IsExempt(in LimitedRequest request) => _rules.Exempts(request);
+    /// <summary>Whether a user may buy now: everybody, or where purchases are not for all a share of the users, and whoever no rule counts.</summary>
+    public bool MayBuy(Degradation degradation, in LimitedRequest request) =>
+        !degradation.IsOff(Features.PurchasesForAll) || (request.User is { } user && degradation.IsOfTheShare(user)) || _rules.Exempts(request);
 
     /// <inheritdoc />
     public override RateLimiterStatistics? GetStatistics(LimitedRequest resource) => null;

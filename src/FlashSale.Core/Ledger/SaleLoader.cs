@@ -133,7 +133,8 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         await redis.CallAsync(database => database.SetAddAsync(SaleKeys.Outboxes, saleId));
         var answer = (string?)await SwapScript.CallAsync(redis,
             [keys.Sale, keys.Stock, keys.Limit, keys.Inflight, keys.InflightUnits, keys.Outbox, keys.Returned],
-            [sale.Epoch, runId, sale.Version, CatalogPublisher.StatusText(sale.Status), sale.OpensAt, sale.ClosesAt, sale.PerUserLimit ?? 0, shadow.Buckets],
+            [sale.Epoch, runId, sale.Version, CatalogPublisher.StatusText(sale.Status), sale.OpensAt, sale.ClosesAt, sale.PerUserLimit ?? 0, shadow.Buckets,
+                sale.RequiresTicket ? 1 : 0, sale.AdmissionPerSecond ?? 0],
             TimeSpan.FromSeconds(10));
         // What was on its way back is in the new stock. Where nothing was swapped the sale is loaded again: its epoch is another one.
         await connection.ExecuteAsync("update stock_return set state = 'superseded' where sale_id = @saleId and state = 'pending'", new { saleId });

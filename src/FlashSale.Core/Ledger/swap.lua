@@ -1,6 +1,7 @@
 -- swap: puts what was computed from Postgres in the place of what Redis believed, in one step.
 -- KEYS  1 sale  2 stock  3 limit  4 inflight  5 inflight_units  6 outbox  7 returned
--- ARGV  1 epoch  2 run id  3 version  4 status  5 opens  6 closes  7 limit (0 = none)  8 buckets
+-- ARGV  1 epoch  2 run id  3 version  4 status  5 opens  6 closes  7 limit (0 = none)  8 buckets  9 tickets (1 = a purchase needs one)
+--       10 admission (tickets per second, 0 = no bound)
 -- Reads the shadow keys <prefix>shadow:<epoch>:{stock,limit,inflight,inflight_units}; facts and buyers carry the epoch already.
 -- Answers 'done', or what stands against it: 'outbox' (reservations wait in it), 'epoch' (a later one is there),
 --   'run' (Redis was started anew meanwhile, so the shadow may be incomplete).
@@ -22,5 +23,5 @@ redis.call('DEL', string.sub(KEYS[1], 1, -5) .. 'owed')
 -- Not verified: it sells once the loader's transaction, and with it the lock, is known to have held to this point.
 redis.call('HDEL', KEYS[1], 'held', 'run')
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'version', ARGV[3], 'status', ARGV[4],
-    'opens', ARGV[5], 'closes', ARGV[6], 'limit', ARGV[7], 'buckets', ARGV[8])
+    'opens', ARGV[5], 'closes', ARGV[6], 'limit', ARGV[7], 'buckets', ARGV[8], 'tickets', ARGV[9], 'admission', ARGV[10])
 return 'done'

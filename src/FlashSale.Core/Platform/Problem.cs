@@ -71,7 +71,9 @@ public static class Problems
     /// <param name="detail">What is particular to this occurrence.</param>
     /// <param name="errors">What exactly is wrong with the request, for <see cref="Problem.InvalidRequest"/>.</param>
     /// <param name="retryAfterSeconds">Overrides the default of 1 to 3 seconds.</param>
-    public static async Task WriteAsync(HttpContext context, Problem problem, string? detail = null, IReadOnlyList<ProblemError>? errors = null, int? retryAfterSeconds = null)
+    /// <param name="members">Writes members that only this problem has.</param>
+    public static async Task WriteAsync(HttpContext context, Problem problem, string? detail = null, IReadOnlyList<ProblemError>? errors = null, int? retryAfterSeconds = null,
+        Action<Utf8JsonWriter>? members = null)
     {
         var response = context.Response;
         if (response.HasStarted) return;
@@ -88,7 +90,7 @@ public static class Problems
         }
         if (problem.Status == 401) response.Headers.WWWAuthenticate = "Bearer";
 
-        if (detail is null && errors is null)
+        if (detail is null && errors is null && members is null)
         {
             response.ContentLength = WriteBare(response.BodyWriter, problem.Head, context.Connection.Id);
             await response.BodyWriter.FlushAsync();
@@ -114,6 +116,7 @@ public static class Problems
             }
             json.WriteEndArray();
         }
+        members?.Invoke(json);
         json.WriteString("traceId", TraceIdOf(context));
         json.WriteEndObject();
         await json.FlushAsync();

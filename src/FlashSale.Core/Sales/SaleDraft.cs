@@ -6,8 +6,11 @@ namespace FlashSale.Sales;
 /// <param name="ClosesAt">Unix milliseconds.</param>
 /// <param name="PerUserLimit">Units of one user over all items; null when there is none.</param>
 /// <param name="PayWithinSeconds">How long an order may stay unpaid.</param>
+/// <param name="RequiresTicket">Whether a purchase needs a ticket.</param>
+/// <param name="AdmissionPerSecond">Tickets per second of the whole sale, over all nodes; null when there is no bound.</param>
 /// <param name="Items">What is on sale, each sku once.</param>
-public sealed record SaleDraft(string Name, long OpensAt, long ClosesAt, int? PerUserLimit, int PayWithinSeconds, IReadOnlyList<ItemDraft> Items);
+public sealed record SaleDraft(
+    string Name, long OpensAt, long ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket, int? AdmissionPerSecond, IReadOnlyList<ItemDraft> Items);
 
 /// <summary>What a campaign manager says about an item.</summary>
 /// <param name="Sku">1-64 of A-Z a-z 0-9 . _ -</param>
@@ -36,6 +39,9 @@ public static class SaleBounds
 
     /// <summary>Time to pay when a sale does not say.</summary>
     public const int DefaultPayWithinSeconds = 900;
+
+    /// <summary>Most tickets per second of a sale.</summary>
+    public const int MaxAdmissionPerSecond = 1_000_000;
 
     /// <summary>Highest price in minor units: the amount of 1,000 units is still exact in every JSON reader (2^53).</summary>
     public const long MaxPrice = 1_000_000_000_000;

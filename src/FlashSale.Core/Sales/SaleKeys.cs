@@ -6,7 +6,7 @@ namespace FlashSale.Sales;
 /// <summary>
 /// The Redis keys of one sale. One hash tag, so that a purchase stays in one cluster slot.
 /// <code>
-/// fs:{sale}:sale            hash    epoch, status, opens, closes (Unix ms), limit (0 = none), buckets, version, run (verified Redis run id), held (a rebuild is under way)
+/// fs:{sale}:sale            hash    epoch, status, opens, closes (Unix ms), limit (0 = none), buckets, tickets (1 = a purchase needs one), admission (tickets per second, 0 = no bound), version, run (verified Redis run id), held (a rebuild is under way)
 /// fs:{sale}:stock           hash    sku -> remaining units
 /// fs:{sale}:limit           hash    sku -> per-user limit
 /// fs:{sale}:inflight        hash    order id (16 bytes) -> acceptedAt (6 bytes) + reservation record, until settled
@@ -16,8 +16,10 @@ namespace FlashSale.Sales;
 /// fs:{sale}:returned        hash    id of a stock return or change -> epoch it was applied under (negative: refused)
 /// fs:{sale}:facts:E:B       hash    of epoch E, bucket B (user hash mod buckets), packed:
 ///                                   idempotency fingerprint (16) -> order id (16) acceptedAt (6) item (4) quantity (2)
-///                                   user hash (8) -> units in the sale;  user hash (8) + item (4) -> units of the item
+///                                   user hash (8) -> units in the sale;  user hash (8) + item (4) -> units of the item;  start of a burnt ticket's id (10) -> 1
 /// fs:{sale}:buyers:E        string  user hashes (8 bytes each) in the order of their acceptances
+/// fs:{sale}:admission       hash    tokens, at (microseconds of Redis TIME): the token bucket of the admission rate; expires when it is full
+/// fs:{sale}:solved:C        string  challenge C (start of its hash, hex) was answered; expires with the challenge
 /// </code>
 /// Facts carry the epoch in their name: a rebuild writes the next epoch's beside them, and one HSET swaps.
 /// </summary>
@@ -43,6 +45,7 @@ public sealed class SaleKeys
         InflightUnits = Make("inflight_units");
         Outbox = Make("outbox");
         Returned = Make("returned");
+        Admission = Make("admission");
         OfReserve = [Sale, Stock, Limit, Inflight, InflightUnits, Outbox];
     }
 
@@ -70,11 +73,18 @@ public sealed class SaleKeys
     /// <summary>Returns and stock changes that were applied.</summary>
     public RedisKey Returned { get; }
 
+    /// <summary>The token bucket of the admission rate.</summary>
+    public RedisKey Admission { get; }
+
     /// <summary>What reserve.lua takes: made once, since every purchase needs it.</summary>
     public RedisKey[] OfReserve { get; }
 
     /// <summary>A bucket of facts.</summary>
     public RedisKey Facts(long epoch, long bucket) => Make($"facts:{epoch}:{bucket}");
+
+    /// <summary>The mark of a challenge that was answered.</summary>
+    /// <param name="challenge">What tells it from others.</param>
+    public RedisKey Solved(ReadOnlySpan<byte> challenge) => Make($"solved:{Convert.ToHexStringLower(challenge)}");
 
     /// <summary>The log of buyers.</summary>
     public RedisKey Buyers(long epoch) => Make($"buyers:{epoch}");

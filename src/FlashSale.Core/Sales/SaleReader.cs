@@ -14,6 +14,7 @@ namespace FlashSale.Sales;
 /// <param name="PerUserLimit">Units of one user over all items; null when there is none.</param>
 /// <param name="PayWithinSeconds">How long an order may stay unpaid.</param>
 /// <param name="RequiresTicket">Whether a purchase needs a ticket.</param>
+/// <param name="AdmissionPerSecond">Tickets per second of the whole sale; null when there is no bound.</param>
 /// <param name="Epoch">The fence; 0 until the sale is loaded.</param>
 /// <param name="Version">Raised by every change.</param>
 /// <param name="RebuildRequired">Postgres was restored to an earlier point: the sale stands still until it is rebuilt.</param>
@@ -22,14 +23,14 @@ namespace FlashSale.Sales;
 /// <param name="PostgresNow">Postgres' clock, Unix milliseconds.</param>
 public sealed record SaleHead(
     string SaleId, int Number, string Name, string StoredStatus, long OpensAt, long ClosesAt, int? PerUserLimit, int PayWithinSeconds,
-    bool RequiresTicket, long Epoch, long Version, bool RebuildRequired, long ItemCount, long Units, long PostgresNow)
+    bool RequiresTicket, int? AdmissionPerSecond, long Epoch, long Version, bool RebuildRequired, long ItemCount, long Units, long PostgresNow)
 {
     /// <summary>As stored.</summary>
     public SaleStatus Status => Enum.Parse<SaleStatus>(StoredStatus, ignoreCase: true);
 
     /// <summary>The whole sale.</summary>
     public PublishedSale With(IReadOnlyList<PublishedItem> items) =>
-        new(SaleId, Number, Version, Epoch, Name, Status, OpensAt, ClosesAt, PerUserLimit, PayWithinSeconds, RequiresTicket, items);
+        new(SaleId, Number, Version, Epoch, Name, Status, OpensAt, ClosesAt, PerUserLimit, PayWithinSeconds, RequiresTicket, AdmissionPerSecond, items);
 }
 
 /// <summary>Reads sales as managers see them, drafts included. Needs Postgres only.</summary>
@@ -38,7 +39,7 @@ public sealed class SaleReader(NpgsqlDataSource postgres, RedisConnection redis)
     private const string Columns = """
         s.sale_id, s.number, s.name, s.status as stored_status,
         (extract(epoch from s.opens_at) * 1000)::bigint as opens_at, (extract(epoch from s.closes_at) * 1000)::bigint as closes_at,
-        s.per_user_limit, s.pay_within_seconds, s.requires_ticket, s.epoch, s.version, s.rebuild_required,
+        s.per_user_limit, s.pay_within_seconds, s.requires_ticket, s.admission_per_second, s.epoch, s.version, s.rebuild_required,
         i.item_count, i.units, (extract(epoch from now()) * 1000)::bigint as postgres_now
         """;
 

@@ -41,6 +41,12 @@ public enum ReserveCode : byte
     /// <summary>Past closesAt, or ended.</summary>
     Closed = (byte)'C',
 
+    /// <summary>The sale requires a ticket, and none came with the purchase.</summary>
+    TicketMissing = (byte)'T',
+
+    /// <summary>The ticket is no good one, has expired, is of another epoch, or has bought already.</summary>
+    TicketInvalid = (byte)'I',
+
     /// <summary>The user would exceed a limit.</summary>
     LimitReached = (byte)'U',
 
@@ -63,7 +69,7 @@ public sealed class ReserveScript(RedisConnection redis)
     private const int HeadSize = 8 + 6;
     private const int ReplaySize = 16 + 6;
 
-    private static readonly RedisScript Script = new("Stock.reserve.lua");
+    private static readonly RedisScript Script = new("Sales.door.lua", "Stock.reserve.lua");
 
     private long _requests = Random.Shared.NextInt64();
 
@@ -72,20 +78,25 @@ public sealed class ReserveScript(RedisConnection redis)
     /// <param name="epoch">The one that the caller's snapshot carries.</param>
     /// <param name="notAfter">Redis TIME after which nothing may be sold any more to those who wait, Unix milliseconds.</param>
     /// <param name="purchases">Records of <see cref="Contracts.ReservationCodec"/>.</param>
+    /// <param name="tickets">What reserve.lua takes of each purchase's ticket, null where none came; empty for a sale that requires none.</param>
     /// <param name="decisions">Takes one decision per purchase.</param>
     /// <param name="deadline">How long to wait for the answer.</param>
     /// <exception cref="RedisUnavailableException">Nothing was decided.</exception>
     /// <exception cref="RedisOutcomeUnknownException">Any of them may have been accepted.</exception>
     public async Task DecideAsync(
-        SaleKeys keys, long epoch, long notAfter, ReadOnlyMemory<byte[]> purchases, Memory<ReserveDecision> decisions, TimeSpan deadline)
+        SaleKeys keys, long epoch, long notAfter, ReadOnlyMemory<byte[]> purchases, ReadOnlyMemory<byte[]?> tickets, Memory<ReserveDecision> decisions, TimeSpan deadline)
     {
-        var arguments = new RedisValue[3 + purchases.Length];
+        var arguments = new RedisValue[3 + purchases.Length + CountTickets(tickets.Span)];
         var request = new byte[8];
         BinaryPrimitives.WriteInt64BigEndian(request, Interlocked.Increment(ref _requests));
         arguments[0] = request;
         arguments[1] = epoch;
         arguments[2] = notAfter;
-        for (var i = 0; i < purchases.Length; i++) arguments[3 + i] = purchases.Span[i];
+        for (int i = 0, next = 3; i < purchases.Length; i++)
+        {
+            arguments[next++] = purchases.Span[i];
+            if (!tickets.IsEmpty && tickets.Span[i] is { } ticket) arguments[next++] = ticket;
+        }
 
         RedisResult answer;
         try
@@ -98,6 +109,13 @@ public sealed class ReserveScript(RedisConnection redis)
             throw new RedisUnavailableException($"reserve.lua refused: {e.Message}", e);
         }
         Read((byte[])answer!, request, decisions.Span);
+    }
+
+    private static int CountTickets(ReadOnlySpan<byte[]?> tickets)
+    {
+        var count = 0;
+        foreach (var ticket in tickets) count += ticket is null ? 0 : 1;
+        return count;
     }
 
     private void Read(ReadOnlySpan<byte> answer, ReadOnlySpan<byte> request, Span<ReserveDecision> decisions)

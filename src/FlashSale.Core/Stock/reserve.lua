@@ -1,38 +1,33 @@
 -- reserve: decides the purchases of one call, one by one and in order, and makes the accepted ones durable in one step.
 -- KEYS  1 sale  2 stock  3 limit  4 inflight  5 inflight_units  6 outbox          (layout: Sales/SaleKeys.cs)
--- ARGV  1 request id (8 bytes, echoed)  2 epoch  3 not-after (Redis TIME, Unix ms)  4.. purchases (Contracts/Reservation.cs)
+-- ARGV  1 request id (8 bytes, echoed)  2 epoch  3 not-after (Redis TIME, Unix ms)  4.. purchases (Contracts/Reservation.cs); each may be
+--   followed by its ticket, which is shorter than any purchase: id (16) | expiry (6, ms) | epoch (6), its signature and user checked by the
+--   caller; any other text is a ticket that is none
 -- Answers one string: request id | time (6 bytes, ms: of the acceptances, else now) | per purchase a code:
 --   A accepted   Z accepted, and it took the last unit   R replay, followed by order id (16) and acceptedAt (6)
 --   K key reused for another purchase   N not loaded, or being loaded   V not verified since Redis started   E other epoch   D past not-after
---   P paused   O not open yet   C closed   U purchase limit   S sold out   F fewer left than asked for
--- Invariants: remaining never below 0, no user above a limit, one order per key, and each acceptance is in the outbox.
+--   P paused   O not open yet   C closed   T ticket missing   I ticket invalid   U purchase limit   S sold out   F fewer left than asked for
+-- Invariants: remaining never below 0, no user above a limit, one order per key, one per ticket, and each acceptance is in the outbox.
 --   Lua has no rollback: everything is read and checked first, then XADD, the only write that can be refused (OOM).
-local sub, byte, floor = string.sub, string.byte, math.floor
-local sale = redis.call('HMGET', KEYS[1], 'epoch', 'status', 'opens', 'closes', 'limit', 'buckets', 'run', 'held')
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + floor(clock[2] / 1000)
+local sub, byte = string.sub, string.byte
 local prefix = sub(KEYS[1], 1, -5)                         -- without 'sale'
-
--- Why nobody may buy now, or 'A'. The run id ties selling to the process that the worker has verified: a Redis that
--- came back, with whatever it still knows, has another one.
-local function door()
-    if not sale[1] or sale[8] then return 'N' end
-    if not sale[7] or not string.find(redis.call('INFO', 'server'), 'run_id:' .. sale[7], 1, true) then return 'V' end
-    if sale[1] ~= ARGV[2] then return 'E' end
-    if now > tonumber(ARGV[3]) then return 'D' end
-    if sale[2] == 'paused' then return 'P' end
-    if now < tonumber(sale[3]) then return 'O' end
-    if sale[2] ~= 'live' or now >= tonumber(sale[4]) then return 'C' end
-    return 'A'
-end
+local needs_ticket = sale[9] == '1'
 
 local state
-local sale_limit = tonumber(sale[5] or 0)
-local buckets = tonumber(sale[6] or 1)
-local stock, limit, units, seen = {}, {}, {}, {}           -- what this call has read and changed
+local sale_limit = tonumber(sale[7] or 0)
+local buckets = tonumber(sale[8] or 1)
+local stock, limit, units, seen, burnt = {}, {}, {}, {}, {}    -- what this call has read and changed
 local codes, accepted, records, repeated = {}, {}, {}, {}
 
-local function judge(i, p)
+-- Why a ticket does not admit, or nil. Burnt ones are known by 10 bytes of their id: no other fact's name is as long.
+local function judge_ticket(ticket, facts)
+    if not ticket then return 'T' end
+    if #ticket ~= 28 or now >= struct.unpack('>I6', ticket, 17) or tonumber(sale[1]) ~= struct.unpack('>I6', ticket, 23) then return 'I' end
+    local id = sub(ticket, 1, 10)
+    if burnt[id] or redis.call('HEXISTS', facts, id) == 1 then return 'I' end
+end
+
+local function judge(p, i, ticket)
     local key, user, item = sub(p, 17, 32), sub(p, 33, 40), sub(p, 41, 44)
     local quantity = byte(p, 45) * 256 + byte(p, 46)
     local sku = sub(p, 59, 58 + byte(p, 58))
@@ -58,6 +53,8 @@ local function judge(i, p)
         limit[sku] = tonumber(redis.call('HGET', KEYS[3], sku))
         if not stock[sku] or not limit[sku] then return 'N' end
     end
+    local refused = needs_ticket and judge_ticket(ticket, facts)
+    if refused then return refused end
     local in_sale = units[user] or tonumber(known[2] or 0)
     local of_item = units[user_item] or tonumber(known[3] or 0)
     if of_item + quantity > limit[sku] or (sale_limit > 0 and in_sale + quantity > sale_limit) then return 'U' end
@@ -67,12 +64,20 @@ local function judge(i, p)
     stock[sku] = stock[sku] - quantity
     units[user], units[user_item] = in_sale + quantity, of_item + quantity
     seen[key] = p
+    if needs_ticket then burnt[sub(ticket, 1, 10)] = true end
     records[#records + 1] = p
-    accepted[#accepted + 1] = { p = p, key = key, user = user, user_item = user_item, facts = facts, sku = sku, quantity = quantity }
+    accepted[#accepted + 1] = { p = p, key = key, user = user, user_item = user_item, facts = facts, sku = sku, quantity = quantity, ticket = ticket }
     return stock[sku] == 0 and 'Z' or 'A'
 end
 
-for i = 4, #ARGV do codes[i - 3] = judge(i - 3, ARGV[i]) end
+local position = 4
+while position <= #ARGV do
+    local p, ticket = ARGV[position], ARGV[position + 1]
+    if ticket and #ticket > 28 then ticket = nil end       -- the next purchase
+    local i = #codes + 1
+    codes[i] = judge(p, i, ticket)
+    position = position + (ticket and 2 or 1)
+end
 
 if #accepted > 0 then
     local buyers = prefix .. 'buyers:' .. sale[1]
@@ -94,6 +99,7 @@ if #accepted > 0 then
         log[n] = a.user
         redis.call('HSET', a.facts, a.key, sub(a.p, 1, 16) .. at .. sub(a.p, 41, 46),
             a.user, units[a.user], a.user_item, units[a.user_item])
+        if needs_ticket then redis.call('HSET', a.facts, sub(a.ticket, 1, 10), 1) end
     end
     redis.call('HSET', KEYS[4], unpack(inflight))
     for sku, total in pairs(in_flight) do

@@ -20,6 +20,8 @@ public sealed class SaleInputTests(OneOfEach fixture, ITestOutputHelper output) 
     [InlineData("""{"name":"S","opensAt":"2030-01-01T00:00:00Z","closesAt":"2030-01-02T00:00:00Z"}""", "items")]
     [InlineData("""{"name":"S","opensAt":"2030-01-01T00:00:00Z","closesAt":"2030-01-02T00:00:00Z","items":{}}""", "items")]
     [InlineData("""{"name":"S","opensAt":"2030-01-01T00:00:00Z","closesAt":"2030-01-02T00:00:00Z","items":[],"perUserLimit":0,"payWithinSeconds":604801,"status":"live"}""", "perUserLimit,payWithinSeconds,status")]
+    [InlineData("""{"name":"S","opensAt":"2030-01-01T00:00:00Z","closesAt":"2030-01-02T00:00:00Z","items":[],"requiresTicket":"yes","admissionPerSecond":0}""", "requiresTicket,admissionPerSecond")]
+    [InlineData("""{"name":"S","opensAt":"2030-01-01T00:00:00Z","closesAt":"2030-01-02T00:00:00Z","items":[],"requiresTicket":1,"admissionPerSecond":1000001}""", "requiresTicket,admissionPerSecond")]
     [InlineData("""[]""", "body")]
     [InlineData("""{"name":"S","name":"T"}""", "body")]
     [InlineData("""{"name":"\ud800"}""", "body")]

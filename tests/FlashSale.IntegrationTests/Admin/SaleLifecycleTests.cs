@@ -67,6 +67,21 @@ public sealed class SaleLifecycleTests(OneOfEach fixture, ITestOutputHelper outp
     }
 
     [Fact]
+    public async Task What_a_draft_says_of_tickets_is_shown_recorded_and_replaced()
+    {
+        var id = await Manager.CreateSaleAsync(Phones, requiresTicket: true, admissionPerSecond: 250);
+        var page = (await Manager.GetAsync($"/api/v1/sales/{id}")).Json;
+        Assert.Equal((true, 250), (page.GetProperty("requiresTicket").GetBoolean(), page.GetProperty("admissionPerSecond").GetInt32()));
+        var listed = (await Manager.GetAsync("/api/v1/sales?limit=1")).Json.GetProperty("sales")[0];
+        Assert.Equal((id, 250), (listed.GetProperty("saleId").GetString(), listed.GetProperty("admissionPerSecond").GetInt32()));
+        await ReplaceAsync(id, Phones);
+        page = (await Manager.GetAsync($"/api/v1/sales/{id}")).Json;
+        Assert.Equal((false, System.Text.Json.JsonValueKind.Null), (page.GetProperty("requiresTicket").GetBoolean(), page.GetProperty("admissionPerSecond").ValueKind));
+        var entry = (await Manager.GetAsync("/api/v1/audit?limit=1")).Json.GetProperty("entries")[0];
+        Assert.Equal((250, false), (entry.GetProperty("before").GetProperty("admissionPerSecond").GetInt32(), entry.GetProperty("after").GetProperty("requiresTicket").GetBoolean()));
+    }
+
+    [Fact]
     public async Task A_draft_is_replaced_as_a_whole()
     {
         var id = await Manager.CreateSaleAsync([new("phone-1", 10), new("phone-2", 10)]);

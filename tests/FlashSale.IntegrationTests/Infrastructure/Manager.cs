@@ -54,7 +54,8 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
 
     /// <summary>Makes a draft.</summary>
     /// <returns>Its id.</returns>
-    public async Task<string> CreateSaleAsync(IReadOnlyList<ItemDraft> items, TimeSpan? opensIn = null, TimeSpan? closesIn = null, int? perUserLimit = null, int payWithinSeconds = 900)
+    public async Task<string> CreateSaleAsync(IReadOnlyList<ItemDraft> items, TimeSpan? opensIn = null, TimeSpan? closesIn = null, int? perUserLimit = null, int payWithinSeconds = 900,
+        bool requiresTicket = false, int? admissionPerSecond = null)
     {
         var now = TimeProvider.System.GetUtcNow();
         var answer = Expect(201, await PostAsync("/api/v1/sales", new
@@ -64,6 +65,8 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
             closesAt = Time(now + (closesIn ?? TimeSpan.FromHours(3))),
             perUserLimit,
             payWithinSeconds,
+            requiresTicket,
+            admissionPerSecond,
             items = items.Select(item => new
             {
                 sku = item.Sku,

@@ -17,18 +17,30 @@ public sealed class Shopper(HttpClient http, Func<Uri> url, string userId, strin
     /// <param name="key">The idempotency key; a new one when null.</param>
     /// <param name="sku">The sale's first item when null.</param>
     /// <param name="quantity">Units.</param>
-    public async Task<Answer> BuyAsync(Sale sale, string? key = null, string? sku = null, int quantity = 1)
+    /// <param name="ticket">Sent with it, as it is.</param>
+    public async Task<Answer> BuyAsync(Sale sale, string? key = null, string? sku = null, int quantity = 1, string? ticket = null)
     {
         key ??= Guid.NewGuid().ToString();
         sku ??= sale.Sku;
-        var answer = await PurchaseAsync(sale.Id, $$"""{"sku":"{{sku}}","quantity":{{quantity}}}""", key);
+        var answer = await PurchaseAsync(sale.Id, $$"""{"sku":"{{sku}}","quantity":{{quantity}}}""", key, headers: ticket is null ? [] : [("Purchase-Ticket", ticket)]);
         sale.History.Add(new Attempt(userId, key, sku, quantity, answer));
         return answer;
     }
 
     /// <summary>A purchase of any shape.</summary>
-    public Task<Answer> PurchaseAsync(string saleId, string body, string? key, string contentType = "application/json") =>
-        SendAsync(HttpMethod.Post, $"/api/v1/sales/{saleId}/orders", Encoding.UTF8.GetBytes(body), key, contentType);
+    public Task<Answer> PurchaseAsync(string saleId, string body, string? key, string contentType = "application/json", params (string Name, string Value)[] headers) =>
+        SendAsync(HttpMethod.Post, $"/api/v1/sales/{saleId}/orders", Encoding.UTF8.GetBytes(body), key, contentType, headers);
+
+    /// <summary>Asks for admission; without a body when it is null.</summary>
+    public Task<Answer> AdmitAsync(string saleId, string? body = null, string? contentType = "application/json") =>
+        SendAsync(HttpMethod.Post, $"/api/v1/sales/{saleId}/admission", body is null ? null : Encoding.UTF8.GetBytes(body), contentType: contentType);
+
+    /// <summary>A ticket, which must be given.</summary>
+    public async Task<string> TicketAsync(Sale sale)
+    {
+        var answer = await AdmitAsync(sale.Id);
+        return answer.Status == 200 ? answer.Member("ticket")! : throw new InvalidOperationException($"Expected a ticket, got {answer}");
+    }
 
     public Task<Answer> OrderAsync(Guid orderId) => GetAsync($"/api/v1/orders/{orderId}");
 

@@ -31,6 +31,9 @@ public sealed record StackOptions
 /// <summary>The whole product on real servers, with a database, a virtual host and a Redis that nobody else uses.</summary>
 public sealed class Stack : IAsyncDisposable
 {
+    /// <summary>What tickets and challenges are signed with.</summary>
+    public const string TicketKey = "a-ticket-key-of-the-tests-of-32-bytes-or-more";
+
     private readonly HttpClient _http = new(new SocketsHttpHandler { MaxConnectionsPerServer = 256 }) { Timeout = TimeSpan.FromSeconds(30) };
     private readonly List<IAsyncDisposable> _parts = [];
     private readonly Dictionary<string, string> _sandboxSettings = new(StringComparer.Ordinal)
@@ -116,6 +119,7 @@ public sealed class Stack : IAsyncDisposable
         ["Jwt__Audience"] = Tokens.Audience,
         ["Jwt__Keys__0__Kid"] = Tokens.KeyId,
         ["Jwt__Keys__0__Secret"] = Tokens.Secret,
+        ["Admission__TicketKey"] = TicketKey,
         ["Webhook__Secret"] = Provider.WebhookSecret,
         ["Payments__BaseUrl"] = Sandbox.Url.AbsoluteUri,
         ["Payments__ApiKey"] = Provider.ApiKey,
@@ -132,6 +136,17 @@ public sealed class Stack : IAsyncDisposable
     public async Task<Sale> OpenSaleAsync(IReadOnlyList<ItemDraft> items, int? perUserLimit = null, int payWithinSeconds = 900)
     {
         var id = await Manager.CreateSaleAsync(items, perUserLimit: perUserLimit, payWithinSeconds: payWithinSeconds);
+        await Manager.PreloadAsync(id);
+        await Manager.OpenAsync(id);
+        await StatusOnEveryNodeAsync(id, "open");
+        return new Sale(id, items);
+    }
+
+    /// <summary>A sale that requires tickets, loaded and open on every node.</summary>
+    public async Task<Sale> OpenTicketedSaleAsync(int stock, int perUserLimit = 1, int? admissionPerSecond = null)
+    {
+        ItemDraft[] items = [new("phone-1", stock, perUserLimit)];
+        var id = await Manager.CreateSaleAsync(items, requiresTicket: true, admissionPerSecond: admissionPerSecond);
         await Manager.PreloadAsync(id);
         await Manager.OpenAsync(id);
         await StatusOnEveryNodeAsync(id, "open");

@@ -35,6 +35,46 @@ public sealed class AllocationTests(OneOfEach fixture, ITestOutputHelper output)
         Assert.InRange(bytes, 1, BytesPerSoldOut);
     }
 
+    [Fact]
+    public async Task An_acceptance_with_a_ticket_stays_within_the_same_budget_and_takes_few_bytes_of_redis()
+    {
+        const int MoreBytesOfRedis = 20;
+        // Of each sale all is sold: its buckets are as full as they are meant to be.
+        var plain = await Stack.OpenSaleAsync(stock: 2 * Purchases);
+        await Crowd.AllBuyAsync(Stack, plain, users: 2 * Purchases, prefix: "plain");
+        var sale = await Stack.OpenTicketedSaleAsync(stock: 2 * Purchases);
+        await BuyWithTicketsAsync(sale, "warm", await TicketsAsync(sale, "warm"));
+        var tickets = await TicketsAsync(sale, "bought");
+        var bytes = await MeasureAsync(() => BuyWithTicketsAsync(sale, "bought", tickets));
+        await Books.CheckAsync(Stack, plain);
+        await Books.CheckAsync(Stack, sale);
+        var (without, with) = (await RedisBytesAsync(plain), await RedisBytesAsync(sale));
+        Tell($"{bytes} bytes per acceptance; {with:0.0} bytes of Redis per order, {without:0.0} without a ticket");
+        Assert.InRange(bytes, 1, BytesPerAcceptance);
+        Assert.InRange(with - without, 1, MoreBytesOfRedis);
+    }
+
+    private async Task<string[]> TicketsAsync(Sale sale, string prefix)
+    {
+        var tickets = new string[Purchases];
+        await Crowd.EachAsync(Enumerable.Range(0, Purchases), 32, async i => tickets[i] = await Stack.Shopper($"{prefix}-{i}").TicketAsync(sale));
+        return tickets;
+    }
+
+    private async Task BuyWithTicketsAsync(Sale sale, string prefix, string[] tickets)
+    {
+        await Crowd.EachAsync(Enumerable.Range(0, Purchases), 32, i => Stack.Shopper($"{prefix}-{i}").BuyAsync(sale, ticket: tickets[i]));
+        sale.History.AssertEveryoneWasServed();
+    }
+
+    private async Task<double> RedisBytesAsync(Sale sale)
+    {
+        var bytes = 0L;
+        foreach (var key in await Stack.Redis.Client.ListAsync("KEYS", $"{sale.RedisPrefix.Replace("{", "[{]", StringComparison.Ordinal)}*"))
+            bytes += await Stack.Redis.Client.NumberAsync("MEMORY", "USAGE", key!, "SAMPLES", 0);
+        return bytes / (2.0 * Purchases);
+    }
+
     private async Task SoldOutAsync(Sale sale, string prefix)
     {
         Assert.Equal(0, await Crowd.BuyAsync(Stack, sale, users: Purchases, prefix: prefix));

@@ -14,6 +14,10 @@ public sealed class AuthenticationTests(OneOfEach fixture, ITestOutputHelper out
         ["two parts"] = () => string.Join('.', Tokens.For("u").Split('.')[..2]),
         ["another secret"] = () => Tokens.Mint(Tokens.Header(), Tokens.Claims("u"), "another-secret-of-more-than-thirty-two-bytes"),
         ["an unknown key"] = () => Tokens.Mint(Tokens.Header(keyId: "other"), Tokens.Claims("u")),
+        ["algorithm none with the signature of HS256"] = () => Tokens.Mint(Tokens.Header("none"), Tokens.Claims("u")),
+        ["algorithm nOnE"] = () => $"{string.Join('.', Tokens.Mint(Tokens.Header("nOnE", keyId: null), Tokens.Claims("u")).Split('.')[..2])}.",
+        ["a signature turned by a bit"] = () => WithSignatureBitFlipped(Tokens.For("u"), 100),
+        ["no signature"] = () => Tokens.For("u")[..(Tokens.For("u").LastIndexOf('.') + 1)],
         ["algorithm none"] = () => $"{string.Join('.', Tokens.Mint(Tokens.Header("none"), Tokens.Claims("u")).Split('.')[..2])}.",
         ["another algorithm"] = () => Tokens.Mint(Tokens.Header("HS512"), Tokens.Claims("u")),
         ["expired"] = () => Tokens.Mint(Tokens.Header(), Tokens.Claims("u", lifetimeSeconds: -3_600)),
@@ -38,9 +42,25 @@ public sealed class AuthenticationTests(OneOfEach fixture, ITestOutputHelper out
         var sale = await Stack.OpenSaleAsync(stock: 10);
         var shopper = Stack.Shopper("u", token: BadTokens[name]());
         Refusal.AssertIs(401, "unauthenticated", await shopper.PurchaseAsync(sale.Id, """{"sku":"phone-1","quantity":1}""", "k"));
+        Refusal.AssertIs(401, "unauthenticated", await shopper.AdmitAsync(sale.Id));
         Refusal.AssertIs(401, "unauthenticated", await shopper.MyOrdersAsync());
         Refusal.AssertIs(401, "unauthenticated", await shopper.OrderAsync(Guid.NewGuid()));
         Refusal.AssertIs(401, "unauthenticated", await shopper.GetAsync($"/api/v1/orders/{Guid.NewGuid()}/events"));
+        Assert.Empty((await Books.CheckAsync(Stack, sale)).Orders);
+    }
+
+    [Fact]
+    public async Task Whatever_bit_of_a_signature_is_turned_it_neither_buys_nor_admits()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var token = Tokens.For("u");
+        await Crowd.EachAsync(Enumerable.Range(0, 256), 8, async bit =>
+        {
+            var shopper = Stack.Shopper("u", token: WithSignatureBitFlipped(token, bit));
+            Refusal.AssertIs(401, "unauthenticated", await shopper.PurchaseAsync(sale.Id, """{"sku":"phone-1","quantity":1}""", "k"));
+            Refusal.AssertIs(401, "unauthenticated", await shopper.AdmitAsync(sale.Id));
+        });
+        Assert.Equal(200, (await Stack.Shopper("u", token: token).AdmitAsync(sale.Id)).Status);
         Assert.Empty((await Books.CheckAsync(Stack, sale)).Orders);
     }
 
@@ -64,6 +84,14 @@ public sealed class AuthenticationTests(OneOfEach fixture, ITestOutputHelper out
         var nobody = Stack.Shopper("u", token: "");
         Assert.Equal(200, (await nobody.GetAsync("/api/v1/sales")).Status);
         Assert.Equal(200, (await nobody.GetAsync($"/api/v1/sales/{sale.Id}")).Status);
+    }
+
+    private static string WithSignatureBitFlipped(string token, int bit)
+    {
+        var dot = token.LastIndexOf('.');
+        var signature = Base64Url.DecodeFromChars(token.AsSpan(dot + 1));
+        signature[bit / 8] ^= (byte)(1 << bit % 8);
+        return token[..(dot + 1)] + Base64Url.EncodeToString(signature);
     }
 
     private static string Changed(string claim, object? value)

@@ -20,6 +20,43 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
         Check.One(Quietly.WithMaxTest(150), Prop.ForAll(Histories(12), FollowAsync));
 
     [Fact]
+    public void With_tickets_it_decides_one_by_one_as_the_model_does() =>
+        Check.One(Quietly.WithMaxTest(150), Prop.ForAll(Histories(1, ticketed: true), history => FollowAsync(history, new SaleModel(requiresTicket: true))));
+
+    [Fact]
+    public void With_tickets_that_a_batch_holds_twice_it_decides_as_the_model_does() =>
+        Check.One(Quietly.WithMaxTest(150), Prop.ForAll(Histories(12, ticketed: true), history => FollowAsync(history, new SaleModel(requiresTicket: true))));
+
+    [Fact]
+    public void A_sale_that_requires_no_tickets_takes_no_notice_of_them() =>
+        Check.One(Quietly.WithMaxTest(50), Prop.ForAll(Histories(12, ticketed: true), FollowAsync));
+
+    [Fact]
+    public async Task The_model_test_notices_a_script_that_forgets_burnt_tickets()
+    {
+        var model = new SaleModel(requiresTicket: true);
+        var sale = await NewSaleAsync(requiresTicket: true);
+        await FollowAsync([new Step.Buy([new(0, 0, 0, 1, Brought.Good)], false, false)], sale, model);
+        await sale.ForgetBurntTicketsAsync();
+        await Assert.ThrowsAnyAsync<Xunit.Sdk.XunitException>(() => FollowAsync([new Step.Buy([new(0, 1, 0, 1, Brought.Good)], false, false)], sale, model));
+    }
+
+    [Fact]
+    public async Task Parallel_calls_with_one_ticket_buy_once()
+    {
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [1_000], [1_000], 0, requiresTicket: true);
+        var answers = await Task.WhenAll(Enumerable.Range(0, 200).Select(key => Task.Run(async () =>
+        {
+            Wish[] twice = [new(0, 2 * key, 0, 1, Brought.Good), new(0, 2 * key + 1, 0, 1, Brought.Good)];
+            return await sale.BuyAsync(twice, [.. twice.Select(ScriptedSale.NewOrderId)]);
+        })));
+        var codes = answers.SelectMany(decisions => decisions).Select(decision => decision.Code).ToList();
+        Assert.Single(codes, ReserveCode.Accepted);
+        Assert.Equal(399, codes.Count(code => code is ReserveCode.TicketInvalid));
+        Assert.Equal(999, await sale.RemainingAsync(0));
+    }
+
+    [Fact]
     public async Task The_model_test_notices_a_script_that_oversells()
     {
         var sale = await NewSaleAsync();
@@ -227,9 +264,12 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
         Assert.Equal(5, await sale.RemainingAsync(0));
     }
 
-    private Task<ScriptedSale> NewSaleAsync() => ScriptedSale.StartAsync(fixture.Redis, new SaleModel().Remaining, SaleModel.ItemLimits, SaleModel.SaleLimit);
+    private Task<ScriptedSale> NewSaleAsync(bool requiresTicket = false) =>
+        ScriptedSale.StartAsync(fixture.Redis, new SaleModel().Remaining, SaleModel.ItemLimits, SaleModel.SaleLimit, requiresTicket);
 
-    private async Task FollowAsync(IList<Step> history) => await FollowAsync(history, await NewSaleAsync(), new SaleModel());
+    private Task FollowAsync(IList<Step> history) => FollowAsync(history, new SaleModel());
+
+    private async Task FollowAsync(IList<Step> history, SaleModel model) => await FollowAsync(history, await NewSaleAsync(model.RequiresTicket), model);
 
     private static async Task FollowAsync(IList<Step> history, ScriptedSale sale, SaleModel model)
     {
@@ -246,6 +286,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
         Assert.Equal(model.InFlight.Select(order => order.OrderId).ToHashSet(), await sale.InFlightAsync());
         Assert.Equal(model.Accepted, (await sale.OutboxAsync()).Count);
         Assert.Equal(model.Accepted, await sale.BuyersAsync());
+        Assert.Equal(model.Burnt, (await sale.BurntTicketsAsync()).Count);
     }
 
     private static async Task FollowAsync(Step step, ScriptedSale sale, SaleModel model)
@@ -282,13 +323,18 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
         }
     }
 
-    private static Arbitrary<IList<Step>> Histories(int maxBatch)
+    private static Arbitrary<IList<Step>> Histories(int maxBatch, bool ticketed = false)
     {
+        var brought = ticketed
+            ? Gen.Frequency((10, Gen.Constant(Brought.Good)), (1, Gen.Elements(Brought.Nothing, Brought.Forged, Brought.Expired, Brought.OfOtherEpoch)))
+            : Gen.Constant(Brought.Nothing);
         var wish = from user in Gen.Choose(0, SaleModel.Users - 1)
                    from key in Gen.Choose(0, SaleModel.Keys - 1)
                    from item in Gen.Choose(0, SaleModel.Items - 1)
                    from quantity in Gen.Choose(1, 3)
-                   select new Wish(user, key, item, quantity);
+                   from ticket in brought
+                   from number in Gen.Choose(0, SaleModel.Tickets - 1)
+                   select new Wish(user, key, item, quantity, ticket, number);
         var buy = from size in Gen.Choose(1, maxBatch)
                   from wishes in Gen.ArrayOf(wish, size)
                   from oldEpoch in Gen.Frequency((12, Gen.Constant(false)), (1, Gen.Constant(true)))

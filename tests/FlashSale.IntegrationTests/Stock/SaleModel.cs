@@ -2,8 +2,18 @@ using FlashSale.Stock;
 
 namespace FlashSale.IntegrationTests.Stock;
 
-/// <summary>What a shopper asks for; small numbers, so that users, keys and last units collide all the time.</summary>
-public sealed record Wish(int User, int Key, int Item, int Quantity);
+/// <summary>What a shopper asks for; small numbers, so that users, keys, tickets and last units collide all the time.</summary>
+public sealed record Wish(int User, int Key, int Item, int Quantity, Brought Ticket = Brought.Nothing, int TicketNumber = 0);
+
+/// <summary>The ticket that a shopper brings along.</summary>
+public enum Brought
+{
+    Nothing,
+    Good,
+    Forged,
+    Expired,
+    OfOtherEpoch,
+}
 
 /// <summary>One step of a history.</summary>
 public abstract record Step
@@ -33,16 +43,18 @@ public sealed record Expected(ReserveCode Code, Guid OrderId);
 /// The sale as plain dictionaries: what reserve.lua and settle.lua must do, said a second time, without Redis, bytes,
 /// buckets or batches.
 /// </summary>
-public sealed class SaleModel
+public sealed class SaleModel(bool requiresTicket = false)
 {
     public const int Users = 4;
     public const int Keys = 6;
     public const int Items = 3;
+    public const int Tickets = 3;
     public const int SaleLimit = 5;
 
     public static readonly int[] ItemLimits = [2, 3, 4];
 
     private readonly Dictionary<(int User, int Key), (Guid OrderId, int Item, int Quantity)> _idempotency = [];
+    private readonly HashSet<(int User, int Number)> _burnt = [];
 
     public string Status { get; private set; } = "live";
 
@@ -67,6 +79,7 @@ public sealed class SaleModel
 
         Remaining[wish.Item] -= wish.Quantity;
         Count(wish, wish.Quantity);
+        if (requiresTicket) _burnt.Add((wish.User, wish.TicketNumber));
         _idempotency.Add((wish.User, wish.Key), (orderId, wish.Item, wish.Quantity));
         InFlight.Add((orderId, wish));
         Accepted++;
@@ -77,7 +90,16 @@ public sealed class SaleModel
 
     public void Verify(bool verified) => IsVerified = verified;
 
-    public void RaiseEpoch() => Epoch++;
+    public bool RequiresTicket => requiresTicket;
+
+    public int Burnt => _burnt.Count;
+
+    // The tickets of an epoch end with it, so it need not be known any longer which were used.
+    public void RaiseEpoch()
+    {
+        Epoch++;
+        _burnt.Clear();
+    }
 
     public void Settle(int index, Verdict verdict)
     {
@@ -95,6 +117,8 @@ public sealed class SaleModel
         : tooLate ? ReserveCode.TooLate
         : Status == "paused" ? ReserveCode.Paused
         : Status == "closed" ? ReserveCode.Closed
+        : requiresTicket && wish.Ticket is Brought.Nothing ? ReserveCode.TicketMissing
+        : requiresTicket && (wish.Ticket is not Brought.Good || _burnt.Contains((wish.User, wish.TicketNumber))) ? ReserveCode.TicketInvalid
         : Bought.GetValueOrDefault((wish.User, wish.Item)) + wish.Quantity > ItemLimits[wish.Item] || UnitsOf(wish.User) + wish.Quantity > SaleLimit ? ReserveCode.LimitReached
         : Remaining[wish.Item] == 0 ? ReserveCode.SoldOut
         : Remaining[wish.Item] < wish.Quantity ? ReserveCode.FewerLeft

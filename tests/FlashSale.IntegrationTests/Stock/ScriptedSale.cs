@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
 using FlashSale.Contracts;
 using FlashSale.IntegrationTests.Infrastructure;
 using FlashSale.Platform;
@@ -36,6 +39,7 @@ public sealed class ScriptedSale
     private const int SaleNumber = 7;
     private const int Buckets = 3;
     private const int Price = 100;
+    private const int BurntIdSize = 10;
 
     private static int _sales;
 
@@ -55,7 +59,7 @@ public sealed class ScriptedSale
 
     public SaleKeys Keys { get; }
 
-    public static async Task<ScriptedSale> StartAsync(RedisConnection redis, IReadOnlyList<int> stock, IReadOnlyList<int> limits, int saleLimit)
+    public static async Task<ScriptedSale> StartAsync(RedisConnection redis, IReadOnlyList<int> stock, IReadOnlyList<int> limits, int saleLimit, bool requiresTicket = false)
     {
         var sale = new ScriptedSale(redis);
         await redis.CallAsync(async database =>
@@ -65,7 +69,7 @@ public sealed class ScriptedSale
             await database.HashSetAsync(sale.Keys.Sale,
             [
                 new("epoch", 1), new("status", "live"), new("opens", 1), new("closes", long.MaxValue / 4), new("limit", saleLimit),
-                new("buckets", Buckets), new("version", 1),
+                new("buckets", Buckets), new("version", 1), new("tickets", requiresTicket ? 1 : 0), new("admission", 0),
             ]);
             return true;
         });
@@ -87,7 +91,8 @@ public sealed class ScriptedSale
         var records = wishes.Select((wish, i) => Encode(wish, orderIds[i])).ToArray();
         var decisions = new ReserveDecision[records.Length];
         var notAfter = _redis.NowMilliseconds + (tooLate ? -60_000 : 60_000);
-        await _reserve.DecideAsync(Keys, withOldEpoch ? _epoch - 1 : _epoch, notAfter, records, decisions, TimeSpan.FromSeconds(10));
+        var tickets = wishes.Select(TicketOf).ToArray();
+        await _reserve.DecideAsync(Keys, withOldEpoch ? _epoch - 1 : _epoch, notAfter, records, tickets, decisions, TimeSpan.FromSeconds(10));
         lock (_accepted)
         {
             for (var i = 0; i < decisions.Length; i++)
@@ -107,9 +112,10 @@ public sealed class ScriptedSale
     public Task<int?> SettleAsync(Guid orderId, Verdict verdict) =>
         _settle.SettleAsync(Keys, [], [new(verdict, _accepted[orderId].AcceptedAt, _accepted[orderId].Record)]);
 
-    /// <summary>What a rebuild that finds the same facts leaves behind.</summary>
+    /// <summary>What a rebuild that finds the same facts leaves behind. It knows nothing of burnt tickets.</summary>
     public async Task RaiseEpochAsync()
     {
+        await ForgetBurntTicketsAsync();
         for (var bucket = 0; bucket < Buckets; bucket++) await MoveAsync(Keys.Facts(_epoch, bucket), Keys.Facts(_epoch + 1, bucket));
         await MoveAsync(Keys.Buyers(_epoch), Keys.Buyers(_epoch + 1));
         _epoch++;
@@ -122,6 +128,33 @@ public sealed class ScriptedSale
         await _redis.CallAsync(database => database.KeyDeleteAsync(
             [Keys.Inflight, Keys.InflightUnits, Keys.Outbox, Keys.Buyers(_epoch), .. Enumerable.Range(0, Buckets).Select(bucket => Keys.Facts(_epoch, bucket))]));
         await _redis.CallAsync(database => database.HashSetAsync(Keys.Stock, Sku(0), stock));
+    }
+
+    public async Task ForgetBurntTicketsAsync()
+    {
+        foreach (var (bucket, id) in await BurntTicketsAsync()) await _redis.CallAsync(database => database.HashDeleteAsync(bucket, id));
+    }
+
+    /// <summary>The burnt tickets that Redis knows, with the key they lie in.</summary>
+    public async Task<List<(RedisKey Bucket, RedisValue Id)>> BurntTicketsAsync()
+    {
+        var burnt = new List<(RedisKey, RedisValue)>();
+        foreach (var bucket in Enumerable.Range(0, Buckets).Select(bucket => Keys.Facts(_epoch, bucket)))
+            burnt.AddRange((await _redis.CallAsync(database => database.HashKeysAsync(bucket))).Where(field => ((byte[])field!).Length == BurntIdSize).Select(id => (bucket, id)));
+        return burnt;
+    }
+
+    // As Tickets.Read hands it over: the id is the server's choice and its user's alone.
+    private byte[]? TicketOf(Wish wish)
+    {
+        if (wish.Ticket is Brought.Nothing) return null;
+        if (wish.Ticket is Brought.Forged) return [(byte)'-'];
+        var ticket = new byte[28];
+        // From the end: of each number the two highest bytes are overwritten.
+        BinaryPrimitives.WriteInt64BigEndian(ticket.AsSpan(20), wish.Ticket is Brought.OfOtherEpoch ? _epoch + 1 : _epoch);
+        BinaryPrimitives.WriteInt64BigEndian(ticket.AsSpan(14), _redis.NowMilliseconds + (wish.Ticket is Brought.Expired ? -60_000 : 600_000));
+        SHA256.HashData(Encoding.ASCII.GetBytes($"{wish.User}/{wish.TicketNumber}")).AsSpan(0, 16).CopyTo(ticket);
+        return ticket;
     }
 
     public async Task<long> OwedAsync(int item) => (long)await _redis.CallAsync(database => database.HashGetAsync(Keys.Prefix + "owed", Sku(item)));

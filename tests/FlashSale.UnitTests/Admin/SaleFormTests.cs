@@ -57,8 +57,25 @@ public sealed class SaleFormTests
              "items":[{"sku":"a","name":"A","price":{"amount":1,"currency":"CNY"},"listPrice":null,"stock":2}]}
             """);
         Assert.Null(refused);
-        Assert.Equal((null, 900), (draft!.PerUserLimit, draft.PayWithinSeconds));
+        Assert.Equal((null, 900, false, null), (draft!.PerUserLimit, draft.PayWithinSeconds, draft.RequiresTicket, draft.AdmissionPerSecond));
         Assert.Equal([new ItemDraft("a", "A", 1, null, "CNY", 2, 1)], draft.Items);
+    }
+
+    [Theory]
+    [InlineData("""
+        "requiresTicket":true,"admissionPerSecond":1,
+        """, true, 1)]
+    [InlineData("""
+        "requiresTicket":false,"admissionPerSecond":1000000,
+        """, false, 1_000_000)]
+    [InlineData("""
+        "requiresTicket":null,"admissionPerSecond":null,
+        """, false, null)]
+    public async Task Tickets_and_their_rate_are_read(string members, bool requiresTicket, int? admissionPerSecond)
+    {
+        var (draft, refused) = await ReadAsync($$"""{"name":"S","opensAt":"2030-01-01T00:00:00Z","closesAt":"2030-01-02T00:00:00Z",{{members}}"items":[]}""");
+        Assert.Null(refused);
+        Assert.Equal((requiresTicket, admissionPerSecond), (draft!.RequiresTicket, draft.AdmissionPerSecond));
     }
 
     [Fact]

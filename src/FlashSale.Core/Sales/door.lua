@@ -1,0 +1,20 @@
+-- door: whether a loaded sale may be bought from at this moment. The beginning of reserve.lua and admit.lua.
+-- KEYS[1] sale;  ARGV[2] epoch, ARGV[3] not-after (Redis TIME, Unix ms)
+-- door() answers 'A', or why nobody may: N not loaded, or being loaded   V not verified since Redis started   E other epoch   D past not-after
+--   P paused   O not open yet   C closed
+-- Invariant: reads only. The run id ties selling to the process that the worker has verified: a Redis that came back, with
+--   whatever it still knows, has another one.
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'status', 'opens', 'closes', 'run', 'held', 'limit', 'buckets', 'tickets', 'admission')
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function door()
+    if not sale[1] or sale[6] then return 'N' end
+    if not sale[5] or not string.find(redis.call('INFO', 'server'), 'run_id:' .. sale[5], 1, true) then return 'V' end
+    if sale[1] ~= ARGV[2] then return 'E' end
+    if now > tonumber(ARGV[3]) then return 'D' end
+    if sale[2] == 'paused' then return 'P' end
+    if now < tonumber(sale[3]) then return 'O' end
+    if sale[2] ~= 'live' or now >= tonumber(sale[4]) then return 'C' end
+    return 'A'
+end

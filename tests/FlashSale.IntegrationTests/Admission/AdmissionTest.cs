@@ -1,0 +1,36 @@
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Admission;
+
+/// <summary>Two Api nodes, so that nothing works only because a process remembers.</summary>
+public sealed class TwoApis() : StackFixture(new StackOptions { Apis = 2 });
+
+/// <summary>The same with challenges on, as easy as they may be.</summary>
+public sealed class TwoApisWithChallenges() : StackFixture(new StackOptions
+{
+    Apis = 2, Settings = { ["Admission__Challenge"] = "on", ["Admission__ChallengeMaxNumber"] = $"{MaxNumber}" },
+})
+{
+    public const int MaxNumber = 2_000;
+}
+
+/// <summary>A test of admission.</summary>
+public abstract class AdmissionTest(StackFixture fixture, ITestOutputHelper output) : StackTest(fixture, output)
+{
+    /// <summary>How long a ticket is good for when nothing is configured.</summary>
+    protected const int TicketMilliseconds = 120_000;
+
+    protected async Task<long> RedisNowAsync()
+    {
+        var time = await Stack.Redis.Client.ListAsync("TIME");
+        return long.Parse(Text(time[0])) * 1_000 + long.Parse(Text(time[1])) / 1_000;
+
+        static string Text(object? part) => System.Text.Encoding.ASCII.GetString((byte[])part!);
+    }
+
+    protected Task<long> EpochAsync(Sale sale) => Stack.Redis.Client.NumberAsync("HGET", $"{sale.RedisPrefix}sale", "epoch");
+
+    /// <summary>Redis TIME at which a ticket was given, in milliseconds.</summary>
+    protected static long GivenAt(Answer admission) => DateTimeOffset.Parse(admission.Member("expiresAt")!).ToUnixTimeMilliseconds() - TicketMilliseconds;
+}
