@@ -9,6 +9,7 @@ return await HostRunner.RunAsync(args, async builder =>
 {
     await builder.AddRedisAsync();
     builder.AddPostgres();
+    builder.AddCrossOrigin();
     builder.AddSales();
     builder.AddPurchases();
     builder.AddOrders();
@@ -17,6 +18,7 @@ return await HostRunner.RunAsync(args, async builder =>
 
     var app = builder.Build();
     app.UseManagementPort();
+    app.UseCrossOrigin();
     app.UsePurchases();
     app.UseProblems(app.Logger);
     app.UseRouting();

@@ -22,8 +22,8 @@ public static class HostRunner
             if (args is ["--healthcheck"]) return await Management.CheckHealthAsync(new ConfigurationBuilder().AddEnvironmentVariables().Build());
             var builder = WebApplication.CreateSlimBuilder(args);
             Configure(builder.Logging);
-            builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
             builder.AddManagementPort();
+            builder.AddTransport();
             builder.Services.AddSingleton(TimeProvider.System);
             builder.Services.AddPrometheusExporter();
             await using var app = await build(builder);

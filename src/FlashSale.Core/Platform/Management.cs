@@ -11,6 +11,9 @@ namespace FlashSale.Platform;
 /// <summary>Something a host needs before it is ready. Answers null when it is there, else what is missing.</summary>
 public sealed record ReadinessCheck(string Name, Func<string?> Missing);
 
+/// <summary>A line that /health/ready shows to whoever reads it; whether the host is ready does not depend on it.</summary>
+public sealed record HealthLine(Func<string> Text);
+
 /// <summary>
 /// The management port, a thousand above the host's own: /health/live, /health/ready, /metrics. It is for
 /// operators and orchestrators, so it is answered apart from the host's pipeline, limits and authentication.
@@ -33,6 +36,7 @@ public static class Management
     {
         var port = app.Services.GetRequiredService<ManagementPort>().Number;
         var checks = app.Services.GetServices<ReadinessCheck>().ToArray();
+        var lines = app.Services.GetServices<HealthLine>().ToArray();
         var metrics = app.Services.GetService<PrometheusExporter>();
         app.Use((context, next) =>
         {
@@ -40,7 +44,7 @@ public static class Management
             return context.Request.Path.Value switch
             {
                 "/health/live" => WriteAsync(context, 200, "text/plain", "live\n"),
-                "/health/ready" => ReadyAsync(context, checks),
+                "/health/ready" => ReadyAsync(context, checks, lines),
                 "/metrics" when metrics is not null => MetricsAsync(context, metrics),
                 _ => Problems.WriteAsync(context, Problem.NotFound),
             };
@@ -73,16 +77,17 @@ public static class Management
             : throw new InvalidSettingException($"Urls = '{urls}': allowed is one http://address:port with a port from 1 to {65_535 - Distance}.");
     }
 
-    private static Task ReadyAsync(HttpContext context, ReadinessCheck[] checks)
+    private static Task ReadyAsync(HttpContext context, ReadinessCheck[] checks, HealthLine[] lines)
     {
-        var missing = new StringBuilder();
+        var page = new StringBuilder();
         foreach (var check in checks)
         {
-            if (check.Missing() is { } what) missing.Append(check.Name).Append(": ").Append(what).Append('\n');
+            if (check.Missing() is { } what) page.Append(check.Name).Append(": ").Append(what).Append('\n');
         }
-        return missing.Length == 0
-            ? WriteAsync(context, 200, "text/plain", "ready\n")
-            : WriteAsync(context, 503, "text/plain", missing.ToString());
+        var status = page.Length == 0 ? 200 : 503;
+        if (status == 200) page.Append("ready\n");
+        foreach (var line in lines) page.Append(line.Text()).Append('\n');
+        return WriteAsync(context, status, "text/plain", page.ToString());
     }
 
     private static Task MetricsAsync(HttpContext context, PrometheusExporter metrics)
@@ -99,6 +104,7 @@ public static class Management
         context.Response.ContentType = type;
         return context.Response.WriteAsync(text);
     }
-
-    private sealed record ManagementPort(int Number);
 }
+
+/// <summary>The number of the host's management port.</summary>
+internal sealed record ManagementPort(int Number);

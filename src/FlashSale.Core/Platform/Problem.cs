@@ -38,6 +38,9 @@ public sealed record Problem(int Status, string Code, string Title)
     /// <summary>The path exists, but not for this method.</summary>
     public static readonly Problem MethodNotAllowed = new(405, "method_not_allowed", "This address does not take that method.");
 
+    /// <summary>The request came too slowly, or not to its end.</summary>
+    public static readonly Problem RequestTimeout = new(408, "request_timeout", "The request did not arrive in time.");
+
     /// <summary>The body is too large.</summary>
     public static readonly Problem BodyTooLarge = new(413, "body_too_large", "The request body is too large.");
 
@@ -134,6 +137,8 @@ public static class Problems
         {
             case OperationCanceledException or IOException when context.RequestAborted.IsCancellationRequested:
                 return Task.CompletedTask;
+            case BadHttpRequestException { StatusCode: 408 }:
+                return WriteAsync(context, Problem.RequestTimeout);
             case BadHttpRequestException { StatusCode: 413 }:
                 return WriteAsync(context, Problem.BodyTooLarge);
             case BadHttpRequestException { StatusCode: 415 }:
@@ -190,6 +195,7 @@ public static class Problems
                 401 => Problem.Unauthenticated,
                 404 => Problem.NotFound,
                 405 => Problem.MethodNotAllowed,
+                408 => Problem.RequestTimeout,
                 413 => Problem.BodyTooLarge,
                 415 => Problem.UnsupportedMediaType,
                 >= 500 => Problem.Internal,
