@@ -6,6 +6,7 @@ using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging;
 
 namespace FlashSale.Platform;
@@ -66,6 +67,9 @@ public static class Problems
 {
     private const string ContentType = "application/problem+json";
 
+    // No host has a smaller limit.
+    private const long LargeBody = 8 * 1024;
+
     private static long _refusals;
 
     /// <summary>Answers with a problem. 429 and 503 get a Retry-After with jitter and must not be stored.</summary>
@@ -90,6 +94,7 @@ public static class Problems
             response.Headers.RetryAfter = seconds.ToString();
         }
         if (problem.Status == 401) response.Headers.WWWAuthenticate = "Bearer";
+        if (context.Request.ContentLength > LargeBody) LetTheRestCome(context);
 
         if (detail is null && errors is null)
         {
@@ -155,6 +160,13 @@ public static class Problems
                 ProblemLog.Failed(logger, context.Request.Path, TraceIdOf(context), exception);
                 return WriteAsync(context, Problem.Internal, "It was logged under this trace id.");
         }
+    }
+
+    // A client that is still sending must be able to read its refusal. Beyond the limit the server would close at once, and the
+    // reset overtake the answer; without one it reads on and throws away, for five seconds at most.
+    private static void LetTheRestCome(HttpContext context)
+    {
+        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = null;
     }
 
     private static string TraceIdOf(HttpContext context) => Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
