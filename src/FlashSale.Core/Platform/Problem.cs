@@ -151,6 +151,12 @@ public static class Problems
             case BadHttpRequestException:
                 return WriteAsync(context, Problem.InvalidRequest,
                     errors: [new("body", exception.InnerException is JsonException ? "must be a JSON object of the documented members" : "could not be read")]);
+            case DependencyRejectedException:
+                // Counted, not logged: there may be thousands a second.
+                return WriteAsync(context, Problem.TemporarilyUnavailable, "A store that is needed for this has too much to do, or does not answer. Nothing was done.");
+            case DependencyTimeoutException:
+                ProblemLog.StoreAway(logger, context.Request.Path, TraceIdOf(context), exception);
+                return WriteAsync(context, Problem.TemporarilyUnavailable, "A part may have been done; repeat the request.");
             case RedisUnavailableException or RedisOutcomeUnknownException:
             case var away when Postgres.IsTransient(away):
                 ProblemLog.StoreAway(logger, context.Request.Path, TraceIdOf(context), exception);
