@@ -42,36 +42,48 @@ public sealed partial class DependencyFile(IConfiguration configuration, IEnumer
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         if (string.IsNullOrEmpty(_path)) return;
+        // The latest text, or why there is none: each is told once.
         var seen = "";
         using var timer = new PeriodicTimer(Interval);
         do
         {
-            try
-            {
-                var text = await File.ReadAllTextAsync(_path, stoppingToken);
-                if (text == seen) continue;
-                seen = text;
-                Apply(text);
-            }
-            catch (Exception e) when (e is InvalidSettingException or IOException or UnauthorizedAccessException)
-            {
-                if (e is not InvalidSettingException && seen.Length == 0) continue;
-                // Once, until there is another text.
-                if (e is not InvalidSettingException) seen = "";
-                LogRefused(_path, e.Message);
-            }
+            var (text, failure) = await ReadAsync(stoppingToken);
+            if ((text ?? failure) == seen) continue;
+            seen = text ?? failure!;
+            if (text is not null) failure = Apply(text);
+            if (failure is not null) LogRefused(_path, failure);
         }
         while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
-    // All are read before the first one changes.
-    private void Apply(string text)
+    private async Task<(string? Text, string? Failure)> ReadAsync(CancellationToken cancellation)
     {
-        var all = With(configuration, text);
-        var read = _dependencies.Select(dependency => (dependency, Options: DependencyOptions.Read(all, dependency.Definition.Section, dependency.Definition.Defaults))).ToList();
-        foreach (var (dependency, options) in read)
+        try
         {
-            if (dependency.Apply(options)) LogApplied(dependency.Name, options);
+            return (await File.ReadAllTextAsync(_path!, cancellation), null);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return (null, e.Message);
+        }
+    }
+
+    // All are read before the first one changes. Answers what is wrong.
+    private string? Apply(string text)
+    {
+        try
+        {
+            var all = With(configuration, text);
+            var read = _dependencies.Select(dependency => (dependency, Options: DependencyOptions.Read(all, dependency.Definition.Section, dependency.Definition.Defaults))).ToList();
+            foreach (var (dependency, options) in read)
+            {
+                if (dependency.Apply(options)) LogApplied(dependency.Name, options);
+            }
+            return null;
+        }
+        catch (InvalidSettingException e)
+        {
+            return e.Message;
         }
     }
 

@@ -85,6 +85,7 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
     {
         Stack.Worker.Freeze();
         Stack.Admin.Freeze();
+        await Eventually.TrueAsync("what they had begun has ended", TimeSpan.FromSeconds(20), async () => await ActiveAsync() == 0);
         var before = await StatementsAsync();
         var answers = await Task.WhenAll(Enumerable.Range(0, Crowd).Select(i => i % 2 == 0
             ? Stack.Shopper($"a-{i}").GetAsync("/api/v1/sales/s4000000")
@@ -133,6 +134,12 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
     {
         await using var connection = await Stack.Database.Source.OpenConnectionAsync();
         return await connection.ExecuteScalarAsync<long>($"select coalesce(sum(calls), 0)::bigint from pg_stat_statements where dbid = (select oid from pg_database where datname = current_database()) and {which}");
+    }
+
+    private async Task<long> ActiveAsync()
+    {
+        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
+        return await connection.ExecuteScalarAsync<long>("select count(*) from pg_stat_activity where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()");
     }
 
     private async Task ExecuteAsync(string sql, object? parameters = null)
