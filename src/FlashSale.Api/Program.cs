@@ -12,6 +12,7 @@ return await HostRunner.RunAsync(args, async builder =>
     await builder.AddRedisAsync();
     builder.AddPostgres();
     builder.AddProtection();
+    builder.AddCrossOrigin();
     builder.AddSales();
     builder.AddBlocklist();
     builder.AddAdmission();
@@ -23,6 +24,7 @@ return await HostRunner.RunAsync(args, async builder =>
     var app = builder.Build();
     app.UseManagementPort();
     app.UseTrustedProxies();
+    app.UseCrossOrigin();
     app.UsePurchases();
     app.UseProblems(app.Logger);
     app.UseProtection();

@@ -11,6 +11,7 @@ using FlashSale.Worker.Orders;
 using FlashSale.Worker.Payments;
 using FlashSale.Worker.Relay;
 using MassTransit;
+using RabbitMQ.Client.Exceptions;
 
 namespace FlashSale.Worker;
 
@@ -56,6 +57,7 @@ public static class WorkerModule
     {
         var broker = builder.Services.AddSettings<RabbitMqOptions>(builder.Configuration, "RabbitMq");
         broker.Parse();
+        builder.AddBrokerDependency();
         builder.Services.AddMassTransit(bus =>
         {
             bus.DisableUsageTelemetry();
@@ -72,6 +74,12 @@ public static class WorkerModule
             bus.UsingRabbitMq((_, rabbit) => broker.Configure(rabbit, "flashsale-relay"));
         });
     }
+
+    /// <summary>What stands between the worker and the broker, but for relay and consumer: they come again without end by themselves.</summary>
+    private static void AddBrokerDependency(this WebApplicationBuilder builder) => builder.AddDependency(new(
+        Dependency.RabbitMq, "RabbitMq",
+        new DependencyOptions { TimeoutMilliseconds = 10_000, MinCalls = 2, SamplingSeconds = 10, BreakMilliseconds = 1_000, MaxConcurrent = 16, WaitMilliseconds = 1_000 },
+        static e => e is RabbitMQClientException or IOException or TimeoutException && e is not RabbitMQ.Client.Exceptions.PublishException));
 
     /// <summary>Redis kept what Postgres says it is.</summary>
     public static void AddKeeper(this WebApplicationBuilder builder)
@@ -110,10 +118,8 @@ public static class WorkerModule
     /// <summary>Payments that are to be given back.</summary>
     public static void AddRefunds(this WebApplicationBuilder builder)
     {
-        var provider = builder.Services.AddSettings<PaymentProviderOptions>(builder.Configuration, "Payments");
-        provider.Parse();
+        builder.AddPaymentProvider();
         builder.Services.AddSettings<RefundOptions>(builder.Configuration, "Refunds");
-        builder.Services.AddSingleton<PaymentProvider>();
         builder.Services.AddSingleton<Refunds>();
         builder.Services.AddSingleton<RefundMetrics>();
         builder.Services.AddHostedService<RefundJob>();

@@ -30,7 +30,7 @@ public sealed record TicketPage(string Ticket, string ExpiresAt);
 /// </summary>
 public sealed class AdmissionEndpoint(
     JwtVerifier tokens, Degradation degradation, BlocklistFeed blocklist, Storefront storefront, Tickets tickets, Challenges challenges, ChallengeSwitch challenge, AdmitScript script,
-    RequestLimiter limiter, RedisConnection redis, RedisBreaker breaker, AdmissionOptions options, PurchaseOptions purchases)
+    RequestLimiter limiter, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker, AdmissionOptions options, PurchaseOptions purchases)
 {
     // At the lowest rate, one a second.
     private const int LongestWaitMilliseconds = 1_000;
@@ -153,7 +153,7 @@ public sealed class AdmissionEndpoint(
     }
 
     // Through the purchases' breaker: while Redis is away nobody waits for it.
-    private ValueTask<AdmitDecision> CallAsync(SaleOnSale sale, SolvedChallenge? solved) => breaker.Pipeline.ExecuteAsync(
+    private ValueTask<AdmitDecision> CallAsync(SaleOnSale sale, SolvedChallenge? solved) => breaker.Breaker.ExecuteAsync(
         static (call, _) => new ValueTask<AdmitDecision>(call.Script.AdmitAsync(call.Sale.Keys, call.Sale.Published.Epoch, call.NotAfter, call.Solved, call.Deadline)),
         (Script: script, Sale: sale, NotAfter: redis.NowMilliseconds + purchases.DeadlineMilliseconds, Solved: solved, purchases.Deadline));
 

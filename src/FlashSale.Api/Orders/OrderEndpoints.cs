@@ -51,6 +51,7 @@ public static class OrderEndpoints
     public static void AddOrders(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<OrderOptions>(builder.Configuration, "Orders");
+        builder.AddPostgresDependency();
         builder.Services.AddSingleton<OrderReader>();
         builder.Services.AddSingleton<OrderMoves>();
         builder.Services.AddSingleton<OrderEvents>();
@@ -101,12 +102,14 @@ public static class OrderEndpoints
     }
 
     private static async Task CancelAsync(
-        HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront, OrderMoves moves, OrderOptions options)
+        HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront, OrderMoves moves, OrderOptions options,
+        [FromKeyedServices(Dependency.Postgres)] Dependency postgres)
     {
         if (await FindAsync(context, orderId, tokens, orders, storefront) is not { } order) return;
         // What is in flight may be in Postgres already: what counts is the row. Not ended by a client that goes: it is one short transaction.
         var outcome = order.Status is OrderStatus.Accepted or OrderStatus.PendingPayment
-            ? await moves.CancelAsync(order, options.MaxCancellations, CancellationToken.None)
+            ? await postgres.OnceAsync(static async (call, cancellation) => await call.moves.CancelAsync(call.order, call.options.MaxCancellations, cancellation),
+                (moves, order, options), CancellationToken.None)
             : CancelOutcome.NotCancellable;
         if (outcome is CancelOutcome.TooMany)
         {

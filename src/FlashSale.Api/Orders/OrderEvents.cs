@@ -15,6 +15,9 @@ public sealed class OrderEvents
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
 
+    // After a look that failed: a store may have had too much to do just then.
+    private const int SoonMilliseconds = 500;
+
     private readonly OrderReader _orders;
     private readonly RedisConnection _redis;
     private readonly Degradation _degradation;
@@ -42,7 +45,8 @@ public sealed class OrderEvents
             context.Response.Headers.CacheControl = "no-store";
             for (Order? seen = null; ;)
             {
-                var current = await ReadAsync(order, cancellation) ?? seen ?? order;
+                var read = await ReadAsync(order, cancellation);
+                var current = read ?? seen ?? order;
                 if (seen?.Status != current.Status)
                 {
                     var data = JsonSerializer.Serialize(OrderPage.Of(current), OrdersJson.Default.OrderPage);
@@ -55,7 +59,7 @@ public sealed class OrderEvents
                 await context.Response.Body.FlushAsync(cancellation);
                 if (current.Status.IsFinal() || _degradation.IsOff(Features.LiveFigures)) return;
                 seen = current;
-                await changed.WaitAsync(Interval, cancellation);
+                await changed.WaitAsync(read is null ? TimeSpan.FromMilliseconds(Random.Shared.Next(SoonMilliseconds, 2 * SoonMilliseconds)) : Interval, cancellation);
             }
         }
         finally
@@ -68,7 +72,7 @@ public sealed class OrderEvents
     {
         try
         {
-            return await _orders.FindAsync(order.OrderId, order.SaleId, cancellation);
+            return await _orders.FindCurrentAsync(order.OrderId, order.SaleId, cancellation);
         }
         catch (Exception e) when (e is RedisUnavailableException || Postgres.IsTransient(e))
         {

@@ -23,11 +23,9 @@ public static partial class PaymentEndpoints
     /// <summary>Registers what the endpoints need.</summary>
     public static void AddPayments(this WebApplicationBuilder builder)
     {
-        var provider = builder.Services.AddSettings<PaymentProviderOptions>(builder.Configuration, "Payments");
-        provider.Parse();
+        builder.AddPaymentProvider();
         var webhook = builder.Services.AddSettings<WebhookOptions>(builder.Configuration, "Webhook");
         builder.Services.AddSingleton(webhook.Read(TimeProvider.System));
-        builder.Services.AddSingleton<PaymentProvider>();
         builder.Services.AddSingleton<PaymentService>();
         builder.Services.AddSingleton<PaymentNotices>();
     }

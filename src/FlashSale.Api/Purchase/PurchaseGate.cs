@@ -2,7 +2,6 @@ using System.Diagnostics;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using FlashSale.Stock;
-using Polly;
 using Polly.CircuitBreaker;
 
 namespace FlashSale.Api.Purchase;
@@ -28,7 +27,7 @@ public readonly record struct GateResult(GateOutcome Outcome, ReserveDecision De
 /// under way the next gather, and go together when it returns, or as soon as they fill a call. One that comes alone
 /// goes at once.
 /// </summary>
-public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConnection redis, RedisBreaker breaker, ScriptFigures figures, PurchaseOptions options)
+public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConnection redis, Dependency breaker, ScriptFigures figures, PurchaseOptions options)
 {
     private readonly Lock _sync = new();
     private readonly Stack<Batch> _idle = new();
@@ -88,12 +87,17 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
     {
         try
         {
-            await breaker.Pipeline.ExecuteAsync(
+            await breaker.Breaker.ExecuteAsync(
                 static (call, _) => new ValueTask(call.Gate.CallScriptAsync(call.Batch)), (Gate: this, Batch: batch));
             return GateOutcome.Decided;
         }
-        catch (Exception e) when (e is RedisUnavailableException or BrokenCircuitException)
+        catch (RedisUnavailableException)
         {
+            return GateOutcome.Unavailable;
+        }
+        catch (BrokenCircuitException)
+        {
+            breaker.CountRejection();
             return GateOutcome.Unavailable;
         }
         catch (Exception)
@@ -170,23 +174,4 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
             _count = 0;
         }
     }
-}
-
-/// <summary>
-/// The circuit breaker before Redis, one per node: once calls fail, purchases are refused without waiting for the
-/// deadline, and one call at a time finds out whether Redis is back.
-/// </summary>
-public sealed class RedisBreaker(PurchaseOptions options)
-{
-    /// <summary>What calls go through.</summary>
-    public ResiliencePipeline Pipeline { get; } = new ResiliencePipelineBuilder()
-        .AddCircuitBreaker(new CircuitBreakerStrategyOptions
-        {
-            FailureRatio = 0.5,
-            MinimumThroughput = 4,
-            SamplingDuration = TimeSpan.FromSeconds(1),
-            BreakDuration = TimeSpan.FromMilliseconds(options.BreakMilliseconds),
-            ShouldHandle = new PredicateBuilder().Handle<RedisUnavailableException>().Handle<RedisOutcomeUnknownException>(),
-        })
-        .Build();
 }

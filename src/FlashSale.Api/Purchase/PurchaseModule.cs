@@ -13,9 +13,9 @@ public static class PurchaseModule
     public static void AddPurchases(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<PurchaseOptions>(builder.Configuration, "Purchase");
+        builder.AddRedisDependency();
         builder.Services.AddJwtVerifier();
         builder.Services.AddSingleton<ReserveScript>();
-        builder.Services.AddSingleton<RedisBreaker>();
         builder.Services.AddSingleton<ScriptFigures>();
         builder.Services.AddSingleton<Storefront>();
         builder.Services.AddSingleton<PurchaseMetrics>();

@@ -18,8 +18,4 @@ public sealed class PurchaseOptions
     /// <summary>Most purchases that share one call.</summary>
     [Range(1, 256)]
     public int MaxBatch { get; set; } = 64;
-
-    /// <summary>How long the breaker refuses after Redis failed, before one call may try, in milliseconds.</summary>
-    [Range(500, 60_000)]
-    public int BreakMilliseconds { get; set; } = 500;
 }

@@ -12,7 +12,7 @@ namespace FlashSale.Api.Purchase;
 /// that is refused, a body, a record, and a trip to reserve.lua for a sale that does not exist. Nothing is written.
 /// </summary>
 public sealed class PurchaseWarmUp(
-    JwtVerifier tokens, ReserveScript script, RedisConnection redis, RedisBreaker breaker, ScriptFigures figures, PurchaseOptions options) : BackgroundService
+    JwtVerifier tokens, ReserveScript script, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker, ScriptFigures figures, PurchaseOptions options) : BackgroundService
 {
     private const int Rounds = 40;
     private const int Together = 8;

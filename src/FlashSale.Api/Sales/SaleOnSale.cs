@@ -113,7 +113,7 @@ public sealed class Storefront
     private volatile Snapshot _snapshot = new(FrozenDictionary<string, SaleOnSale>.Empty);
 
     /// <summary>Follows the feed.</summary>
-    public Storefront(CatalogFeed feed, RedisConnection redis, ReserveScript script, RedisBreaker breaker, ScriptFigures figures, PurchaseOptions options)
+    public Storefront(CatalogFeed feed, RedisConnection redis, ReserveScript script, [FromKeyedServices(Dependency.Redis)] Dependency breaker, ScriptFigures figures, PurchaseOptions options)
     {
         _feed = feed;
         _redis = redis;

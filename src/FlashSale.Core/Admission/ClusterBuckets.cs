@@ -1,6 +1,6 @@
 using System.Globalization;
 using FlashSale.Platform;
-using Polly;
+using Microsoft.Extensions.DependencyInjection;
 using Polly.CircuitBreaker;
 using StackExchange.Redis;
 
@@ -10,10 +10,10 @@ namespace FlashSale.Admission;
 public readonly record struct ClusterRule(LimitRule Rule, ulong Partition);
 
 /// <summary>
-/// The caller of take.lua: buckets that all nodes share. A Redis that does not answer within a short while is not asked
-/// for a second, so that its silence costs few requests anything.
+/// The caller of take.lua: buckets that all nodes share. Behind the breaker of Redis, so that its silence costs few
+/// requests anything.
 /// </summary>
-public sealed class ClusterBuckets(RedisConnection redis)
+public sealed class ClusterBuckets(RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker)
 {
     /// <summary>Instead of what is left: the rule refuses.</summary>
     public const long Refused = -1;
@@ -23,14 +23,6 @@ public sealed class ClusterBuckets(RedisConnection redis)
 
     private static readonly RedisScript Script = new("Admission.take.lua");
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
-
-    private readonly ResiliencePipeline _breaker = new ResiliencePipelineBuilder()
-        .AddCircuitBreaker(new CircuitBreakerStrategyOptions
-        {
-            FailureRatio = 0.5, MinimumThroughput = 4, SamplingDuration = TimeSpan.FromSeconds(1), BreakDuration = TimeSpan.FromSeconds(1),
-            ShouldHandle = new PredicateBuilder().Handle<Exception>(Stores.IsRedisAway),
-        })
-        .Build();
 
     /// <summary>Takes from all of them or none. Per rule what is left, or why not, and milliseconds to wait; null when Redis does not answer.</summary>
     public async ValueTask<(long Left, long WaitMilliseconds)[]?> TakeAsync(List<ClusterRule> rules)
@@ -50,12 +42,17 @@ public sealed class ClusterBuckets(RedisConnection redis)
         }
         try
         {
-            var answer = await _breaker.ExecuteAsync(
+            var answer = await breaker.Breaker.ExecuteAsync(
                 static async (call, _) => (long[])(await Script.CallAsync(call.Redis, call.Keys, call.Arguments, Patience))!,
                 (Redis: redis, Keys: keys, Arguments: arguments));
             return [.. Enumerable.Range(0, keys.Length).Select(i => (answer[i * 2], answer[i * 2 + 1]))];
         }
-        catch (Exception e) when (e is BrokenCircuitException || Stores.IsRedisAway(e))
+        catch (BrokenCircuitException)
+        {
+            breaker.CountRejection();
+            return null;
+        }
+        catch (Exception e) when (Stores.IsRedisAway(e))
         {
             return null;
         }

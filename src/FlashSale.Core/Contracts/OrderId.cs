@@ -45,6 +45,15 @@ public static class OrderId
         return id[6] >> 4 == 8 && id[8] >> 6 == 2 && saleNumber > 0;
     }
 
+    /// <summary>When an id was issued, by the clock of the node that did; anything where the id is not of this layout.</summary>
+    public static DateTimeOffset IssuedAt(Guid orderId)
+    {
+        Span<byte> id = stackalloc byte[16];
+        orderId.TryWriteBytes(id, bigEndian: true, out _);
+        var milliseconds = (long)(BinaryPrimitives.ReadUInt64BigEndian(id) >> 16);
+        return DateTimeOffset.FromUnixTimeMilliseconds(Math.Min(milliseconds, DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()));
+    }
+
     /// <summary>The virtual shard of an id, 0 to 4095: equal for all orders of one user.</summary>
     public static int ShardOf(Guid orderId)
     {

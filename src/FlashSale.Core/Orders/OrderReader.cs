@@ -2,36 +2,57 @@ using Dapper;
 using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
+using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 
 namespace FlashSale.Orders;
 
 /// <summary>
 /// Reads orders where they are: in flight in Redis, then in Postgres. In this order: an order moves from Redis to
-/// Postgres, committed before it leaves, so one that is missing in both at these moments does not exist.
+/// Postgres, committed before it leaves, so one that is missing in both at these moments does not exist. Where there is a
+/// replica it is read first; it may be behind, so what it does not have the primary is asked for.
 /// </summary>
-public sealed class OrderReader(NpgsqlDataSource postgres, RedisConnection redis)
+public sealed class OrderReader
 {
     private const string Columns =
         "order_id, sale_id, sku, user_id, quantity, amount, currency, status, reason, accepted_at, placed_at, pay_by, paid_at, closed_at";
 
-    /// <summary>Finds an order; null when both stores answered and neither has it.</summary>
+    private readonly NpgsqlDataSource _postgres;
+    private readonly Dependency _primary;
+    private readonly NpgsqlDataSource? _replica;
+    private readonly Dependency? _replicaGuard;
+    private readonly RedisConnection _redis;
+    private readonly Dependency _redisGuard;
+    private readonly SharedLooks _looks;
+
+    /// <summary>Takes the stores; the replica only where one is configured.</summary>
+    public OrderReader(
+        NpgsqlDataSource postgres, [FromKeyedServices(Dependency.Postgres)] Dependency primary, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency redisGuard,
+        TimeProvider time, [FromKeyedServices(Dependency.PostgresReplica)] NpgsqlDataSource? replica = null, [FromKeyedServices(Dependency.PostgresReplica)] Dependency? replicaGuard = null)
+    {
+        (_postgres, _primary, _redis, _redisGuard, _replica, _replicaGuard) = (postgres, primary, redis, redisGuard, replica, replicaGuard);
+        _looks = new SharedLooks(LookAsync, time);
+    }
+
+    /// <summary>
+    /// Finds an order; null when both stores answered and neither has it. A replica may tell an earlier status. Many who ask
+    /// for the same order share a look at Postgres; for one that is not there they wait up to a second for the next.
+    /// </summary>
     /// <exception cref="RedisUnavailableException">Redis is away, and Postgres does not have the order.</exception>
     /// <exception cref="NpgsqlException">Postgres is away, and Redis does not have the order.</exception>
     public async Task<Order?> FindAsync(Guid orderId, string saleId, CancellationToken cancellation)
     {
-        Exception? redisAway = null;
-        try
-        {
-            if (await FindInFlightAsync(orderId, saleId) is { } inFlight) return inFlight;
-        }
-        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException)
-        {
-            redisAway = e;
-        }
-        var stored = await FindStoredAsync(orderId, cancellation);
-        if (stored is null && redisAway is not null) throw new RedisUnavailableException("The order may be in flight.", redisAway);
-        return stored;
+        var (inFlight, redisAway) = await TryFindInFlightAsync(orderId, saleId, cancellation);
+        if (inFlight is not null) return inFlight;
+        return Found(await _looks.FindAsync(orderId, notInFlight: redisAway is null).WaitAsync(cancellation), redisAway);
+    }
+
+    /// <summary>As <see cref="FindAsync"/>, but as the primary has it now. For orders that are known to exist.</summary>
+    public async Task<Order?> FindCurrentAsync(Guid orderId, string saleId, CancellationToken cancellation)
+    {
+        var (inFlight, redisAway) = await TryFindInFlightAsync(orderId, saleId, cancellation);
+        if (inFlight is not null) return inFlight;
+        return Found(await FindStoredAsync(orderId, cancellation), redisAway);
     }
 
     /// <summary>A user's stored orders, newest first.</summary>
@@ -41,23 +62,80 @@ public sealed class OrderReader(NpgsqlDataSource postgres, RedisConnection redis
     /// <param name="cancellation">Ends the query.</param>
     public async Task<IReadOnlyList<Order>> OfUserAsync(string userId, int limit, Guid? before, CancellationToken cancellation)
     {
-        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var query = (userId, limit, before);
+        if (_replica is not null)
+        {
+            try
+            {
+                return await _replicaGuard!.RepeatableAsync(static (call, token) => OfUserAsync(call.Source, call.query, token), (Source: _replica, query), cancellation);
+            }
+            catch (Exception e) when (IsAway(e, cancellation))
+            {
+                // The primary has them as well.
+            }
+        }
+        return await _primary.RepeatableAsync(static (call, token) => OfUserAsync(call.Source, call.query, token), (Source: _postgres, query), cancellation);
+    }
+
+    /// <summary>Finds an order in Postgres only, as the primary has it; null when it is not there, or not yet.</summary>
+    public async Task<Order?> FindStoredAsync(Guid orderId, CancellationToken cancellation) =>
+        await _primary.RepeatableAsync(static (call, token) => FindStoredAsync(call.Source, call.orderId, token), (Source: _postgres, orderId), cancellation);
+
+    // A failure of the replica is no answer. What it says of orders that it has may be old, never wrong.
+    private async Task<Order?> LookAsync(Guid orderId)
+    {
+        if (_replica is not null)
+        {
+            try
+            {
+                var order = await _replicaGuard!.RepeatableAsync(static (call, token) => FindStoredAsync(call.Source, call.orderId, token), (Source: _replica, orderId), CancellationToken.None);
+                if (order is not null) return order;
+            }
+            catch (Exception e) when (IsAway(e, CancellationToken.None))
+            {
+                // As if it did not have the order.
+            }
+        }
+        return await FindStoredAsync(orderId, CancellationToken.None);
+    }
+
+    private static bool IsAway(Exception e, CancellationToken cancellation) => !cancellation.IsCancellationRequested && (e is NpgsqlException || Postgres.IsTransient(e));
+
+    private static Order? Found(Order? stored, Exception? redisAway) =>
+        stored is null && redisAway is not null ? throw new RedisUnavailableException("The order may be in flight.", redisAway) : stored;
+
+    private async Task<(Order? Order, Exception? Away)> TryFindInFlightAsync(Guid orderId, string saleId, CancellationToken cancellation)
+    {
+        try
+        {
+            return (await _redisGuard.RepeatableAsync(static async (call, token) => await call.Reader.FindInFlightAsync(call.orderId, call.saleId).WaitAsync(token),
+                (Reader: this, orderId, saleId), cancellation), null);
+        }
+        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or DependencyRejectedException or DependencyTimeoutException)
+        {
+            return (null, e);
+        }
+    }
+
+    private static async ValueTask<IReadOnlyList<Order>> OfUserAsync(NpgsqlDataSource source, (string UserId, int Limit, Guid? Before) query, CancellationToken cancellation)
+    {
+        await using var connection = await source.OpenConnectionAsync(cancellation);
         // Two halves, each with its own partial index.
         var rows = await connection.QueryAsync<OrderRow>(new CommandDefinition($"""
-            (select {Columns} from orders where user_id = @userId and status <> 'rejected' and (@before::uuid is null or order_id < @before)
-             order by order_id desc limit @limit)
+            (select {Columns} from orders where user_id = @UserId and status <> 'rejected' and (@Before::uuid is null or order_id < @Before)
+             order by order_id desc limit @Limit)
             union all
-            (select {Columns} from orders where user_id = @userId and status = 'rejected' and (@before::uuid is null or order_id < @before)
-             order by order_id desc limit @limit)
-            order by order_id desc limit @limit
-            """, new { userId, limit, before }, cancellationToken: cancellation));
+            (select {Columns} from orders where user_id = @UserId and status = 'rejected' and (@Before::uuid is null or order_id < @Before)
+             order by order_id desc limit @Limit)
+            order by order_id desc limit @Limit
+            """, new { query.UserId, query.Limit, query.Before }, cancellationToken: cancellation));
         return [.. rows.Select(row => row.ToOrder())];
     }
 
     private async Task<Order?> FindInFlightAsync(Guid orderId, string saleId)
     {
         var keys = new SaleKeys(saleId);
-        var record = (byte[]?)await redis.CallAsync(database => database.HashGetAsync(keys.Inflight, orderId.ToByteArray(bigEndian: true)));
+        var record = (byte[]?)await _redis.CallAsync(database => database.HashGetAsync(keys.Inflight, orderId.ToByteArray(bigEndian: true)));
         if (record is null) return null;
         var acceptedAt = 0L;
         foreach (var b in record.AsSpan(0, 6)) acceptedAt = acceptedAt << 8 | b;
@@ -66,10 +144,9 @@ public sealed class OrderReader(NpgsqlDataSource postgres, RedisConnection redis
             OrderStatus.Accepted, null, DateTimeOffset.FromUnixTimeMilliseconds(acceptedAt), null, null, null, null);
     }
 
-    /// <summary>Finds an order in Postgres only; null when it is not there, or not yet.</summary>
-    public async Task<Order?> FindStoredAsync(Guid orderId, CancellationToken cancellation)
+    private static async ValueTask<Order?> FindStoredAsync(NpgsqlDataSource source, Guid orderId, CancellationToken cancellation)
     {
-        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var connection = await source.OpenConnectionAsync(cancellation);
         var row = await connection.QuerySingleOrDefaultAsync<OrderRow>(
             new CommandDefinition($"select {Columns} from orders where order_id = @orderId", new { orderId }, cancellationToken: cancellation));
         return row?.ToOrder();

@@ -3,6 +3,7 @@ using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using FlashSale.Stock;
+using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 
 namespace FlashSale.Orders;
@@ -30,10 +31,13 @@ public enum PaymentNoticeOutcome
 /// Takes what the provider tells, each notice in one transaction with its receipt: a notice is either recorded with all
 /// its consequences or not at all, and its repeat finds the receipt. They come in any order, so none relies on another.
 /// </summary>
-public sealed class PaymentNotices(NpgsqlDataSource postgres, RedisConnection redis)
+public sealed class PaymentNotices(NpgsqlDataSource postgres, [FromKeyedServices(Dependency.Postgres)] Dependency guard, RedisConnection redis)
 {
     /// <summary>Records a notice.</summary>
-    public async Task<PaymentNoticeOutcome> RecordAsync(PaymentNotice notice, CancellationToken cancellation)
+    public async Task<PaymentNoticeOutcome> RecordAsync(PaymentNotice notice, CancellationToken cancellation) =>
+        await guard.OnceAsync(static async (call, token) => await call.Notices.RecordOnceAsync(call.notice, token), (Notices: this, notice), cancellation);
+
+    private async Task<PaymentNoticeOutcome> RecordOnceAsync(PaymentNotice notice, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);

@@ -5,9 +5,8 @@ using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using FlashSale.Contracts;
 using FlashSale.Platform;
-using Polly;
-using Polly.CircuitBreaker;
-using Polly.Retry;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
 using Polly.Timeout;
 
 namespace FlashSale.Orders;
@@ -38,12 +37,13 @@ public sealed class PaymentProvider : IDisposable
     private const int MaxPaymentIdLength = 128;
 
     private readonly HttpClient _http;
-    private readonly ResiliencePipeline _pipeline;
+    private readonly Dependency _dependency;
 
     /// <summary>Does not connect yet.</summary>
     /// <exception cref="InvalidSettingException">The address is none.</exception>
-    public PaymentProvider(PaymentProviderOptions options, TimeProvider time)
+    public PaymentProvider(PaymentProviderOptions options, [FromKeyedServices(Dependency.Payments)] Dependency dependency)
     {
+        _dependency = dependency;
         // A pooled connection is renewed now and then, so that a provider that moves is followed.
         _http = new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(2), AllowAutoRedirect = false })
         {
@@ -52,31 +52,18 @@ public sealed class PaymentProvider : IDisposable
             MaxResponseContentBufferSize = MaxAnswerBytes,
             DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", options.ApiKey) },
         };
-        var transient = new PredicateBuilder().Handle<PaymentProviderException>(e => e.IsTransient).Handle<TimeoutRejectedException>();
-        var pipeline = new ResiliencePipelineBuilder { TimeProvider = time };
-        if (options.Retries > 0)
-        {
-            pipeline.AddRetry(new RetryStrategyOptions
-            {
-                MaxRetryAttempts = options.Retries,
-                Delay = TimeSpan.FromMilliseconds(options.RetryMilliseconds),
-                BackoffType = DelayBackoffType.Exponential,
-                UseJitter = true,
-                ShouldHandle = transient,
-            });
-        }
-        _pipeline = pipeline
-            .AddCircuitBreaker(new CircuitBreakerStrategyOptions
-            {
-                FailureRatio = 0.5,
-                MinimumThroughput = 6,
-                SamplingDuration = TimeSpan.FromSeconds(10),
-                BreakDuration = TimeSpan.FromMilliseconds(options.BreakMilliseconds),
-                ShouldHandle = transient,
-            })
-            .AddTimeout(TimeSpan.FromMilliseconds(options.TimeoutMilliseconds))
-            .Build();
     }
+
+    /// <summary>Longest that a call with all its retries may take.</summary>
+    public TimeSpan Longest => _dependency.Options.Longest;
+
+    /// <summary>What stands between a host and the provider.</summary>
+    public static DependencyDefinition Definition { get; } = new(
+        Dependency.Payments, "Payments",
+        new DependencyOptions { TimeoutMilliseconds = 3_000, Retries = 2, RetryMilliseconds = 200, MinCalls = 6, SamplingSeconds = 10, BreakMilliseconds = 5_000, MaxConcurrent = 100, WaitMilliseconds = 1_000 },
+        static e => e is PaymentProviderException { IsTransient: true },
+        // With its key a request may be repeated whatever became of it.
+        static e => e is TimeoutRejectedException or PaymentProviderException { IsTransient: true });
 
     /// <summary>Has a payment made. The key is the order: asked again, the provider answers with the same payment.</summary>
     /// <exception cref="PaymentProviderException">There is no answer to rely on.</exception>
@@ -115,15 +102,12 @@ public sealed class PaymentProvider : IDisposable
     {
         try
         {
-            return await _pipeline.ExecuteAsync(async token => await AttemptAsync(path, key, content, answer, token), cancellation);
+            return await _dependency.RepeatableAsync(
+                static async (call, token) => await call.Provider.AttemptAsync(call.path, call.key, call.content, call.answer, token), (Provider: this, path, key, content, answer), cancellation);
         }
-        catch (TimeoutRejectedException e)
+        catch (Exception e) when (e is DependencyTimeoutException or DependencyRejectedException)
         {
-            throw new PaymentProviderException("The provider did not answer in time.", isTransient: true, e);
-        }
-        catch (BrokenCircuitException e)
-        {
-            throw new PaymentProviderException("The provider has failed too often to be asked right now.", isTransient: true, e);
+            throw new PaymentProviderException($"The provider cannot be asked, {e.Message}", isTransient: true, e);
         }
     }
 
@@ -148,6 +132,19 @@ public sealed class PaymentProvider : IDisposable
             // Whoever answered so, a proxy perhaps, does not speak for the provider.
             throw new PaymentProviderException("The provider's answer could not be read.", isTransient: true, e);
         }
+    }
+}
+
+/// <summary>Puts the provider into a host.</summary>
+public static class PaymentProviderRegistration
+{
+    /// <summary>Reads section <c>Payments</c>, and adds the provider as a dependency.</summary>
+    /// <exception cref="InvalidSettingException">A setting is not as it must be.</exception>
+    public static void AddPaymentProvider(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSettings<PaymentProviderOptions>(builder.Configuration, "Payments").Parse();
+        builder.AddDependency(PaymentProvider.Definition);
+        builder.Services.AddSingleton<PaymentProvider>();
     }
 }
 

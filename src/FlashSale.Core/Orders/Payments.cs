@@ -1,4 +1,6 @@
 using Dapper;
+using FlashSale.Platform;
+using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
 
 namespace FlashSale.Orders;
@@ -7,19 +9,21 @@ namespace FlashSale.Orders;
 public sealed record PaymentStart(string PaymentUrl, DateTimeOffset PayBy);
 
 /// <summary>Starts payments: asks the provider for one, once for each order, and keeps where the shopper pays.</summary>
-public sealed class Payments(NpgsqlDataSource postgres, PaymentProvider provider)
+public sealed class Payments(NpgsqlDataSource postgres, [FromKeyedServices(Dependency.Postgres)] Dependency guard, PaymentProvider provider)
 {
     /// <summary>Starts the payment of a stored order, or answers with the one that is open.</summary>
     /// <returns>Null when the order does not wait for a payment, or no longer may be paid.</returns>
     /// <exception cref="PaymentProviderException">The provider is away. Ask again.</exception>
     public async Task<PaymentStart?> StartAsync(Guid orderId, CancellationToken cancellation)
     {
-        if (await FindAsync(orderId, cancellation) is not { } order) return null;
+        var found = await guard.RepeatableAsync(static async (call, token) => await call.Payments.FindAsync(call.orderId, token), (Payments: this, orderId), cancellation);
+        if (found is not { } order) return null;
         var payBy = new DateTimeOffset(order.PayBy);
         if (order.PaymentUrl is { } open) return new(open, payBy);
         // No transaction waits for the provider. Two requests at once get the same payment, since the order is the key.
         var payment = await provider.CreateAsync(orderId, order.Amount, order.Currency, payBy, cancellation);
-        return new(await KeepAsync(orderId, order, payment, cancellation), payBy);
+        var url = await guard.OnceAsync(static async (call, token) => await call.Payments.KeepAsync(call.orderId, call.order, call.payment, token), (Payments: this, orderId, order, payment), cancellation);
+        return new(url, payBy);
     }
 
     // After pay_by no payment starts: what is under way then has the grace before expiry to come in.

@@ -22,8 +22,8 @@ public static class HostRunner
             if (args is ["--healthcheck"]) return await Management.CheckHealthAsync(new ConfigurationBuilder().AddEnvironmentVariables().Build());
             var builder = WebApplication.CreateSlimBuilder(args);
             Configure(builder.Logging);
-            builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
             builder.AddManagementPort();
+            builder.AddTransport();
             builder.Services.AddSingleton(TimeProvider.System);
             builder.Services.AddPrometheusExporter();
             await using var app = await build(builder);
@@ -70,6 +70,8 @@ public static class HostRunner
     {
         var options = builder.Services.AddSettings<PostgresOptions>(builder.Configuration, "Postgres");
         builder.Services.AddSingleton(Postgres.CreateDataSource(options, builder.Environment.ApplicationName));
+        if (options.ReplicaUrl is { Length: > 0 })
+            builder.Services.AddKeyedSingleton(Dependency.PostgresReplica, Postgres.CreateReplicaSource(options, builder.Environment.ApplicationName));
         builder.Services.AddSingleton<Migrator>();
         builder.Services.AddSingleton<MigrateInBackground>();
         builder.Services.AddHostedService(services => services.GetRequiredService<MigrateInBackground>());

@@ -10,7 +10,11 @@ public sealed class PostgresOptions
     [Required, Secret]
     public string Url { get; set; } = "";
 
-    /// <summary>Most connections of this host; times the number of hosts it must stay below max_connections.</summary>
+    /// <summary>libpq URI of a replica that shoppers' orders are read from; none by default.</summary>
+    [Secret]
+    public string? ReplicaUrl { get; set; }
+
+    /// <summary>Most connections of this host, and as many to the replica; times the number of hosts it must stay below max_connections.</summary>
     [Range(1, 1_000)]
     public int MaxPoolSize { get; set; } = 20;
 
@@ -28,9 +32,15 @@ public static class Postgres
 {
     /// <summary>Opens a pool. Does not connect yet.</summary>
     /// <exception cref="InvalidSettingException">The URL is not a libpq URI.</exception>
-    public static NpgsqlDataSource CreateDataSource(PostgresOptions options, string applicationName)
+    public static NpgsqlDataSource CreateDataSource(PostgresOptions options, string applicationName) => Create(FromUrl(options.Url), options, applicationName);
+
+    /// <summary>Opens a pool to the replica.</summary>
+    /// <exception cref="InvalidSettingException">The URL is not a libpq URI.</exception>
+    public static NpgsqlDataSource CreateReplicaSource(PostgresOptions options, string applicationName) =>
+        Create(FromUrl(options.ReplicaUrl!, "Postgres:ReplicaUrl"), options, applicationName);
+
+    private static NpgsqlDataSource Create(NpgsqlConnectionStringBuilder connection, PostgresOptions options, string applicationName)
     {
-        var connection = FromUrl(options.Url);
         connection.ApplicationName = applicationName;
         connection.MaxPoolSize = options.MaxPoolSize;
         connection.Timeout = 5;
@@ -45,10 +55,10 @@ public static class Postgres
 
     /// <summary>Reads a libpq URI into Npgsql's terms.</summary>
     /// <exception cref="InvalidSettingException">It is not one.</exception>
-    public static NpgsqlConnectionStringBuilder FromUrl(string url)
+    public static NpgsqlConnectionStringBuilder FromUrl(string url, string setting = "Postgres:Url")
     {
         if (!Uri.TryCreate(url, UriKind.Absolute, out var uri) || uri.Scheme is not ("postgres" or "postgresql") || uri.AbsolutePath.Length < 2)
-            throw new InvalidSettingException("Postgres:Url = (hidden): must be postgresql://user:password@host:port/database.");
+            throw new InvalidSettingException($"{setting} = (hidden): must be postgresql://user:password@host:port/database.");
         var user = uri.UserInfo.Split(':', 2);
         return new NpgsqlConnectionStringBuilder
         {
@@ -64,5 +74,15 @@ public static class Postgres
     public static bool IsTransient(Exception e) =>
         e is PostgresException postgres
             ? postgres.SqlState[..2] is "08" or "40" or "53" or "55" or "57" or "58"
+            : e is NpgsqlException or TimeoutException or IOException or System.Net.Sockets.SocketException or DependencyRejectedException;
+
+    /// <summary>Whether the exception speaks against the server: away, full, restarting or too slow; a lock that is held or a deadlock does not.</summary>
+    public static bool IsAway(Exception e) =>
+        e is PostgresException postgres
+            ? postgres.SqlState[..2] is "08" or "53" or "57" or "58"
             : e is NpgsqlException or TimeoutException or IOException or System.Net.Sockets.SocketException;
+
+    /// <summary>Whether a read is worth trying again at once: its connection broke, as those of a pool do when the server restarts. Not where the time was up.</summary>
+    public static bool IsBroken(Exception e) =>
+        IsAway(e) && e is not (TimeoutException or PostgresException { SqlState: PostgresErrorCodes.QueryCanceled }) && e.InnerException is not TimeoutException;
 }

@@ -6,6 +6,7 @@ using System.Text;
 using System.Text.Json;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging;
 
 namespace FlashSale.Platform;
@@ -38,6 +39,9 @@ public sealed record Problem(int Status, string Code, string Title)
     /// <summary>The path exists, but not for this method.</summary>
     public static readonly Problem MethodNotAllowed = new(405, "method_not_allowed", "This address does not take that method.");
 
+    /// <summary>The request came too slowly, or not to its end.</summary>
+    public static readonly Problem RequestTimeout = new(408, "request_timeout", "The request did not arrive in time.");
+
     /// <summary>The body is too large.</summary>
     public static readonly Problem BodyTooLarge = new(413, "body_too_large", "The request body is too large.");
 
@@ -62,6 +66,9 @@ public sealed record Problem(int Status, string Code, string Title)
 public static class Problems
 {
     private const string ContentType = "application/problem+json";
+
+    // No host has a smaller limit.
+    private const long LargeBody = 8 * 1024;
 
     private static long _refusals;
 
@@ -89,6 +96,7 @@ public static class Problems
             response.Headers.RetryAfter = seconds.ToString();
         }
         if (problem.Status == 401) response.Headers.WWWAuthenticate = "Bearer";
+        if (context.Request.ContentLength > LargeBody) LetTheRestCome(context);
 
         if (detail is null && errors is null && members is null)
         {
@@ -137,6 +145,8 @@ public static class Problems
         {
             case OperationCanceledException or IOException when context.RequestAborted.IsCancellationRequested:
                 return Task.CompletedTask;
+            case BadHttpRequestException { StatusCode: 408 }:
+                return WriteAsync(context, Problem.RequestTimeout);
             case BadHttpRequestException { StatusCode: 413 }:
                 return WriteAsync(context, Problem.BodyTooLarge);
             case BadHttpRequestException { StatusCode: 415 }:
@@ -144,6 +154,12 @@ public static class Problems
             case BadHttpRequestException:
                 return WriteAsync(context, Problem.InvalidRequest,
                     errors: [new("body", exception.InnerException is JsonException ? "must be a JSON object of the documented members" : "could not be read")]);
+            case DependencyRejectedException:
+                // Counted, not logged: there may be thousands a second.
+                return WriteAsync(context, Problem.TemporarilyUnavailable, "A store that is needed for this has too much to do, or does not answer. Nothing was done.");
+            case DependencyTimeoutException:
+                ProblemLog.StoreAway(logger, context.Request.Path, TraceIdOf(context), exception);
+                return WriteAsync(context, Problem.TemporarilyUnavailable, "A part may have been done; repeat the request.");
             case RedisUnavailableException or RedisOutcomeUnknownException:
             case var away when Postgres.IsTransient(away):
                 ProblemLog.StoreAway(logger, context.Request.Path, TraceIdOf(context), exception);
@@ -153,6 +169,13 @@ public static class Problems
                 ProblemLog.Failed(logger, context.Request.Path, TraceIdOf(context), exception);
                 return WriteAsync(context, Problem.Internal, "It was logged under this trace id.");
         }
+    }
+
+    // A client that is still sending must be able to read its refusal. Beyond the limit the server would close at once, and the
+    // reset overtake the answer; without one it reads on and throws away, for five seconds at most.
+    private static void LetTheRestCome(HttpContext context)
+    {
+        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = null;
     }
 
     private static string TraceIdOf(HttpContext context) => Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
@@ -193,6 +216,7 @@ public static class Problems
                 401 => Problem.Unauthenticated,
                 404 => Problem.NotFound,
                 405 => Problem.MethodNotAllowed,
+                408 => Problem.RequestTimeout,
                 413 => Problem.BodyTooLarge,
                 415 => Problem.UnsupportedMediaType,
                 >= 500 => Problem.Internal,

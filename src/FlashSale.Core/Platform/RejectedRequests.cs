@@ -14,17 +14,16 @@ namespace FlashSale.Platform;
 /// are too large. No middleware sees those. The server tells of them by a diagnostic event and sends its own answer,
 /// which has no body, only if the response has not started when the event returns.
 /// </summary>
-public sealed class RejectedRequests : IObserver<KeyValuePair<string, object?>>
+public sealed class RejectedRequests(SecurityHeaders security) : IObserver<KeyValuePair<string, object?>>
 {
     private const string EventName = "Microsoft.AspNetCore.Server.Kestrel.BadRequest";
 
-    private static readonly Problem TimedOut = new(408, "request_timeout", "The request did not arrive in time.");
     private static readonly Problem AddressTooLong = new(414, "address_too_long", "The address of the request is too long.");
     private static readonly Problem HeadersTooLarge = new(431, "headers_too_large", "The headers of the request are too large.");
 
     /// <summary>Listens to the server's event.</summary>
     public static void Answer(WebApplication app) =>
-        app.Services.GetRequiredService<DiagnosticListener>().Subscribe(new RejectedRequests(), static (name, _, _) => name == EventName);
+        app.Services.GetRequiredService<DiagnosticListener>().Subscribe(new RejectedRequests(app.Services.GetRequiredService<SecurityHeaders>()), static (name, _, _) => name == EventName);
 
     /// <inheritdoc />
     public void OnNext(KeyValuePair<string, object?> value)
@@ -41,6 +40,7 @@ public sealed class RejectedRequests : IObserver<KeyValuePair<string, object?>>
         response.Headers.ContentType = "application/problem+json";
         response.Headers.ContentLength = json.Length;
         response.Headers.Connection = "close";
+        security.AddTo(response.Headers);
         // There is no body writer without a request: the server starts the response, and the body follows it into the
         // same pipe. Both complete at once, since nothing else is in that pipe.
         _ = body.StartAsync();
@@ -63,7 +63,7 @@ public sealed class RejectedRequests : IObserver<KeyValuePair<string, object?>>
     private static Problem Of(int status) => status switch
     {
         400 => Problem.InvalidRequest,
-        408 => TimedOut,
+        408 => Problem.RequestTimeout,
         413 => Problem.BodyTooLarge,
         414 => AddressTooLong,
         431 => HeadersTooLarge,

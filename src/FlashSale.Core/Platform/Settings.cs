@@ -23,12 +23,15 @@ public static class Settings
 
     /// <summary>Reads and checks <typeparamref name="T"/>.</summary>
     /// <exception cref="InvalidSettingException">A value cannot be read or lies outside its range.</exception>
-    public static T Read<T>(IConfiguration configuration, string section) where T : class, new()
+    public static T Read<T>(IConfiguration configuration, string section) where T : class, new() => Read(section, configuration, new T());
+
+    /// <summary>Reads <paramref name="section"/> into <paramref name="settings"/>, which hold the defaults, and checks them.</summary>
+    /// <exception cref="InvalidSettingException">A value cannot be read or lies outside its range.</exception>
+    public static T Read<T>(string section, IConfiguration configuration, T settings) where T : class
     {
-        T settings;
         try
         {
-            settings = configuration.GetSection(section).Get<T>() ?? new T();
+            configuration.GetSection(section).Bind(settings);
         }
         catch (InvalidOperationException e)
         {

@@ -1,3 +1,4 @@
+using Microsoft.AspNetCore.Builder;
 using StackExchange.Redis;
 
 namespace FlashSale.Platform;
@@ -10,4 +11,25 @@ public static class Stores
 
     /// <summary>Whether the exception says that Redis is away, loading or full.</summary>
     public static bool IsRedisAway(Exception e) => e is RedisUnavailableException or RedisOutcomeUnknownException or RedisServerException;
+
+    /// <summary>Adds what stands between this host and Redis, for calls beside purchases, and the breaker of purchases.</summary>
+    public static void AddRedisDependency(this WebApplicationBuilder builder) => builder.AddDependency(new(
+        Dependency.Redis, "Redis",
+        new DependencyOptions { TimeoutMilliseconds = 1_000, Retries = 1, RetryMilliseconds = 20, MinCalls = 4, SamplingSeconds = 1, BreakMilliseconds = 500, MaxConcurrent = 1_000, WaitMilliseconds = 100 },
+        static e => e is RedisUnavailableException or RedisOutcomeUnknownException,
+        // Without a connection there is nothing to try again for.
+        static e => e is RedisOutcomeUnknownException));
+
+    /// <summary>Adds what stands between this host's requests and Postgres: never more at once than the pool has connections.</summary>
+    public static void AddPostgresDependency(this WebApplicationBuilder builder)
+    {
+        var options = Settings.Read<PostgresOptions>(builder.Configuration, "Postgres");
+        builder.AddDependency(PostgresDefinition(Dependency.Postgres, options));
+        if (options.ReplicaUrl is { Length: > 0 }) builder.AddDependency(PostgresDefinition(Dependency.PostgresReplica, options));
+    }
+
+    private static DependencyDefinition PostgresDefinition(string name, PostgresOptions options) => new(
+        name, "Postgres",
+        new DependencyOptions { TimeoutMilliseconds = 5_000, Retries = 1, RetryMilliseconds = 50, MinCalls = 8, SamplingSeconds = 5, BreakMilliseconds = 1_000, WaitMilliseconds = 500 },
+        Postgres.IsAway, Postgres.IsBroken) { MaxConcurrent = options.MaxPoolSize };
 }

@@ -12,7 +12,7 @@ namespace FlashSale.Worker.Events;
 /// </summary>
 public sealed partial class OrderEventPublisher(
     NpgsqlDataSource postgres, RabbitMqOptions broker, MigrateInBackground migrations, OrderEventStore store, RelayPace pace, EventsOptions options,
-    OrderEventMetrics metrics, ILogger<OrderEventPublisher> logger) : BackgroundService
+    OrderEventMetrics metrics, [FromKeyedServices(Dependency.RabbitMq)] Dependency guard, ILogger<OrderEventPublisher> logger) : BackgroundService
 {
     private const int BusyMilliseconds = 10_000;
     private const int PruneMilliseconds = 60_000;
@@ -52,7 +52,8 @@ public sealed partial class OrderEventPublisher(
 
     private async Task PublishAsync(CancellationToken lost)
     {
-        await using var exchange = await OrderExchange.OpenAsync(broker, options, lost);
+        await using var exchange = await guard.OnceAsync(
+            static async (call, token) => await OrderExchange.OpenAsync(call.broker, call.options, token), (broker, options), lost);
         Queue<OrderEventRow> rows = new();
         var pruneAt = 0L;
         while (true)
@@ -92,7 +93,8 @@ public sealed partial class OrderEventPublisher(
                 else LogNoOrder(row.EventId, orderId);
             }
         }
-        await exchange.PublishAsync(messages, lost);
+        // The breaker alone: an exchange has its own deadlines, which a broker with an alarm may exceed.
+        await guard.Breaker.ExecuteAsync(static (call, token) => new ValueTask(call.exchange.PublishAsync(call.messages, token)), (exchange, messages), lost);
         await store.MarkPublishedAsync([.. batch.Select(row => row.EventId)], lost);
         metrics.Published(messages.Count);
     }

@@ -1,3 +1,4 @@
+using FlashSale.Platform;
 using FlashSale.Worker.Consumer;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Exceptions;
@@ -5,7 +6,7 @@ using RabbitMQ.Client.Exceptions;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>Looks how many packs wait in the queue of reservations.</summary>
-public sealed class BrokerBacklog(RabbitMqOptions options)
+public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(Dependency.RabbitMq)] Dependency broker)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);
 
@@ -25,13 +26,13 @@ public sealed class BrokerBacklog(RabbitMqOptions options)
         try
         {
             var factory = new ConnectionFactory { Uri = options.Parse(), ClientProvidedName = "flashsale-backlog", AutomaticRecoveryEnabled = false };
-            await using var connection = await factory.CreateConnectionAsync(patience.Token);
+            await using var connection = await broker.OnceAsync(static async (factory, token) => await factory.CreateConnectionAsync(token), factory, patience.Token);
             await using var channel = await connection.CreateChannelAsync(cancellationToken: patience.Token);
             for (var empty = 0; empty < LooksInARow; await Task.Delay(Interval, patience.Token))
                 empty = await channel.MessageCountAsync(ReservationPackConsumerDefinition.Queue, patience.Token) == 0 ? empty + 1 : 0;
         }
         catch (Exception e) when (!cancellation.IsCancellationRequested
-            && e is OperationCanceledException or BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException or IOException)
+            && e is OperationCanceledException or BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException or IOException or DependencyRejectedException or DependencyTimeoutException)
         {
             // Not to be found out.
         }

@@ -9,7 +9,7 @@ namespace FlashSale.Worker.Payments;
 /// its webhook. It never gives up, since the money is the shopper's. Several workers share the work.
 /// </summary>
 public sealed partial class RefundJob(
-    Refunds refunds, PaymentProvider provider, PaymentProviderOptions providerOptions, RefundOptions options, MigrateInBackground migrations, RefundMetrics metrics,
+    Refunds refunds, PaymentProvider provider, RefundOptions options, MigrateInBackground migrations, RefundMetrics metrics,
     ILogger<RefundJob> logger) : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
 {
     private const int Batch = 16;
@@ -31,7 +31,7 @@ public sealed partial class RefundJob(
     // The lease covers a batch of which each refund waits for all that are taken before it.
     private async Task<int> AskAsync(CancellationToken cancellation)
     {
-        var due = await refunds.TakeAsync(Batch, providerOptions.Longest * (Batch / Together + 1), cancellation);
+        var due = await refunds.TakeAsync(Batch, provider.Longest * (Batch / Together + 1), cancellation);
         await Parallel.ForEachAsync(due, new ParallelOptions { MaxDegreeOfParallelism = Together, CancellationToken = cancellation },
             async (refund, token) => await AskAsync(refund, token));
         return due.Count;

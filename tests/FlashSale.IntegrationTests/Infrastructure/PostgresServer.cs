@@ -33,7 +33,7 @@ public sealed class PostgresServer : IAsyncDisposable
     {
         if (_process is not null) await _process.DisposeAsync();
         _process = await ChildProcess.StartAsync("postgres",
-            [$"{Binaries}/postgres", "-D", Data, "-p", $"{_port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"],
+            [$"{Binaries}/postgres", "-D", Data, "-p", $"{_port}", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "shared_preload_libraries=pg_stat_statements"],
             user: User);
         await Eventually.TrueAsync("Postgres answers", TimeSpan.FromSeconds(30), AnswersAsync);
     }

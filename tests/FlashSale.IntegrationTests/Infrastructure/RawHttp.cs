@@ -42,7 +42,8 @@ public static class RawHttp
         return Parse(received.ToArray(), clock.Elapsed);
     }
 
-    private static Answer Parse(byte[] received, TimeSpan took)
+    /// <summary>Reads an answer; status 0 when it is none.</summary>
+    public static Answer Parse(byte[] received, TimeSpan took)
     {
         var end = received.AsSpan().IndexOf("\r\n\r\n"u8);
         if (end < 0) return new Answer(0, new Dictionary<string, string>(), received, took);

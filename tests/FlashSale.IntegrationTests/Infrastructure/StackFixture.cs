@@ -14,7 +14,7 @@ public abstract class StackFixture(StackOptions options) : IAsyncLifetime
 
     public virtual async Task InitializeAsync() => _stack = await Stack.StartAsync(options);
 
-    public async Task DisposeAsync()
+    public virtual async Task DisposeAsync()
     {
         if (_stack is not null) await _stack.DisposeAsync();
     }

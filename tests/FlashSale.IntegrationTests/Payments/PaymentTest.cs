@@ -14,9 +14,9 @@ public sealed class WithProvider() : StackFixture(new StackOptions
     {
         ["Refunds__FirstRetryMilliseconds"] = "200",
         ["Refunds__LongestRetrySeconds"] = "1",
-        ["Payments__TimeoutMilliseconds"] = "1000",
-        ["Payments__RetryMilliseconds"] = "50",
-        ["Payments__BreakMilliseconds"] = "500",
+        ["Dependencies__Payments__TimeoutMilliseconds"] = "1000",
+        ["Dependencies__Payments__RetryMilliseconds"] = "50",
+        ["Dependencies__Payments__BreakMilliseconds"] = "500",
     },
 });
 

@@ -125,5 +125,6 @@ public sealed class PaymentProviderTests : IAsyncLifetime
         provider.CreateAsync(OrderId, 199_900, "CNY", new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero), CancellationToken.None);
 
     private PaymentProvider Provider() => new(
-        new PaymentProviderOptions { BaseUrl = _server.Urls.Single(), ApiKey = "the-key", TimeoutMilliseconds = 1_000, Retries = 2, RetryMilliseconds = 10, BreakMilliseconds = 60_000 }, TimeProvider.System);
+        new PaymentProviderOptions { BaseUrl = _server.Urls.Single(), ApiKey = "the-key" },
+        new Dependency(PaymentProvider.Definition, PaymentProvider.Definition.Defaults with { TimeoutMilliseconds = 1_000, Retries = 2, RetryMilliseconds = 10, BreakMilliseconds = 60_000 }, TimeProvider.System));
 }

@@ -1,0 +1,125 @@
+using FlashSale.Contracts;
+
+namespace FlashSale.Orders;
+
+/// <summary>
+/// Looks for stored orders on behalf of many at once: one look for an order at a time, shared by all who had asked before it
+/// began; and after one that found nothing the next begins a second later. So whoever asks gets what a look found that began
+/// after the question: an order that left Redis for Postgres between somebody else's look and this question is not missed.
+/// Thread-safe; bounded in memory.
+/// </summary>
+/// <param name="look">Looks for an order. Ends in a bounded time.</param>
+/// <param name="time">For the second.</param>
+public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time)
+{
+    private const int MaxRemembered = 10_000;
+
+    private static readonly TimeSpan Rest = TimeSpan.FromSeconds(1);
+
+    // Longer than a purchase may take from its id to its acceptance, clocks that differ included.
+    private static readonly TimeSpan AcceptedWithin = TimeSpan.FromMinutes(5);
+
+    private readonly Lock _sync = new();
+    private readonly Dictionary<Guid, Looked> _orders = [];
+    private readonly Queue<(Guid OrderId, long MissedAt)> _misses = new();
+
+    /// <summary>Ids that are remembered or being looked for.</summary>
+    public int Remembered
+    {
+        get
+        {
+            lock (_sync) return _orders.Count;
+        }
+    }
+
+    /// <summary>Finds a stored order; null when there was none at a moment after the call, or there cannot be one.</summary>
+    /// <param name="orderId">Which.</param>
+    /// <param name="notInFlight">Whether the caller has just seen that the order is not in flight either.</param>
+    public Task<Order?> FindAsync(Guid orderId, bool notInFlight)
+    {
+        Task<Order?> answer;
+        Looked order;
+        lock (_sync)
+        {
+            if (!_orders.TryGetValue(orderId, out order!)) _orders[orderId] = order = new Looked();
+            // Accepted long ago or never, it was neither in flight nor stored: it will not come up any more.
+            if (order.NeverWas && IsWithinRest(order) && !MayStillBeAccepted(orderId)) return Task.FromResult<Order?>(null);
+            order.Next ??= new TaskCompletionSource<Order?>(TaskCreationOptions.RunContinuationsAsynchronously);
+            order.NextKnowsFlight |= notInFlight;
+            answer = order.Next.Task;
+            if (order.IsRunning) return answer;
+            order.IsRunning = true;
+        }
+        _ = RunAsync(orderId, order);
+        return answer;
+    }
+
+    private async Task RunAsync(Guid orderId, Looked order)
+    {
+        while (true)
+        {
+            if (order.MissedAt is { } missedAt && Rest - time.GetElapsedTime(missedAt) is { Ticks: > 0 } rest) await Task.Delay(rest, time);
+            var (asked, knowsFlight) = Take(order);
+            var startedAt = time.GetTimestamp();
+            try
+            {
+                var found = await look(orderId);
+                lock (_sync)
+                {
+                    order.MissedAt = found is null ? startedAt : null;
+                    order.NeverWas = found is null && knowsFlight;
+                }
+                asked.SetResult(found);
+            }
+            catch (Exception e)
+            {
+                lock (_sync) (order.MissedAt, order.NeverWas) = (null, false);
+                asked.SetException(e);
+            }
+            if (Rests(orderId, order)) return;
+        }
+    }
+
+    // From here on whoever asks gets the next look.
+    private (TaskCompletionSource<Order?> Asked, bool KnowsFlight) Take(Looked order)
+    {
+        lock (_sync)
+        {
+            // There is one: a look runs only as long as somebody asks.
+            var taken = (order.Next!, order.NextKnowsFlight);
+            (order.Next, order.NextKnowsFlight) = (null, false);
+            return taken;
+        }
+    }
+
+    // Nobody asks any more: forgotten, but for a miss, which is remembered for its second as long as there is room.
+    private bool Rests(Guid orderId, Looked order)
+    {
+        lock (_sync)
+        {
+            if (order.Next is not null) return false;
+            order.IsRunning = false;
+            if (order.MissedAt is { } missedAt) _misses.Enqueue((orderId, missedAt));
+            else _orders.Remove(orderId);
+            while (_misses.TryPeek(out var oldest) && (_misses.Count > MaxRemembered || time.GetElapsedTime(oldest.MissedAt) >= Rest))
+            {
+                _misses.Dequeue();
+                if (_orders.TryGetValue(oldest.OrderId, out var known) && !known.IsRunning && known.MissedAt == oldest.MissedAt) _orders.Remove(oldest.OrderId);
+            }
+            return true;
+        }
+    }
+
+    private bool IsWithinRest(Looked order) => order.MissedAt is { } missedAt && time.GetElapsedTime(missedAt) < Rest;
+
+    private bool MayStillBeAccepted(Guid orderId) => OrderId.IssuedAt(orderId) > time.GetUtcNow() - AcceptedWithin;
+
+    private sealed class Looked
+    {
+        public TaskCompletionSource<Order?>? Next;
+        public bool NextKnowsFlight;
+        public bool IsRunning;
+        public long? MissedAt;
+        public bool NeverWas;
+    }
+}

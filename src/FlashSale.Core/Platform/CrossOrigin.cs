@@ -1,0 +1,79 @@
+using System.Collections.Frozen;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Primitives;
+
+namespace FlashSale.Platform;
+
+/// <summary>Which other origins' scripts may call the host. Section <c>Cors</c>.</summary>
+public sealed class CorsOptions
+{
+    /// <summary>Each as browsers send it: <c>https://shop.example</c>, with a port where it is not the scheme's own. None by default; never a wildcard.</summary>
+    public IReadOnlyList<string> Origins { get; set; } = [];
+
+    /// <summary>Checks the origins.</summary>
+    /// <exception cref="InvalidSettingException">One is none.</exception>
+    public void Check()
+    {
+        for (var i = 0; i < Origins.Count; i++)
+        {
+            if (!Uri.TryCreate(Origins[i], UriKind.Absolute, out var uri) || uri.Scheme is not ("http" or "https") || uri.GetLeftPart(UriPartial.Authority) != Origins[i] || uri.UserInfo.Length > 0)
+                throw new InvalidSettingException($"Cors:Origins:{i} = '{Origins[i]}': allowed is an origin as browsers send it, http(s)://host[:port], without a path.");
+        }
+    }
+}
+
+/// <summary>
+/// Cross-origin requests (CORS) of the origins that are allowed. It stands before routing, as the purchase path does.
+/// Tokens travel in the Authorization header, so nobody's cookies are asked for, and credentials are never allowed.
+/// </summary>
+public sealed class CrossOrigin(CorsOptions options)
+{
+    private static readonly StringValues Methods = "GET, POST";
+    private static readonly StringValues RequestHeaders = "Authorization, Content-Type, Idempotency-Key, Purchase-Ticket";
+    private static readonly StringValues AnswerHeaders = "Location, Retry-After, Idempotency-Replayed, RateLimit, RateLimit-Policy";
+    private static readonly StringValues Seconds = "600";
+    private static readonly StringValues Origin = "Origin";
+
+    private readonly FrozenDictionary<string, StringValues> _origins =
+        options.Origins.ToFrozenDictionary(origin => origin, origin => new StringValues(origin), StringComparer.Ordinal);
+
+    /// <summary>The middleware: answers preflights of allowed origins, and marks the other answers to them.</summary>
+    public RequestDelegate Before(RequestDelegate next) => context =>
+    {
+        var (request, headers) = (context.Request, context.Response.Headers);
+        // Also without an origin: a shared cache must not hand the answer for one origin to another.
+        headers.Vary = Origin;
+        if (request.Headers.Origin is not [{ } from] || !_origins.TryGetValue(from, out var allowed)) return next(context);
+        headers.AccessControlAllowOrigin = allowed;
+        if (HttpMethods.IsOptions(request.Method) && request.Headers.AccessControlRequestMethod.Count > 0)
+        {
+            headers.AccessControlAllowMethods = Methods;
+            headers.AccessControlAllowHeaders = RequestHeaders;
+            headers.AccessControlMaxAge = Seconds;
+            context.Response.StatusCode = StatusCodes.Status204NoContent;
+            return Task.CompletedTask;
+        }
+        headers.AccessControlExposeHeaders = AnswerHeaders;
+        return next(context);
+    };
+}
+
+/// <summary>Puts cross-origin requests into a host.</summary>
+public static class CrossOriginRegistration
+{
+    /// <summary>Reads section <c>Cors</c>.</summary>
+    /// <exception cref="InvalidSettingException">An origin is none.</exception>
+    public static void AddCrossOrigin(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSettings<CorsOptions>(builder.Configuration, "Cors").Check();
+        builder.Services.AddSingleton<CrossOrigin>();
+    }
+
+    /// <summary>Answers scripts of other origins from here on; costs nothing where none is allowed.</summary>
+    public static void UseCrossOrigin(this WebApplication app)
+    {
+        if (app.Services.GetRequiredService<CorsOptions>().Origins.Count > 0) app.Use(app.Services.GetRequiredService<CrossOrigin>().Before);
+    }
+}

@@ -1,0 +1,141 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Polly.CircuitBreaker;
+
+namespace FlashSale.Platform;
+
+/// <summary>
+/// Settings of the dependencies that an operator turns while the host runs: the JSON file that <c>Dependencies:File</c> names,
+/// <c>{"Dependencies": {"Redis": {"BreakMilliseconds": 1000}}}</c>, on top of all other configuration. It is looked at once a
+/// second, by its text: that also sees files that are replaced, on file systems that announce nothing. A text that is wrong
+/// anywhere changes nothing at all.
+/// </summary>
+public sealed partial class DependencyFile(IConfiguration configuration, IEnumerable<Dependency> dependencies, ILogger<DependencyFile> logger) : BackgroundService
+{
+    private const string Setting = $"{Dependency.Section}:File";
+
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    private readonly string? _path = configuration[Setting];
+    private readonly Dependency[] _dependencies = [.. dependencies];
+
+    /// <summary>Reads a dependency's settings, the file's included.</summary>
+    /// <exception cref="InvalidSettingException">A value or the file is not as it must be.</exception>
+    internal static DependencyOptions Read(IConfiguration configuration, DependencyDefinition definition)
+    {
+        if (configuration[Setting] is not { Length: > 0 } path) return DependencyOptions.Read(configuration, definition.Section, definition.Defaults);
+        try
+        {
+            return DependencyOptions.Read(With(configuration, File.ReadAllText(path)), definition.Section, definition.Defaults);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new InvalidSettingException($"{Setting} = '{path}': must be a JSON file that can be read.");
+        }
+    }
+
+    /// <inheritdoc />
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        if (string.IsNullOrEmpty(_path)) return;
+        // The latest text, or why there is none: each is told once.
+        var seen = "";
+        using var timer = new PeriodicTimer(Interval);
+        do
+        {
+            var (text, failure) = await ReadAsync(stoppingToken);
+            if ((text ?? failure) == seen) continue;
+            seen = text ?? failure!;
+            if (text is not null) failure = Apply(text);
+            if (failure is not null) LogRefused(_path, failure);
+        }
+        while (await timer.WaitForNextTickAsync(stoppingToken));
+    }
+
+    private async Task<(string? Text, string? Failure)> ReadAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            return (await File.ReadAllTextAsync(_path!, cancellation), null);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return (null, e.Message);
+        }
+    }
+
+    // All are read before the first one changes. Answers what is wrong.
+    private string? Apply(string text)
+    {
+        try
+        {
+            var all = With(configuration, text);
+            var read = _dependencies.Select(dependency => (dependency, Options: DependencyOptions.Read(all, dependency.Definition.Section, dependency.Definition.Defaults))).ToList();
+            foreach (var (dependency, options) in read)
+            {
+                if (dependency.Apply(options)) LogApplied(dependency.Name, options);
+            }
+            return null;
+        }
+        catch (InvalidSettingException e)
+        {
+            return e.Message;
+        }
+    }
+
+    private static IConfiguration With(IConfiguration configuration, string text)
+    {
+        try
+        {
+            using var json = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(text));
+            var file = new ConfigurationBuilder().AddJsonStream(json).Build();
+            // A name that is misspelt would silently change nothing.
+            foreach (var dependency in file.GetSection(Dependency.Section).GetChildren())
+            {
+                foreach (var value in dependency.GetChildren())
+                {
+                    if (typeof(DependencyOptions).GetProperty(value.Key)?.CanWrite != true)
+                        throw new InvalidSettingException($"{value.Path} = '{value.Value}': there is no such setting.");
+                }
+            }
+            return new ConfigurationBuilder().AddConfiguration(configuration).AddConfiguration(file).Build();
+        }
+        catch (Exception e) when (e is System.Text.Json.JsonException or FormatException)
+        {
+            throw new InvalidSettingException($"{Setting}: the file is not a JSON object: {e.Message}");
+        }
+    }
+
+    [LoggerMessage(1, LogLevel.Warning, "The settings in {Path} are refused, those from before stay: {Reason}")]
+    private partial void LogRefused(string path, string reason);
+
+    [LoggerMessage(2, LogLevel.Information, "New settings of dependency {Name}: {Options}")]
+    private partial void LogApplied(string name, DependencyOptions options);
+}
+
+/// <summary>Puts dependencies into a host.</summary>
+public static class DependencyRegistration
+{
+    /// <summary>Adds a dependency under its name: as keyed service, on the health page and in metrics.</summary>
+    /// <exception cref="InvalidSettingException">Its settings are not as they must be.</exception>
+    public static void AddDependency(this WebApplicationBuilder builder, DependencyDefinition definition)
+    {
+        var dependency = new Dependency(definition, DependencyFile.Read(builder.Configuration, definition), TimeProvider.System);
+        builder.Services.AddKeyedSingleton(definition.Name, dependency);
+        builder.Services.AddSingleton(dependency);
+        builder.Services.AddSingleton(new HealthLine(() => $"dependency {dependency.Name}: {Text(dependency.State)}"));
+        builder.Services.TryAddEnumerable(ServiceDescriptor.Singleton<IHostedService, DependencyFile>());
+    }
+
+    private static string Text(CircuitState state) => state switch
+    {
+        CircuitState.Closed => "closed",
+        CircuitState.HalfOpen => "half-open",
+        CircuitState.Open => "open",
+        CircuitState.Isolated => "isolated",
+    };
+}

@@ -1,0 +1,99 @@
+using System.ComponentModel.DataAnnotations;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace FlashSale.Platform;
+
+/// <summary>How much of a host one client, or all of them together, may take before there is a request. Section <c>Transport</c>.</summary>
+public sealed class TransportOptions
+{
+    /// <summary>
+    /// Most connections at once; those beyond it are closed at once. Nine tenths of the files that the process may open
+    /// are the limit where that is less. The management port is not counted.
+    /// </summary>
+    [Range(1, 1_000_000)]
+    public int MaxConnections { get; set; } = 20_000;
+
+    /// <summary>How long a request's headers may take from their first byte, in seconds.</summary>
+    [Range(1, 120)]
+    public int HeadersTimeoutSeconds { get; set; } = 10;
+
+    /// <summary>
+    /// How long a connection may be idle, before its first request or between two, in seconds. Longer than the load balancer in
+    /// front keeps its own (60 s, as a rule), so that it is never this end that closes.
+    /// </summary>
+    [Range(1, 600)]
+    public int KeepAliveSeconds { get; set; } = 75;
+
+    /// <summary>Slowest a request's body may come in, in bytes a second.</summary>
+    [Range(1, 1_000_000)]
+    public int MinRequestBytesPerSecond { get; set; } = 240;
+
+    /// <summary>Slowest an answer may be taken, in bytes a second.</summary>
+    [Range(1, 1_000_000)]
+    public int MinResponseBytesPerSecond { get; set; } = 240;
+
+    /// <summary>How long a body or an answer may be slower than that, in seconds.</summary>
+    [Range(2, 60)]
+    public int RateGraceSeconds { get; set; } = 3;
+
+    /// <summary>Most headers of a request.</summary>
+    [Range(16, 1_000)]
+    public int MaxHeaders { get; set; } = 64;
+
+    /// <summary>Most bytes of all headers of a request.</summary>
+    [Range(4_096, Transport.BufferBytes)]
+    public int MaxHeaderBytes { get; set; } = 16 * 1024;
+
+    /// <summary>Largest body of a request, in bytes, where an endpoint does not set its own.</summary>
+    [Range(8_192, 1_048_576)]
+    public int MaxBodyBytes { get; set; } = 16 * 1024;
+
+    /// <summary>Whether browsers are told to come by https only, for a year: for hosts that shoppers reach through a TLS proxy.</summary>
+    public bool StrictTransportSecurity { get; set; }
+}
+
+/// <summary>Sets the server's limits: who is slow, large or many is cut off before it costs others anything.</summary>
+public static class Transport
+{
+    /// <summary>What the server keeps of a connection's input beyond what was read, at most: this times the connections bounds its memory.</summary>
+    internal const int BufferBytes = 64 * 1024;
+
+    /// <summary>Reads section <c>Transport</c> and applies it to all ports; the limit of connections not to the management port.</summary>
+    /// <exception cref="InvalidSettingException">A value lies outside its range.</exception>
+    public static void AddTransport(this WebApplicationBuilder builder)
+    {
+        var options = builder.Services.AddSettings<TransportOptions>(builder.Configuration, "Transport");
+        builder.Services.AddSingleton<ConnectionCap>();
+        builder.Services.AddSingleton<SecurityHeaders>();
+        builder.Services.AddSingleton<IStartupFilter>(services => services.GetRequiredService<SecurityHeaders>());
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            SetLimits(kestrel.Limits, options);
+            var management = kestrel.ApplicationServices.GetRequiredService<ManagementPort>().Number;
+            var cap = kestrel.ApplicationServices.GetRequiredService<ConnectionCap>();
+            // Not the server's own limit: that one counts all ports together, and a host that is full must still say how it is.
+            kestrel.ConfigureEndpointDefaults(endpoint =>
+            {
+                if (endpoint.IPEndPoint?.Port != management) endpoint.Use(cap.Before);
+            });
+        });
+    }
+
+    private static void SetLimits(KestrelServerLimits limits, TransportOptions options)
+    {
+        var grace = TimeSpan.FromSeconds(options.RateGraceSeconds);
+        limits.RequestHeadersTimeout = TimeSpan.FromSeconds(options.HeadersTimeoutSeconds);
+        limits.KeepAliveTimeout = TimeSpan.FromSeconds(options.KeepAliveSeconds);
+        limits.MinRequestBodyDataRate = new MinDataRate(options.MinRequestBytesPerSecond, grace);
+        limits.MinResponseDataRate = new MinDataRate(options.MinResponseBytesPerSecond, grace);
+        limits.MaxRequestHeaderCount = options.MaxHeaders;
+        limits.MaxRequestHeadersTotalSize = options.MaxHeaderBytes;
+        limits.MaxRequestBodySize = options.MaxBodyBytes;
+        limits.MaxRequestBufferSize = BufferBytes;
+    }
+}

@@ -1,0 +1,96 @@
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Dependencies;
+
+/// <summary>All servers of its own, to be taken down, and a payment provider.</summary>
+public sealed class AllOwn() : StackFixture(new StackOptions
+{
+    OwnPostgres = true, OwnRabbitMq = true, Payments = true, ProductionDeadlines = true, Settings = { ["Dependencies__Payments__BreakMilliseconds"] = "1000" },
+});
+
+/// <summary>The breaker before each dependency opens when that is gone, says so, keeps the host ready, and closes when it is back.</summary>
+public sealed class BreakerTests(AllOwn fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<AllOwn>
+{
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
+
+    [Fact]
+    public async Task Redis_gone_and_back()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        await ShowsAsync(Stack.Api, "redis", "closed", () => BuyAsync(sale));
+        await Stack.Redis.KillAsync();
+        await ShowsAsync(Stack.Api, "redis", "open", () => BuyAsync(sale));
+        await Eventually.TrueAsync("refusals are counted", Deadline, async () =>
+        {
+            await BuyAsync(sale);
+            return await Figures.OfAsync(Stack.Api, "flashsale_dependency_rejections_total{dependency=\"redis\",reason=\"open\"}") > 0;
+        });
+        await Stack.Redis.StartAsync();
+        await ShowsAsync(Stack.Api, "redis", "closed", () => BuyAsync(sale));
+        await Stack.SellsOnEveryNodeAsync(sale);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task Postgres_gone_and_back()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var order = (await Stack.Shopper("buyer").BuyAsync(sale)).OrderId;
+        await Books.CheckAsync(Stack, sale);
+        await ShowsAsync(Stack.Api, "postgres", "closed", () => Stack.Shopper("buyer").OrderAsync(order));
+        await Stack.Postgres!.StopAsync();
+        await ShowsAsync(Stack.Api, "postgres", "open", () => Stack.Shopper("buyer").OrderAsync(order));
+        var refused = Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Shopper("buyer").OrderAsync(order));
+        Assert.InRange(refused.Took, TimeSpan.Zero, TimeSpan.FromSeconds(1));
+        Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Shopper("buyer").MyOrdersAsync());
+        await Stack.StartPostgresAsync();
+        await ShowsAsync(Stack.Api, "postgres", "closed", () => Stack.Shopper("buyer").OrderAsync(order));
+        await Eventually.GetAsync("the order is readable", Deadline, () => Stack.Shopper("buyer").OrderAsync(order), answer => answer.Status == 200);
+    }
+
+    [Fact]
+    public async Task The_broker_gone_and_back()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        await ShowsAsync(Stack.Worker, "rabbitmq", "closed", () => BuyAsync(sale));
+        await Stack.RabbitMq!.KillAsync();
+        await ShowsAsync(Stack.Worker, "rabbitmq", "open", () => BuyAsync(sale));
+        await Stack.RabbitMq.StartAsync();
+        await ShowsAsync(Stack.Worker, "rabbitmq", "closed", () => BuyAsync(sale));
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task The_payment_provider_gone_and_back()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var order = (await Stack.Shopper("buyer").BuyAsync(sale)).OrderId;
+        await Books.CheckAsync(Stack, sale);
+        await Stack.Sandbox.KillAsync();
+        await ShowsAsync(Stack.Api, "payments", "open", PayAsync);
+        Refusal.AssertIs(503, "temporarily_unavailable", await PayAsync());
+        Assert.True(await Figures.OfAsync(Stack.Api, "flashsale_dependency_retries_total{dependency=\"payments\"}") > 0);
+        await Stack.Sandbox.StartAsync();
+        await ShowsAsync(Stack.Api, "payments", "closed", PayAsync);
+        Assert.Equal(200, (await PayAsync()).Status);
+
+        Task<Answer> PayAsync() => Stack.Shopper("buyer").SendAsync(HttpMethod.Post, $"/api/v1/orders/{order}/payment");
+    }
+
+    // Whatever the breakers do, the host is ready. The calls are what opens and closes them.
+    private static async Task ShowsAsync(HostProcess host, string dependency, string state, Func<Task> call)
+    {
+        var page = await Eventually.GetAsync($"{dependency} is {state}", Deadline, async () =>
+        {
+            await call();
+            return await Figures.ReadyAsync(host);
+        }, page => page.Text.Split('\n').Contains($"dependency {dependency}: {state}"));
+        Assert.Equal(200, page.Status);
+        Assert.StartsWith("ready\n", page.Text);
+        if (state == "closed") Assert.Equal(0, await Figures.OfAsync(host, $"flashsale_dependency_state{{dependency=\"{dependency}\"}}"));
+        else Assert.True(await Figures.OfAsync(host, $"flashsale_dependency_breaker_openings_total{{dependency=\"{dependency}\"}}") > 0);
+    }
+
+    private Task<Answer> BuyAsync(Sale sale) => Stack.Shopper($"user-{Guid.NewGuid():N}").BuyAsync(sale);
+}

@@ -1,0 +1,145 @@
+using System.Diagnostics;
+using FlashSale.Contracts;
+using FlashSale.Orders;
+
+namespace FlashSale.UnitTests.Orders;
+
+/// <summary>Looks that are shared: never more than one a second for what is not there, and never an answer from before the question.</summary>
+public sealed class SharedLooksTests
+{
+    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
+
+    private readonly List<TaskCompletionSource<Order?>> _looks = [];
+    private readonly List<long> _startedAt = [];
+    private readonly SharedLooks _shared;
+
+    public SharedLooksTests() => _shared = new SharedLooks(_ =>
+    {
+        lock (_looks)
+        {
+            _startedAt.Add(Stopwatch.GetTimestamp());
+            _looks.Add(new TaskCompletionSource<Order?>(TaskCreationOptions.RunContinuationsAsynchronously));
+            return _looks[^1].Task;
+        }
+    }, TimeProvider.System);
+
+    [Fact]
+    public async Task Who_asks_while_a_look_is_under_way_gets_the_next_one()
+    {
+        var id = Fresh();
+        var first = _shared.FindAsync(id, notInFlight: true);
+        // The order leaves Redis for Postgres now: after that look began, and before these ask.
+        var others = Enumerable.Range(0, 10).Select(_ => _shared.FindAsync(id, notInFlight: true)).ToList();
+        var order = OrderOf(id);
+        Look(0).SetResult(null);
+        Assert.Null(await first);
+        (await LookAsync(1)).SetResult(order);
+        Assert.All(await Task.WhenAll(others), found => Assert.Same(order, found));
+        Assert.Equal(2, _looks.Count);
+        Assert.True(Stopwatch.GetElapsedTime(_startedAt[0], _startedAt[1]) >= Second);
+    }
+
+    [Fact]
+    public async Task After_an_order_was_found_the_next_look_does_not_wait()
+    {
+        var id = Fresh();
+        var first = _shared.FindAsync(id, notInFlight: true);
+        var second = _shared.FindAsync(id, notInFlight: true);
+        Look(0).SetResult(OrderOf(id));
+        await first;
+        (await LookAsync(1)).SetResult(OrderOf(id));
+        await second;
+        Assert.True(Stopwatch.GetElapsedTime(_startedAt[0], _startedAt[1]) < Second);
+        await Task.WhenAll(first, second);
+        await UntilAsync(() => _shared.Remembered == 0);
+    }
+
+    [Fact]
+    public async Task An_order_that_may_still_be_accepted_is_never_denied_from_memory()
+    {
+        var id = Fresh();
+        await MissAsync(id, notInFlight: true);
+        var again = _shared.FindAsync(id, notInFlight: true);
+        Assert.False(again.IsCompleted);
+        (await LookAsync(1)).SetResult(OrderOf(id));
+        Assert.NotNull(await again);
+    }
+
+    [Fact]
+    public async Task An_order_of_long_ago_that_was_in_neither_store_is_denied_from_memory_for_a_second()
+    {
+        var id = Old();
+        await MissAsync(id, notInFlight: true);
+        for (var i = 0; i < 100; i++) Assert.Null(await _shared.FindAsync(id, notInFlight: true));
+        Assert.Single(_looks);
+    }
+
+    [Fact]
+    public async Task An_order_of_long_ago_is_not_denied_from_memory_when_redis_was_not_there_to_ask()
+    {
+        var id = Old();
+        await MissAsync(id, notInFlight: false);
+        var again = _shared.FindAsync(id, notInFlight: true);
+        Assert.False(again.IsCompleted);
+        (await LookAsync(1)).SetResult(OrderOf(id));
+        Assert.NotNull(await again);
+    }
+
+    [Fact]
+    public async Task A_look_that_fails_is_told_to_all_who_waited_and_is_not_remembered()
+    {
+        var id = Fresh();
+        var first = _shared.FindAsync(id, notInFlight: true);
+        Look(0).SetException(new TimeoutException());
+        await Assert.ThrowsAsync<TimeoutException>(() => first);
+        await UntilAsync(() => _shared.Remembered == 0);
+        var again = _shared.FindAsync(id, notInFlight: true);
+        Look(1).SetResult(OrderOf(id));
+        Assert.NotNull(await again);
+    }
+
+    [Fact]
+    public async Task Misses_are_remembered_in_bounded_memory()
+    {
+        var shared = new SharedLooks(_ => Task.FromResult<Order?>(null), TimeProvider.System);
+        for (var i = 0; i < 50_000; i++) await shared.FindAsync(Fresh(), notInFlight: true);
+        Assert.InRange(shared.Remembered, 1, 10_001);
+    }
+
+    private static Guid Fresh() => OrderId.New(TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds(), 1, 1);
+
+    private static Guid Old() => OrderId.New(TimeProvider.System.GetUtcNow().AddHours(-1).ToUnixTimeMilliseconds(), 1, 1);
+
+    private static Order OrderOf(Guid id) => new(id, "s1", "sku", "user", 1, 1, "CNY", OrderStatus.PendingPayment, null, default, null, null, null, null);
+
+    private async Task MissAsync(Guid id, bool notInFlight)
+    {
+        var first = _shared.FindAsync(id, notInFlight);
+        Look(0).SetResult(null);
+        Assert.Null(await first);
+    }
+
+    private TaskCompletionSource<Order?> Look(int number)
+    {
+        lock (_looks) return _looks[number];
+    }
+
+    // Looks begin by themselves, within the second.
+    private async Task<TaskCompletionSource<Order?>> LookAsync(int number)
+    {
+        await UntilAsync(() => _looks.Count > number);
+        return Look(number);
+    }
+
+    private async Task UntilAsync(Func<bool> condition)
+    {
+        for (var clock = Stopwatch.StartNew(); ; await Task.Delay(5))
+        {
+            lock (_looks)
+            {
+                if (condition()) return;
+            }
+            Assert.True(clock.Elapsed < TimeSpan.FromSeconds(20), "It did not happen within 20 s.");
+        }
+    }
+}
