@@ -19,12 +19,11 @@ local buckets = tonumber(sale[8] or 1)
 local stock, limit, units, seen, burnt = {}, {}, {}, {}, {}    -- what this call has read and changed
 local codes, accepted, records, repeated = {}, {}, {}, {}
 
--- Why a ticket does not admit, or nil. Burnt ones are known by 10 bytes of their id: no other fact's name is as long.
-local function judge_ticket(ticket, facts)
+-- Why a ticket does not admit, or nil.
+local function judge_ticket(ticket, id, is_burnt)
     if not ticket then return 'T' end
-    if #ticket ~= 28 or now >= struct.unpack('>I6', ticket, 17) or tonumber(sale[1]) ~= struct.unpack('>I6', ticket, 23) then return 'I' end
-    local id = sub(ticket, 1, 10)
-    if burnt[id] or redis.call('HEXISTS', facts, id) == 1 then return 'I' end
+    if not id or is_burnt or burnt[id] then return 'I' end
+    if now >= struct.unpack('>I6', ticket, 17) or tonumber(sale[1]) ~= struct.unpack('>I6', ticket, 23) then return 'I' end
 end
 
 local function judge(p, i, ticket)
@@ -33,7 +32,9 @@ local function judge(p, i, ticket)
     local sku = sub(p, 59, 58 + byte(p, 58))
     local user_item = user .. item
     local facts = prefix .. 'facts:' .. (sale[1] or '0') .. ':' .. (struct.unpack('>I4', user) % buckets)
-    local known = redis.call('HMGET', facts, key, user, user_item)
+    -- Burnt tickets are known by 10 bytes of their id: no other fact's name is as long.
+    local ticket_id = needs_ticket and ticket and #ticket == 28 and sub(ticket, 1, 10)
+    local known = ticket_id and redis.call('HMGET', facts, key, user, user_item, ticket_id) or redis.call('HMGET', facts, key, user, user_item)
 
     if seen[key] then
         if sub(seen[key], 41, 46) ~= sub(p, 41, 46) then return 'K' end
@@ -53,7 +54,7 @@ local function judge(p, i, ticket)
         limit[sku] = tonumber(redis.call('HGET', KEYS[3], sku))
         if not stock[sku] or not limit[sku] then return 'N' end
     end
-    local refused = needs_ticket and judge_ticket(ticket, facts)
+    local refused = needs_ticket and judge_ticket(ticket, ticket_id, known[4])
     if refused then return refused end
     local in_sale = units[user] or tonumber(known[2] or 0)
     local of_item = units[user_item] or tonumber(known[3] or 0)
@@ -64,9 +65,9 @@ local function judge(p, i, ticket)
     stock[sku] = stock[sku] - quantity
     units[user], units[user_item] = in_sale + quantity, of_item + quantity
     seen[key] = p
-    if needs_ticket then burnt[sub(ticket, 1, 10)] = true end
+    if ticket_id then burnt[ticket_id] = true end
     records[#records + 1] = p
-    accepted[#accepted + 1] = { p = p, key = key, user = user, user_item = user_item, facts = facts, sku = sku, quantity = quantity, ticket = ticket }
+    accepted[#accepted + 1] = { p = p, key = key, user = user, user_item = user_item, facts = facts, sku = sku, quantity = quantity, ticket_id = ticket_id }
     return stock[sku] == 0 and 'Z' or 'A'
 end
 
@@ -97,9 +98,12 @@ if #accepted > 0 then
     for n, a in ipairs(accepted) do
         inflight[n * 2 - 1], inflight[n * 2] = sub(a.p, 1, 16), at .. a.p
         log[n] = a.user
-        redis.call('HSET', a.facts, a.key, sub(a.p, 1, 16) .. at .. sub(a.p, 41, 46),
-            a.user, units[a.user], a.user_item, units[a.user_item])
-        if needs_ticket then redis.call('HSET', a.facts, sub(a.ticket, 1, 10), 1) end
+        local record = sub(a.p, 1, 16) .. at .. sub(a.p, 41, 46)
+        if a.ticket_id then
+            redis.call('HSET', a.facts, a.key, record, a.user, units[a.user], a.user_item, units[a.user_item], a.ticket_id, 1)
+        else
+            redis.call('HSET', a.facts, a.key, record, a.user, units[a.user], a.user_item, units[a.user_item])
+        end
     end
     redis.call('HSET', KEYS[4], unpack(inflight))
     for sku, total in pairs(in_flight) do
