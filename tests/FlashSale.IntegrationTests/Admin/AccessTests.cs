@@ -60,6 +60,7 @@ public sealed class AccessTests(OneOfEach fixture, ITestOutputHelper output) : S
             "POST /api/v1/sales/{saleId}/close", "POST /api/v1/sales/{saleId}/rebuild", "POST /api/v1/sales/{saleId}/items/{sku}/stock", "GET /api/v1/sales/{saleId}/stats",
             "GET /api/v1/sales/{saleId}/ledger", "GET /api/v1/sales/{saleId}/orders.csv", "GET /api/v1/orders", "GET /api/v1/audit", "GET /api/v1/dead-letters",
             "POST /api/v1/dead-letters/{id}/retry", "POST /api/v1/dead-letters/{id}/reject",
+            "GET /api/v1/ops/blocklist", "POST /api/v1/ops/blocklist", "DELETE /api/v1/ops/blocklist/{kind}/{value}", "POST /api/v1/ops/blocklist:import",
         ];
         Assert.Empty(routes.Except(operations.Select(operation => operation.Route)));
     }

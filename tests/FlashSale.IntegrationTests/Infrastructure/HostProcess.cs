@@ -20,6 +20,9 @@ public sealed class HostProcess(string host, IReadOnlyDictionary<string, string>
 
     public bool IsRunning => _process is { HasExited: false };
 
+    /// <summary>The id of its process.</summary>
+    public int ProcessId => _process!.Id;
+
     /// <summary>Starts it and waits until it is ready.</summary>
     public async Task StartAsync()
     {
