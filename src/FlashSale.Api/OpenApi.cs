@@ -20,7 +20,7 @@ public static class OpenApi
     private const string Bearer = "bearer";
 
     /// <summary>What every order endpoint may answer besides its own.</summary>
-    public static readonly int[] OrderErrors = [401, 404, 503];
+    public static readonly int[] OrderErrors = [401, 404, 429, 503];
 
     /// <summary>What a purchase may answer besides 202.</summary>
     public static readonly int[] PurchaseErrors = [400, 401, 403, 404, 409, 413, 415, 422, 425, 429, 503];

@@ -9,6 +9,28 @@ using FlashSale.Platform;
 
 namespace FlashSale.Admin.Ops;
 
+/// <summary>The limits as JSON, for the document; <see cref="LimitDocument"/> reads them.</summary>
+public sealed record LimitsBody(IReadOnlyList<LimitRuleBody> Rules, LimitAllowBody? Allow = null);
+
+/// <summary>A rule of that document.</summary>
+public sealed record LimitRuleBody(
+    string Name, LimitMatchBody Match, string Partition, string Scope, int Capacity, double RefillPerSecond, int Cost = 1, string OnStoreFailure = "local",
+    bool MonitorOnly = false, PenaltyBox? Penalty = null);
+
+/// <summary>What a rule counts.</summary>
+public sealed record LimitMatchBody(string Path, string Method = "*");
+
+/// <summary>Whom no rule counts.</summary>
+public sealed record LimitAllowBody(IReadOnlyList<string>? Cidrs = null, IReadOnlyList<string>? Users = null, IReadOnlyList<string>? Clients = null);
+
+/// <summary>Level and switches as JSON, for the document; <see cref="SwitchDocument"/> reads them. Nodes, by name, stand in answers only.</summary>
+public sealed record SwitchesBody(
+    string Reason, int? Level = null, DateTimeOffset? Until = null, int Floor = 0, int Ceiling = DegradationOptions.DefaultCeiling,
+    IReadOnlyDictionary<string, bool?>? Switches = null, IReadOnlyDictionary<string, NodeBody>? Nodes = null);
+
+/// <summary>What is in effect on a node.</summary>
+public sealed record NodeBody(int Level, string Cause, DateTimeOffset Since);
+
 /// <summary>/api/v1/ops/limits and /api/v1/ops/switches: what operators set while the product runs. Every node follows within a second.</summary>
 public static class OpsEndpoints
 {
@@ -30,11 +52,11 @@ public static class OpsEndpoints
     public static void MapOps(this WebApplication app)
     {
         var ops = app.MapGroup("/api/v1/ops").WithTags("Operation");
-        ops.MapGet("limits", ShowLimitsAsync).For(AdminRole.Viewer).Produces<LimitDocument>();
-        ops.MapPut("limits", ReplaceLimitsAsync).For(AdminRole.Operator).Produces<LimitDocument>()
+        ops.MapGet("limits", ShowLimitsAsync).For(AdminRole.Viewer).Produces<LimitsBody>();
+        ops.MapPut("limits", ReplaceLimitsAsync).For(AdminRole.Operator).Accepts<LimitsBody>("application/json").Produces<LimitsBody>()
             .WithDescription("Replaces all rules at once, on every node within a second. A document with anything wrong in it is refused as a whole, by line.");
-        ops.MapGet("switches", ShowSwitchesAsync).For(AdminRole.Viewer).Produces<SwitchDocument>();
-        ops.MapPut("switches", ReplaceSwitchesAsync).For(AdminRole.Operator).Produces<SwitchDocument>()
+        ops.MapGet("switches", ShowSwitchesAsync).For(AdminRole.Viewer).Produces<SwitchesBody>();
+        ops.MapPut("switches", ReplaceSwitchesAsync).For(AdminRole.Operator).Accepts<SwitchesBody>("application/json").Produces<SwitchesBody>()
             .WithDescription("Pins the degradation level, or leaves it to each node's pressure between floor and ceiling; a switch wins over any level.");
     }
 

@@ -46,8 +46,8 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
     /// <summary>Maps the pages.</summary>
     public static void Map(WebApplication app)
     {
-        app.MapGet("/api/v1/sales", (SalePages pages, HttpContext context) => pages.ListAsync(context)).Produces<SaleList>();
-        app.MapGet("/api/v1/sales/{saleId}", (SalePages pages, HttpContext context, string saleId) => pages.ShowAsync(context, saleId)).Produces<SalePage>().ProducesErrors(404);
+        app.MapGet("/api/v1/sales", (SalePages pages, HttpContext context) => pages.ListAsync(context)).Produces<SaleList>().ProducesErrors(429, 503);
+        app.MapGet("/api/v1/sales/{saleId}", (SalePages pages, HttpContext context, string saleId) => pages.ShowAsync(context, saleId)).Produces<SalePage>().ProducesErrors(404, 429, 503);
     }
 
     private async Task ListAsync(HttpContext context)

@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Measures what the Api still sells when ten times more is asked of it than it can do. See --help.
+. "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
+# shellcheck source=lib/bench.sh
+. "$LIB/bench.sh"
+
+usage() {
+  cat <<'HELP'
+usage: scripts/overload.sh [--port-base N] [--seconds N] [--connections N]
+
+Brings up a stack of its own (--port-base, default 18080), finds by wrk how many purchases a second it takes, and lets shoppers on that many
+connections (default 4,000) ask for 0.1, 0.5, 1, 2, 5 and 10 times as much, each by a Poisson clock of their own. Prints accepted purchases a second
+and how long they took, and writes them to loadtests/results/<date>-overload.md. Then it counts how long a node takes to be itself again.
+Exits with 1 when the books do not balance; a figure below its floor is told, and is no failure. Keep the machine quiet.
+HELP
+}
+
+parse() {
+  BASE_ASKED=18080 SECONDS_EACH=8 SHOPPERS=4000
+  while (($#)); do
+    case $1 in
+      --port-base) BASE_ASKED=${2:-none}; shift $(($# > 1 ? 2 : 1)) ;;
+      --seconds) SECONDS_EACH=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
+      --connections) SHOPPERS=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
+      -h | --help) usage; exit 0 ;;
+      *) usage >&2; fail "unknown argument: $1" ;;
+    esac
+  done
+  [[ $SECONDS_EACH =~ ^[1-9][0-9]?$ ]] || fail "--seconds $SECONDS_EACH: must be a number from 1 to 99"
+  [[ $SHOPPERS =~ ^[1-9][0-9]{1,4}$ ]] || fail "--connections $SHOPPERS: must be a number from 10 to 99999"
+}
+
+prepare_crowd() {
+  ulimit -n "$(ulimit -H -n)"
+  build_lock
+  bounded 600 "$DOTNET" publish "$ROOT/loadtests/FlashSale.LoadTests" "${BUILD_ARGS[@]}" --output "$BENCH/crowd" 7>&- || fail 'the build failed'
+  build_unlock
+}
+
+# What the stack takes of shoppers who never pause, the load generator included: 1 times.
+find_capacity() {
+  new_sale overload 8000000
+  ACCEPT=$SALE BACKLOG=$SALE
+  load "$(purchase_path "$SALE")" 5
+  await_drained "$SALE"
+  load "$(purchase_path "$SALE")" "$SECONDS_EACH"
+  expect_only ok
+  [[ -z $INCONCLUSIVE ]] || fail "inconclusive: $INCONCLUSIVE"
+  CAPACITY=${R[ok_rate]}
+  await_drained "$SALE"
+  STEP_NOTE="$CAPACITY purchases/s"
+}
+
+# stage TIMES: sets R to what the crowd says, MEMORY to what the Api holds after it.
+stage() {
+  local line pair
+  settle
+  line=$("$DOTNET" "$BENCH/crowd/FlashSale.LoadTests.dll" overload "$FLASHSALE_API_URL" "$(purchase_path "$SALE")" "$SKU" "$BENCH/tokens" "$SECONDS_EACH" "$SHOPPERS" \
+    "$(awk -v c="$CAPACITY" -v t="$1" 'BEGIN { printf "%d", c * t }')")
+  echo "$1 times: $line"
+  R=()
+  for pair in $line; do R[${pair%%=*}]=${pair#*=}; done
+  MEMORY=$(curl -s -m 5 "http://127.0.0.1:$((PORT[api] + 1000))/metrics" | awk '$1 == "process_resident_memory_bytes" { printf "%.0f", $2 / 1048576 }')
+  ROWS+=$(printf '\n| %s | %s | %s | %s | %s | %s | %s |' "$1" "${R[accepted_rate]}" "${R[answered_rate]}" "${R[accepted_p50_ms]}" "${R[accepted_p99_ms]}" "${R[refused_p50_ms]}" "$MEMORY")
+  record "goodput_$1" "${R[accepted_rate]}"
+  record "p99_$1" "${R[accepted_p99_ms]}"
+  STEP_NOTE="${R[accepted_rate]} accepted/s, p99 ${R[accepted_p99_ms]} ms; ${R[others]:-no} others; ${R[failed]} failed; $MEMORY MB"
+}
+
+# After the last stage: seconds until a shopper and a page are answered as without load.
+recover() {
+  set_now
+  local began=$NOW
+  wait_until 30 is_itself "$SALE" || fail 'the Api is not itself again after 30 s'
+  set_now
+  RECOVERY=$(awk -v ms=$((NOW - began)) 'BEGIN { printf "%.1f", ms / 1000 }')
+  await_drained "$SALE"
+  STEP_NOTE="after $RECOVERY s"
+}
+
+is_itself() {
+  local took
+  took=$(curl -s -o /dev/null -m 3 -w '%{http_code} %{time_total}' "$FLASHSALE_API_URL/api/v1/sales/$1")
+  awk -v a="$took" 'BEGIN { split(a, x, " "); exit !(x[1] == 200 && x[2] < 0.05) }'
+}
+
+overload_report() {
+  local peak p99 share
+  peak=$(for times in 0.1 0.5 1 2 5 10; do last "goodput_$times"; echo; done | sort -g | tail -n 1)
+  share=$(ratio "$(last goodput_10)" "$peak")
+  p99=$(ratio "$(last p99_10)" "$(last p99_0.1)")
+  cat <<REPORT
+# Overload, $(utc now)
+
+$(machine)
+Commit $(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || echo unknown). $SHOPPERS connections, $SECONDS_EACH s each; 1 times is $CAPACITY purchases/s.
+
+| times | accepted/s | answered/s | accepted p50, ms | accepted p99, ms | refused p50, ms | Api, MB |
+|---|---|---|---|---|---|---|$ROWS
+
+Goodput at 10 times beside its peak: **$share** (floor 0.9). p99 of accepted purchases at 10 times beside 0.1 times: **$p99** (at most 4). Itself again after $RECOVERY s (at most 30).
+REPORT
+}
+
+main() {
+  local times
+  parse "$@"
+  use_stack_of_base "$BASE_ASKED"
+  [[ ! -f $STACK/env ]] || fail "the stack in $(relative "$STACK") is in use: choose another --port-base"
+  guard
+  trap 'CODE=$?; take_down; on_exit "$CODE"' EXIT
+  bring_up
+  RESULT=${RESULT%-bench.md}-overload.md
+  step crowd 'the shoppers' prepare_crowd
+  step capacity 'what the stack can do' find_capacity
+  ROWS=''
+  for times in 0.1 0.5 1 2 5 10; do step "$times times" "$SECONDS_EACH s" stage "$times"; done
+  step recovery 'the load has gone' recover
+  step books 'comparing Redis and Postgres' check_books
+  overload_report | tee "$RESULT" >&3
+  say "written to $(relative "$RESULT")"
+}
+
+main "$@"
