@@ -5,7 +5,8 @@ namespace FlashSale.Admission;
 /// <summary>
 /// The token buckets of one rule on this node, one for each partition that has been seen lately. A full bucket says
 /// nothing that a new one would not, so it is forgotten: what remains is bounded by who came within the time a bucket
-/// takes to fill. About 60 bytes each. Thread-safe.
+/// takes to fill. A bucket is one number, the time at which it will be full, as in the generic cell rate algorithm (ITU-T
+/// I.371): about 50 bytes each. Thread-safe.
 /// </summary>
 public sealed class TokenBuckets(double capacity, double refillPerSecond, PenaltyBox? penalty)
 {
@@ -15,11 +16,11 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
     // Keys are often chosen by whoever sends the request: multiplied by a secret they cannot be made to collide.
     private static readonly ulong Secret = (ulong)Random.Shared.NextInt64() | 1;
 
-    private readonly double _perMillisecond = refillPerSecond / 1_000;
+    private readonly double _millisecondsPerToken = 1_000 / refillPerSecond;
     private readonly Shard[] _shards = [.. Enumerable.Range(0, Shards).Select(_ => new Shard())];
 
     /// <summary>How many partitions are remembered.</summary>
-    public int Count => _shards.Sum(shard => shard.Buckets.Count);
+    public int Count => _shards.Sum(shard => shard.FullAt.Count);
 
     /// <summary>Takes tokens, or tells how long to wait for them.</summary>
     /// <param name="partition">Whose bucket.</param>
@@ -32,17 +33,16 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
         lock (shard)
         {
             if (penalty is not null && shard.Offenders.TryGetValue(key, out var offender) && offender.BlockedUntil > now) return (false, 0, offender.BlockedUntil - now);
-            if (shard.Buckets.Count >= shard.SweepAt) Sweep(shard, now);
-            ref var bucket = ref CollectionsMarshal.GetValueRefOrAddDefault(shard.Buckets, key, out var known);
-            if (!known) bucket = new(capacity, now);
-            Refill(ref bucket, now);
-            if (bucket.Tokens >= cost)
+            if (shard.FullAt.Count >= shard.SweepAt) Sweep(shard, now);
+            ref var fullAt = ref CollectionsMarshal.GetValueRefOrAddDefault(shard.FullAt, key, out _);
+            var left = capacity - Math.Max(0, fullAt - now) / _millisecondsPerToken;
+            if (left >= cost)
             {
-                bucket.Tokens -= cost;
-                return (true, bucket.Tokens, 0);
+                fullAt = Math.Max(fullAt, now) + cost * _millisecondsPerToken;
+                return (true, left - cost, 0);
             }
             if (penalty is not null && Punish(shard, key, now) is { } blockedUntil) return (false, 0, blockedUntil - now);
-            return (false, bucket.Tokens, (long)Math.Ceiling((cost - bucket.Tokens) / _perMillisecond));
+            return (false, left, (long)Math.Ceiling((cost - left) * _millisecondsPerToken));
         }
     }
 
@@ -52,8 +52,8 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
         var (shard, key) = Find(partition);
         lock (shard)
         {
-            ref var bucket = ref CollectionsMarshal.GetValueRefOrNullRef(shard.Buckets, key);
-            if (!System.Runtime.CompilerServices.Unsafe.IsNullRef(ref bucket)) bucket.Tokens = Math.Min(capacity, bucket.Tokens + cost);
+            ref var fullAt = ref CollectionsMarshal.GetValueRefOrNullRef(shard.FullAt, key);
+            if (!System.Runtime.CompilerServices.Unsafe.IsNullRef(ref fullAt)) fullAt -= cost * _millisecondsPerToken;
         }
     }
 
@@ -72,13 +72,6 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
         return (_shards[(int)(key >> 59)], key);
     }
 
-    private void Refill(ref Bucket bucket, long now)
-    {
-        if (now <= bucket.At) return;
-        bucket.Tokens = Math.Min(capacity, bucket.Tokens + (now - bucket.At) * _perMillisecond);
-        bucket.At = now;
-    }
-
     private long? Punish(Shard shard, ulong key, long now)
     {
         ref var offender = ref CollectionsMarshal.GetValueRefOrAddDefault(shard.Offenders, key, out var known);
@@ -90,31 +83,23 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
 
     private void Sweep(Shard shard, long now)
     {
-        foreach (var (key, kept) in shard.Buckets)
+        foreach (var (key, fullAt) in shard.FullAt)
         {
-            var bucket = kept;
-            Refill(ref bucket, now);
             // Removing while walking is allowed for this collection.
-            if (bucket.Tokens >= capacity) shard.Buckets.Remove(key);
+            if (fullAt <= now) shard.FullAt.Remove(key);
         }
         foreach (var (key, offender) in shard.Offenders)
         {
             if (offender.BlockedUntil <= now && now - offender.Since > penalty!.WithinSeconds * 1_000L) shard.Offenders.Remove(key);
         }
-        Trim(shard.Buckets);
+        Trim(shard.FullAt);
         Trim(shard.Offenders);
-        shard.SweepAt = Math.Max(SweepAt, shard.Buckets.Count * 2);
+        shard.SweepAt = Math.Max(SweepAt, shard.FullAt.Count * 2);
     }
 
     private static void Trim<T>(Dictionary<ulong, T> dictionary)
     {
         if (dictionary.EnsureCapacity(0) > Math.Max(SweepAt, dictionary.Count * 4)) dictionary.TrimExcess(Math.Max(dictionary.Count, 1));
-    }
-
-    private struct Bucket(double tokens, long at)
-    {
-        public double Tokens = tokens;
-        public long At = at;
     }
 
     private struct Offender(long since, int rejections, long blockedUntil)
@@ -126,7 +111,7 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
 
     private sealed class Shard
     {
-        public Dictionary<ulong, Bucket> Buckets { get; } = [];
+        public Dictionary<ulong, double> FullAt { get; } = [];
 
         public Dictionary<ulong, Offender> Offenders { get; } = [];
 
