@@ -24,7 +24,9 @@ public sealed class Overload(Uri url, string path, string sku, string tokens, in
         var stage = new Stage(rate / connections, duration);
         var sockets = await Task.WhenAll(Enumerable.Range(0, connections).Select(_ => ConnectAsync()));
         stage.Clock.Start();
-        await Task.WhenAll(sockets.Select(socket => ShopAsync(socket, stage)));
+        // One clock for all: what has no answer by then has none.
+        await using (new Timer(_ => { foreach (var socket in sockets) socket.Dispose(); }, null, duration + Patience, Timeout.InfiniteTimeSpan))
+            await Task.WhenAll(sockets.Select(socket => ShopAsync(socket, stage)));
         return stage.ToString();
     }
 
@@ -50,10 +52,10 @@ public sealed class Overload(Uri url, string path, string sku, string tokens, in
                 var length = Write(buffer);
                 var sentAt = Stopwatch.GetTimestamp();
                 await shopper.SendAsync(buffer.AsMemory(0, length));
-                var status = await ReadStatusAsync(shopper, buffer).WaitAsync(Patience);
+                var status = await ReadStatusAsync(shopper, buffer);
                 stage.Answered(status, Stopwatch.GetElapsedTime(sentAt));
             }
-            catch (Exception e) when (e is SocketException or TimeoutException or IOException)
+            catch (Exception e) when (e is SocketException or ObjectDisposedException or IOException)
             {
                 stage.Failed();
                 return;
@@ -73,7 +75,7 @@ public sealed class Overload(Uri url, string path, string sku, string tokens, in
     }
 
     // Answers are small and told by their length; the next one begins after it.
-    private static async Task<int> ReadStatusAsync(Socket socket, byte[] buffer)
+    private static async ValueTask<int> ReadStatusAsync(Socket socket, byte[] buffer)
     {
         for (var received = 0; ;)
         {

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using FlashSale.Admission;
 
@@ -28,11 +29,19 @@ public sealed class SheddingOptions
     public int MaxPeriphery { get; set; } = 256;
 
     /// <summary>
-    /// How long a refused purchase waits for its answer, in milliseconds, up to twice that. Whoever gets a refusal at once
-    /// comes at once again; refusing would take the time that selling needs.
+    /// How long a refused purchase waits for its answer at least, in milliseconds. Whoever gets a refusal at once comes at
+    /// once again; refusing would take the time that selling needs.
     /// </summary>
     [Range(0, 10_000)]
     public int HoldMilliseconds { get; set; } = 250;
+
+    /// <summary>How long it waits at most, in milliseconds.</summary>
+    [Range(0, 30_000)]
+    public int MaxHoldMilliseconds { get; set; } = 5_000;
+
+    /// <summary>How many purchases are refused in a second, as far as none waits longer than the most.</summary>
+    [Range(10, 1_000_000)]
+    public int RefusalsPerSecond { get; set; } = 1_000;
 }
 
 /// <summary>
@@ -49,6 +58,7 @@ public sealed class LoadShedder
     private readonly SheddingOptions _options;
     private readonly ConcurrencyLimit _limit;
     private int _periphery;
+    private long _lastRefusal;
 
     /// <summary>Begins ready for a burst.</summary>
     /// <exception cref="Platform.InvalidSettingException">The concurrencies are not in order.</exception>
@@ -59,6 +69,8 @@ public sealed class LoadShedder
             throw new Platform.InvalidSettingException(
                 $"Shedding:BurstConcurrency = '{options.BurstConcurrency}': allowed is Shedding:MinConcurrency ({options.MinConcurrency}) to Shedding:MaxConcurrency ({options.MaxConcurrency}).");
         }
+        if (options.HoldMilliseconds > options.MaxHoldMilliseconds)
+            throw new Platform.InvalidSettingException($"Shedding:HoldMilliseconds = '{options.HoldMilliseconds}': allowed is 0 to Shedding:MaxHoldMilliseconds, which is {options.MaxHoldMilliseconds}.");
         _options = options;
         _limit = new ConcurrencyLimit(options.MinConcurrency, options.BurstConcurrency, options.MaxConcurrency, options.Tolerance);
         Meter.CreateObservableGauge("flashsale_concurrency_limit", () => _limit.Current, description: "Purchases that may be under way at once.");
@@ -92,6 +104,22 @@ public sealed class LoadShedder
     /// <summary>Such a request is answered.</summary>
     public void LeavePeriphery() => Interlocked.Decrement(ref _periphery);
 
-    /// <summary>Keeps whoever was refused from coming again at once.</summary>
-    public Task HoldAsync() => _options.HoldMilliseconds == 0 ? Task.CompletedTask : Task.Delay(Random.Shared.Next(_options.HoldMilliseconds, _options.HoldMilliseconds * 2));
+    /// <summary>
+    /// Keeps whoever was refused from coming again at once. Refusals leave one after the other, at a bounded rate: so what they
+    /// cost does not grow with those who are refused, each of whom holds a connection and no more.
+    /// </summary>
+    public Task HoldAsync()
+    {
+        var now = Stopwatch.GetTimestamp();
+        var (earliest, latest) = (now + Ticks(_options.HoldMilliseconds), now + Ticks(_options.MaxHoldMilliseconds));
+        long turn;
+        for (var last = Volatile.Read(ref _lastRefusal); ; last = Volatile.Read(ref _lastRefusal))
+        {
+            turn = Math.Clamp(last + Stopwatch.Frequency / _options.RefusalsPerSecond, earliest, latest);
+            if (Interlocked.CompareExchange(ref _lastRefusal, turn, last) == last) break;
+        }
+        return Task.Delay(Stopwatch.GetElapsedTime(now, turn));
+    }
+
+    private static long Ticks(int milliseconds) => milliseconds * Stopwatch.Frequency / 1_000;
 }
