@@ -77,17 +77,18 @@ public sealed class LoadShedder
         Meter.CreateObservableGauge("flashsale_purchases_in_flight", () => _limit.InFlight, description: "Purchases under way.");
     }
 
-    /// <summary>Takes a purchase on, or not.</summary>
-    public bool TryEnter()
-    {
-        if (_limit.TryEnter()) return true;
-        Shed.Add(1, new KeyValuePair<string, object?>("path", "purchase"));
-        return false;
-    }
+    /// <summary>Whether a purchase that comes now is one too many: asked before anything is spent on it.</summary>
+    public bool IsFull => _limit.InFlight >= _limit.Current;
 
-    /// <summary>A purchase is answered.</summary>
-    /// <param name="startedAt">When it entered, a Stopwatch timestamp; 0 where it did not go to Redis, so that its latency says nothing.</param>
-    public void Leave(long startedAt) => _limit.Leave(startedAt);
+    /// <summary>Lets a purchase go to Redis, or not.</summary>
+    public bool TryEnter() => _limit.TryEnter();
+
+    /// <summary>Redis has decided it, or has not answered.</summary>
+    /// <param name="enteredAt">When it entered, a Stopwatch timestamp.</param>
+    public void Leave(long enteredAt) => _limit.Leave(enteredAt);
+
+    /// <summary>Counts a purchase that was one too many.</summary>
+    public static void CountShed() => Shed.Add(1, new KeyValuePair<string, object?>("path", "purchase"));
 
     /// <summary>Takes on a request that is not a purchase, or not.</summary>
     public bool TryEnterPeriphery()

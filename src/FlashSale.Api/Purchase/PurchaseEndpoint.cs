@@ -26,31 +26,37 @@ public sealed class PurchaseEndpoint(
     /// <summary>Answers a purchase; how the endpoint looks to routing and OpenAPI.</summary>
     public Task HandleAsync(HttpContext context) => PurchaseAsync(context);
 
+    // As routing would find it, without regard to case or a slash at the end.
     private static bool IsPurchase(HttpRequest request)
     {
-        var path = request.Path.Value.AsSpan();
-        return HttpMethods.IsPost(request.Method) && path.StartsWith(PathStart) && path.EndsWith(PathEnd)
+        var path = PathOf(request);
+        return HttpMethods.IsPost(request.Method) && path.StartsWith(PathStart, StringComparison.OrdinalIgnoreCase) && path.EndsWith(PathEnd, StringComparison.OrdinalIgnoreCase)
             && path.Length > PathStart.Length + PathEnd.Length && !SaleIdOf(request).Contains('/');
     }
 
-    private static ReadOnlySpan<char> SaleIdOf(HttpRequest request) => request.Path.Value.AsSpan().TrimEnd('/')[PathStart.Length..^PathEnd.Length];
+    private static ReadOnlySpan<char> PathOf(HttpRequest request)
+    {
+        var path = request.Path.Value.AsSpan();
+        return path.EndsWith('/') ? path[..^1] : path;
+    }
+
+    private static ReadOnlySpan<char> SaleIdOf(HttpRequest request) => PathOf(request)[PathStart.Length..^PathEnd.Length];
 
     // The cheapest refusals first: what is suspended or too much costs no look at the request.
     private Task PurchaseAsync(HttpContext context) =>
         degradation.IsOff(Features.Purchases) ? RefuseAsync(context, PurchaseProblems.Suspended)
-        : shedder.TryEnter() ? DecideAsync(context)
-        : ShedAsync(context);
+        : shedder.IsFull ? ShedAsync(context)
+        : DecideAsync(context);
 
     private async Task ShedAsync(HttpContext context)
     {
+        LoadShedder.CountShed();
         await shedder.HoldAsync();
         await RefuseAsync(context, RequestGuard.Overloaded);
     }
 
     private async Task DecideAsync(HttpContext context)
     {
-        var enteredAt = Stopwatch.GetTimestamp();
-        var askedRedis = false;
         try
         {
             var request = context.Request;
@@ -96,17 +102,17 @@ public sealed class PurchaseEndpoint(
             var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
                 wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
             var ticket = sale.Published.RequiresTicket ? tickets.Read(request.Headers[Tickets.Header], sale.Published.SaleId, userId) : null;
-            askedRedis = true;
+            // Not before: whoever sends a body slowly must not take a place from those who wait for Redis.
+            if (!shedder.TryEnter())
+            {
+                await ShedAsync(context);
+                return;
+            }
             await AnswerAsync(context, wanted, orderId, await ReserveAsync(sale, item, record, ticket));
         }
         catch (Exception e)
         {
             await Problems.FailAsync(context, e, logger);
-        }
-        finally
-        {
-            // Only a purchase that Redis decided tells how long purchases take.
-            shedder.Leave(askedRedis ? enteredAt : 0);
         }
     }
 
@@ -152,10 +158,12 @@ public sealed class PurchaseEndpoint(
         return null;
     }
 
+    // Gives back the place that the purchase was given.
     private async Task<GateResult> ReserveAsync(SaleOnSale sale, ItemOnSale item, byte[] record, byte[]? ticket)
     {
-        var askedAt = Environment.TickCount64;
+        var (enteredAt, askedAt) = (Stopwatch.GetTimestamp(), Environment.TickCount64);
         var result = await sale.Gate.ReserveAsync(record, ticket);
+        shedder.Leave(enteredAt);
         if (result is { Outcome: GateOutcome.Decided, Decision.Code: ReserveCode.OtherEpoch })
         {
             // The sale was loaded again since this node last looked: look, and ask once more.

@@ -1,12 +1,47 @@
+using Dapper;
 using FlashSale.Admission;
 using FlashSale.Platform;
+using FlashSale.Sales;
+using Npgsql;
 
 namespace FlashSale.Worker.Keeper;
 
-/// <summary>Publishes what operators have set and Redis does not know, because it forgot or because nobody came to tell it.</summary>
-public sealed class OpsKeeper(OpsSettings settings, MigrateInBackground migrations, ILogger<OpsKeeper> logger)
+/// <summary>
+/// Publishes what operators have set and Redis does not know, because it forgot or because nobody came to tell it; and
+/// writes into the audit log at which level each node works, whoever decided it. Any number of workers may see a change: the
+/// first one writes it.
+/// </summary>
+public sealed class OpsKeeper(OpsSettings settings, NpgsqlDataSource postgres, RedisConnection redis, MigrateInBackground migrations, ILogger<OpsKeeper> logger)
     : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
 {
+    private const string Action = "degradation.level";
+
+    private readonly Dictionary<string, NodeState> _audited = new(StringComparer.Ordinal);
+
     /// <inheritdoc />
-    protected override Task RunAsync(CancellationToken cancellation) => settings.PublishAsync(cancellation);
+    protected override async Task RunAsync(CancellationToken cancellation)
+    {
+        await settings.PublishAsync(cancellation);
+        foreach (var (node, state) in await NodeState.ReadAllAsync(redis))
+        {
+            if (_audited.TryGetValue(node, out var last) && (last.Level, last.Since) == (state.Level, state.Since)) continue;
+            await AuditAsync(node, state);
+            _audited[node] = state;
+        }
+    }
+
+    private async Task AuditAsync(string node, NodeState state)
+    {
+        await using var connection = await postgres.OpenConnectionAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await connection.ExecuteAsync("select pg_advisory_xact_lock(9, hashtext(@node))", new { node }, transaction);
+        var (level, since, before) = await connection.QuerySingleOrDefaultAsync<(int, long, string?)>("""
+            select (after ->> 'level')::int, (after ->> 'since')::bigint, after::text from audit_log
+            where action = @Action and subject = @node order by audit_id desc limit 1
+            """, new { Action, node }, transaction);
+        // A node that begins normally says nothing new; nor does a level that another worker has written down.
+        if (level == state.Level && (level == 0 || since == state.Since)) return;
+        await AuditLog.WriteAsync(transaction, Actor.Worker, Action, node, before, new { state.Level, state.Cause, state.Since });
+        await transaction.CommitAsync();
+    }
 }

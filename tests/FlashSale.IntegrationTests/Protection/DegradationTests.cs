@@ -47,6 +47,10 @@ public sealed class DegradationTests(TwoSensitiveNodes fixture, ITestOutputHelpe
                 Assert.Equal((200, level < 2 ? "public, max-age=1" : "public, max-age=30"), (page.Status, page.Header("cache-control")));
                 var order = await shopper.OrderAsync(before.OrderId);
                 Assert.Equal((200, level < 2 ? null : "5"), (order.Status, order.Header("retry-after")));
+                var admission = await shopper.SendAsync(HttpMethod.Post, $"/api/v1/sales/{sale.Id}/admission");
+                if (level < 3) Assert.Equal(200, admission.Status);
+                else if (level == 3) Refusal.AssertIs(403, "challenge_required", admission);
+                else if (level == 5) Refusal.AssertIs(503, "purchases_suspended", admission);
                 await AssertBuysAsync(sale, level, node);
                 await Eventually.GetAsync("both nodes report level and cause", TimeSpan.FromSeconds(5), Stack.NodesAsync,
                     all => all.Count >= 2 && all.All(one => one.Level == level && one.Cause == "set by an operator: a test"));
@@ -57,6 +61,12 @@ public sealed class DegradationTests(TwoSensitiveNodes fixture, ITestOutputHelpe
         finally
         {
             await Stack.SwitchAsync(0);
+        }
+        if (level > 0)
+        {
+            await Eventually.GetAsync("the level of both nodes is in the audit log", TimeSpan.FromSeconds(5), () => Stack.Manager.GetAsync("/api/v1/audit?limit=20"), answer =>
+                answer.Json.GetProperty("entries").EnumerateArray().Where(entry => entry.GetProperty("action").GetString() == "degradation.level"
+                    && entry.GetProperty("after").GetProperty("level").GetInt32() == level).Select(entry => entry.GetProperty("subject").GetString()).Distinct().Count() == 2);
         }
         var again = await Stack.Shopper("early").BuyAsync(sale, "early-key");
         Assert.True(again.IsReplay);

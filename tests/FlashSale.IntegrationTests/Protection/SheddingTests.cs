@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Net.Sockets;
+using System.Text;
 using FlashSale.IntegrationTests.Infrastructure;
 using Xunit.Abstractions;
 
@@ -83,6 +85,32 @@ public sealed class SheddingTests(NarrowNode fixture, ITestOutputHelper output) 
         }
         await Stack.SellsOnEveryNodeAsync(sale);
         Assert.Equal(202, (await Stack.Shopper("stays").BuyAsync(sale)).Status);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task Shoppers_who_send_slowly_take_no_place_from_others()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        var slow = new List<TcpClient>();
+        try
+        {
+            for (var i = 0; i < Limit * 3; i++)
+            {
+                var client = new TcpClient();
+                slow.Add(client);
+                await client.ConnectAsync("127.0.0.1", Stack.Api.Port);
+                // All but the last byte of the body.
+                await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(
+                    $"POST {sale.OrdersPath} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {Tokens.For($"slow-{i}")}\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 32\r\n\r\n{{\"sku\":\"phone-1\",\"quantity\":1"));
+            }
+            for (var i = 0; i < 20; i++) Assert.Equal(202, (await Stack.Shopper($"quick-{i}").BuyAsync(sale)).Status);
+            Assert.Equal(0, await FigureAsync("flashsale_purchases_in_flight"));
+        }
+        finally
+        {
+            foreach (var client in slow) client.Dispose();
+        }
         await Books.CheckAsync(Stack, sale);
     }
 
