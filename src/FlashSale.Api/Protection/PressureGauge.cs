@@ -5,6 +5,7 @@ using FlashSale.Admission;
 using FlashSale.Api.Purchase;
 using FlashSale.Api.Sales;
 using FlashSale.Platform;
+using FlashSale.Sales;
 using StackExchange.Redis;
 
 namespace FlashSale.Api.Protection;
@@ -74,7 +75,8 @@ public sealed partial class PressureGauge : BackgroundService
         _loads["Redis errors"] = errors * 100 / _options.RedisErrorPercent;
         _loads["memory"] = (double)Environment.WorkingSet / _memoryLimit;
         var (backlog, age) = (0L, 0.0);
-        foreach (var sale in _storefront.Sales)
+        // A sale that is over drains, and one that has not begun has nothing to drain.
+        foreach (var sale in _storefront.Sales.Where(sale => sale.Published.PhaseAt(_redis.NowMilliseconds) is SalePhase.Open or SalePhase.Paused))
         {
             var (length, first) = await OutboxAsync(sale.Keys.Outbox);
             backlog = Math.Max(backlog, length);

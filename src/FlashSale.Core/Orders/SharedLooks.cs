@@ -58,12 +58,14 @@ public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time
     {
         while (true)
         {
-            if (order.MissedAt is { } missedAt && Rest - time.GetElapsedTime(missedAt) is { Ticks: > 0 } rest) await Task.Delay(rest, time);
+            // Again and again, since a timer may end a moment early.
+            while (order.MissedAt is { } missedAt && Rest - time.GetElapsedTime(missedAt) is { Ticks: > 0 } rest) await Task.Delay(rest, time);
             var (asked, knowsFlight) = Take(order);
-            var startedAt = time.GetTimestamp();
             try
             {
-                var found = await look(orderId);
+                var looking = look(orderId);
+                var startedAt = time.GetTimestamp();
+                var found = await looking;
                 lock (_sync)
                 {
                     order.MissedAt = found is null ? startedAt : null;
