@@ -78,7 +78,7 @@ public sealed class LoadShedder
     }
 
     /// <summary>Whether a purchase that comes now is one too many: asked before anything is spent on it.</summary>
-    public bool IsFull => _limit.InFlight >= _limit.Current;
+    public bool IsFull => !_limit.HasRoom();
 
     /// <summary>Lets a purchase go to Redis, or not.</summary>
     public bool TryEnter() => _limit.TryEnter();
@@ -93,7 +93,7 @@ public sealed class LoadShedder
     /// <summary>Takes on a request that is not a purchase, or not.</summary>
     public bool TryEnterPeriphery()
     {
-        if (_limit.InFlight < _limit.Current * PeripheryShare)
+        if (_limit.HasRoom(PeripheryShare))
         {
             if (Interlocked.Increment(ref _periphery) <= _options.MaxPeriphery) return true;
             Interlocked.Decrement(ref _periphery);

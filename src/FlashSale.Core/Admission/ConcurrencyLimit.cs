@@ -51,12 +51,15 @@ public sealed class ConcurrencyLimit
     /// <summary>What is.</summary>
     public int InFlight => Volatile.Read(ref _inFlight);
 
+    /// <summary>Whether less is under way than a share of the limit.</summary>
+    /// <param name="share">1 for all of it; less for what comes after more important things.</param>
+    public bool HasRoom(double share = 1) => Volatile.Read(ref _inFlight) < Volatile.Read(ref _limit) * share;
+
     /// <summary>Takes one more on, unless that much is under way.</summary>
-    /// <param name="share">Of the limit, for what comes after more important things.</param>
-    public bool TryEnter(double share = 1)
+    public bool TryEnter()
     {
         var inFlight = Interlocked.Increment(ref _inFlight);
-        if (inFlight <= Volatile.Read(ref _limit) * share)
+        if (inFlight <= Volatile.Read(ref _limit))
         {
             if (inFlight > Volatile.Read(ref _peak)) Volatile.Write(ref _peak, inFlight);
             return true;
@@ -66,7 +69,7 @@ public sealed class ConcurrencyLimit
     }
 
     /// <summary>One is done.</summary>
-    /// <param name="startedAt"><see cref="Stopwatch.GetTimestamp"/> when it entered; 0 where its latency says nothing.</param>
+    /// <param name="startedAt"><see cref="Stopwatch.GetTimestamp"/> when it entered.</param>
     public void Leave(long startedAt) => Leave(startedAt, Stopwatch.GetTimestamp());
 
     /// <inheritdoc cref="Leave(long)" />
@@ -75,7 +78,6 @@ public sealed class ConcurrencyLimit
     public void Leave(long startedAt, long now)
     {
         Interlocked.Decrement(ref _inFlight);
-        if (startedAt == 0) return;
         Interlocked.Add(ref _ticks, now - startedAt);
         if (Interlocked.Increment(ref _samples) >= MinSamples && now >= Volatile.Read(ref _windowEnds) && _judging.TryEnter())
         {

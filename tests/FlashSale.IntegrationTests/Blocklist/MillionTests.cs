@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Net.Http.Headers;
 using System.Text;
 using FlashSale.IntegrationTests.Infrastructure;
@@ -63,13 +62,7 @@ public sealed class MillionTests(TwoNodes fixture, ITestOutputHelper output) : B
         return bytes;
     }
 
-    private async Task<double> FigureAsync(int node, string name)
-    {
-        using var http = new HttpClient();
-        var metrics = await http.GetStringAsync(new Uri(Stack.Apis[node].ManagementUrl, "/metrics"));
-        var line = Assert.Single(metrics.Split('\n'), line => line.StartsWith($"{name} ", StringComparison.Ordinal));
-        return double.Parse(line.AsSpan(name.Length + 1), CultureInfo.InvariantCulture);
-    }
+    private Task<double> FigureAsync(int node, string name) => Figures.ShownAsync(Stack.Apis[node], name);
 
     private static long PeakMegabytes(HostProcess host) =>
         long.Parse(File.ReadLines($"/proc/{host.ProcessId}/status").Single(line => line.StartsWith("VmHWM:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]) / 1024;

@@ -19,8 +19,18 @@ public static class Figures
     /// <param name="series">Name and labels as Prometheus shows them.</param>
     public static async Task<double> OfAsync(HostProcess host, string series)
     {
-        var metrics = await Http.GetStringAsync(new Uri(host.ManagementUrl, "/metrics"));
-        var line = metrics.Split('\n').SingleOrDefault(line => line.StartsWith(series + " ", StringComparison.Ordinal));
-        return line is null ? 0 : double.Parse(line.AsSpan(series.Length + 1), CultureInfo.InvariantCulture);
+        var line = (await LinesAsync(host, series)).SingleOrDefault();
+        return line is null ? 0 : Value(line, series);
     }
+
+    /// <summary>A figure of /metrics that must be there.</summary>
+    public static async Task<double> ShownAsync(HostProcess host, string series) => Value(Assert.Single(await LinesAsync(host, series)), series);
+
+    private static async Task<IEnumerable<string>> LinesAsync(HostProcess host, string series)
+    {
+        var metrics = await Http.GetStringAsync(new Uri(host.ManagementUrl, "/metrics"));
+        return metrics.Split('\n').Where(line => line.StartsWith(series + " ", StringComparison.Ordinal));
+    }
+
+    private static double Value(string line, string series) => double.Parse(line.AsSpan(series.Length + 1), CultureInfo.InvariantCulture);
 }

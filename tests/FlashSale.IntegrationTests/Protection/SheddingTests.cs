@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using FlashSale.IntegrationTests.Infrastructure;
@@ -121,11 +120,5 @@ public sealed class SheddingTests(NarrowNode fixture, ITestOutputHelper output) 
     private Task<TimeSpan> InFlightAsync(int count) =>
         Eventually.TrueAsync($"{count} purchases are under way", TimeSpan.FromSeconds(20), async () => await FigureAsync("flashsale_purchases_in_flight") == count);
 
-    private async Task<double> FigureAsync(string name)
-    {
-        using var http = new HttpClient();
-        var metrics = await http.GetStringAsync(new Uri(Stack.Api.ManagementUrl, "/metrics"));
-        var line = Assert.Single(metrics.Split('\n'), line => line.StartsWith(name + " ", StringComparison.Ordinal));
-        return double.Parse(line.AsSpan(name.Length + 1), CultureInfo.InvariantCulture);
-    }
+    private Task<double> FigureAsync(string name) => Figures.ShownAsync(Stack.Api, name);
 }

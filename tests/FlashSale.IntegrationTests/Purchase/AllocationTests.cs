@@ -1,4 +1,3 @@
-using System.Globalization;
 using FlashSale.IntegrationTests.Infrastructure;
 using Xunit.Abstractions;
 
@@ -91,12 +90,5 @@ public sealed class AllocationTests(OneOfEach fixture, ITestOutputHelper output)
         return Math.Round((await AllocatedAsync() - before) / Purchases);
     }
 
-    private async Task<double> AllocatedAsync()
-    {
-        const string Name = "dotnet_gc_allocated_bytes_total ";
-        using var http = new HttpClient();
-        var metrics = await http.GetStringAsync(new Uri(Stack.Api.ManagementUrl, "/metrics"));
-        var line = Assert.Single(metrics.Split('\n'), line => line.StartsWith(Name, StringComparison.Ordinal));
-        return double.Parse(line.AsSpan(Name.Length), CultureInfo.InvariantCulture);
-    }
+    private Task<double> AllocatedAsync() => Figures.ShownAsync(Stack.Api, "dotnet_gc_allocated_bytes_total");
 }

@@ -13,7 +13,7 @@ public sealed class ConcurrencyLimitTests
     {
         var limit = new ConcurrencyLimit(2, 4, 8, 2);
         Assert.Equal([true, true, true, true, false], Enumerable.Range(0, 5).Select(_ => limit.TryEnter()));
-        limit.Leave(0);
+        limit.Leave(Stopwatch.GetTimestamp());
         Assert.Equal([true, false], [limit.TryEnter(), limit.TryEnter()]);
         Assert.Equal(4, limit.InFlight);
     }
@@ -22,7 +22,7 @@ public sealed class ConcurrencyLimitTests
     public void What_comes_after_more_important_things_gets_a_share()
     {
         var limit = new ConcurrencyLimit(10, 10, 10, 2);
-        Assert.Equal(5, Enumerable.Range(0, 10).Count(_ => limit.TryEnter(share: 0.5)));
+        Assert.Equal(5, Enumerable.Range(0, 10).Count(_ => limit.HasRoom(share: 0.5) && limit.TryEnter()));
         Assert.True(limit.TryEnter());
     }
 
@@ -63,7 +63,7 @@ public sealed class ConcurrencyLimitTests
                 if (!limit.TryEnter()) continue;
                 var seen = limit.InFlight;
                 if (seen > Volatile.Read(ref most)) Volatile.Write(ref most, seen);
-                limit.Leave(0);
+                limit.Leave(Stopwatch.GetTimestamp());
             }
         })));
         Assert.Equal(0, limit.InFlight);
