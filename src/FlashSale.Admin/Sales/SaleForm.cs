@@ -13,7 +13,7 @@ public sealed record Money(long Amount, string Currency);
 [Description("A sale that is not preloaded yet. A PUT replaces all of it, the items too.")]
 public sealed record SaleBody(
     string Name, DateTimeOffset OpensAt, DateTimeOffset ClosesAt, IReadOnlyList<ItemBody> Items, int? PerUserLimit = null, int? PayWithinSeconds = SaleBounds.DefaultPayWithinSeconds,
-    bool? RequiresTicket = false, int? AdmissionPerSecond = null);
+    bool? RequiresTicket = false, int? AdmissionPerSecond = null, bool? LoadRun = false);
 
 /// <summary>An item of that body.</summary>
 public sealed record ItemBody(string Sku, string Name, Money Price, int Stock, Money? ListPrice = null, int? PerUserLimit = 1);
@@ -34,6 +34,7 @@ public static class SaleForm
         var payWithin = form.OptionalNumber("payWithinSeconds", 1, SaleBounds.MaxPayWithinSeconds);
         var requiresTicket = form.OptionalFlag("requiresTicket") ?? false;
         var admissionPerSecond = form.OptionalNumber("admissionPerSecond", 1, SaleBounds.MaxAdmissionPerSecond);
+        var isLoadRun = form.OptionalFlag("loadRun") ?? false;
         var items = form.Objects("items", ReadItem);
         // A time that could not be read is 0, and was told already.
         if (opensAt != 0 && closesAt != 0 && closesAt <= opensAt) form.Error("closesAt", "must be after opensAt");
@@ -42,7 +43,7 @@ public static class SaleForm
         {
             if (items[i].Sku.Length > 0 && !skus.TryAdd(items[i].Sku, i)) errors.Add($"items[{i}].sku", $"is the same as items[{skus[items[i].Sku]}].sku");
         }
-        return new SaleDraft(name, opensAt, closesAt, (int?)perUserLimit, (int)(payWithin ?? SaleBounds.DefaultPayWithinSeconds), requiresTicket, (int?)admissionPerSecond, items);
+        return new SaleDraft(name, opensAt, closesAt, (int?)perUserLimit, (int)(payWithin ?? SaleBounds.DefaultPayWithinSeconds), requiresTicket, (int?)admissionPerSecond, isLoadRun, items);
     }
 
     private static ItemDraft ReadItem(JsonForm form)

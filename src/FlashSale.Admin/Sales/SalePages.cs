@@ -9,7 +9,7 @@ public sealed record ItemPage(string Sku, string Name, Money Price, Money? ListP
 /// <summary>A sale as managers see it.</summary>
 public sealed record SalePage(
     string SaleId, string Name, string Status, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket,
-    int? AdmissionPerSecond, long Epoch, long Version, IReadOnlyList<ItemPage> Items)
+    int? AdmissionPerSecond, bool LoadRun, long Epoch, long Version, IReadOnlyList<ItemPage> Items)
 {
     /// <summary>The page of a sale.</summary>
     /// <param name="sale">The sale.</param>
@@ -17,7 +17,7 @@ public sealed record SalePage(
     public static SalePage Of(PublishedSale sale, long now) => new(
         sale.SaleId, sale.Name, SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, now),
         Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket,
-        sale.AdmissionPerSecond, sale.Epoch, sale.Version, [.. sale.Items.Select(Of)]);
+        sale.AdmissionPerSecond, sale.IsLoadRun, sale.Epoch, sale.Version, [.. sale.Items.Select(Of)]);
 
     private static ItemPage Of(PublishedItem item) => new(
         item.Sku, item.Name, new Money(item.Price, item.Currency), item.ListPrice is { } listPrice ? new Money(listPrice, item.Currency) : null,
@@ -27,13 +27,13 @@ public sealed record SalePage(
 /// <summary>A sale in a list: how many items instead of which.</summary>
 public sealed record SaleSummary(
     string SaleId, string Name, string Status, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket,
-    int? AdmissionPerSecond, long Epoch, long Version, long ItemCount, long Units)
+    int? AdmissionPerSecond, bool LoadRun, long Epoch, long Version, long ItemCount, long Units)
 {
     /// <summary>The summary of a sale.</summary>
     public static SaleSummary Of(SaleHead sale, long now) => new(
         sale.SaleId, sale.Name, SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, now),
         Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket,
-        sale.AdmissionPerSecond, sale.Epoch, sale.Version, sale.ItemCount, sale.Units);
+        sale.AdmissionPerSecond, sale.IsLoadRun, sale.Epoch, sale.Version, sale.ItemCount, sale.Units);
 }
 
 /// <summary>A page of the sales.</summary>

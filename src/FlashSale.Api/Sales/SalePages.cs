@@ -53,7 +53,7 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
     private async Task ListAsync(HttpContext context)
     {
         var pages = new List<SalePage>();
-        foreach (var sale in storefront.Sales.OrderByDescending(sale => sale.Published.Number))
+        foreach (var sale in storefront.Sales.Where(sale => !sale.Published.IsLoadRun).OrderByDescending(sale => sale.Published.Number))
             pages.Add(Page(sale, await StockOfAsync(sale), withItems: false));
         await WriteAsync(context, new SaleList(pages), new SaleList([.. pages.Select(page => page with { ServerTime = "" })]), SalePagesJson.Default.SaleList);
     }

@@ -45,7 +45,7 @@ public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection 
         var sale = await connection.QuerySingleOrDefaultAsync<SaleRow>("""
             select sale_id, number, version, epoch, name, status,
                    (extract(epoch from opens_at) * 1000)::bigint as opens_at, (extract(epoch from closes_at) * 1000)::bigint as closes_at,
-                   per_user_limit, pay_within_seconds, requires_ticket, admission_per_second
+                   per_user_limit, pay_within_seconds, requires_ticket, admission_per_second, load_run as is_load_run
             from sale where sale_id = @saleId
             """, new { saleId });
         if (sale is null) return null;
@@ -54,7 +54,7 @@ public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection 
             from sale_item where sale_id = @saleId order by item_no
             """, new { saleId });
         return new PublishedSale(sale.SaleId, sale.Number, sale.Version, sale.Epoch, sale.Name, Enum.Parse<SaleStatus>(sale.Status, ignoreCase: true),
-            sale.OpensAt, sale.ClosesAt, sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket, sale.AdmissionPerSecond, items.AsList());
+            sale.OpensAt, sale.ClosesAt, sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket, sale.AdmissionPerSecond, sale.IsLoadRun, items.AsList());
     }
 
     /// <summary>A status as the scripts and the table spell it.</summary>
@@ -69,5 +69,5 @@ public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection 
 
     private sealed record SaleRow(
         string SaleId, int Number, long Version, long Epoch, string Name, string Status, long OpensAt, long ClosesAt,
-        int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket, int? AdmissionPerSecond);
+        int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket, int? AdmissionPerSecond, bool IsLoadRun);
 }

@@ -50,10 +50,11 @@ public enum SalePhase
 /// <param name="PayWithinSeconds">How long an order may stay unpaid.</param>
 /// <param name="RequiresTicket">Whether a purchase needs a ticket.</param>
 /// <param name="AdmissionPerSecond">Tickets per second of the whole sale, over all nodes; null when there is no bound.</param>
+/// <param name="IsLoadRun">Whether its shoppers are a load generator's: no list and no event tells of it.</param>
 /// <param name="Items">What is on sale.</param>
 public sealed record PublishedSale(
     string SaleId, int Number, long Version, long Epoch, string Name, SaleStatus Status, long OpensAt, long ClosesAt,
-    int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket, int? AdmissionPerSecond, IReadOnlyList<PublishedItem> Items)
+    int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket, int? AdmissionPerSecond, bool IsLoadRun, IReadOnlyList<PublishedItem> Items)
 {
     /// <summary>Where the sale stands at a moment of Redis TIME.</summary>
     /// <param name="nowMilliseconds">Unix milliseconds.</param>

@@ -8,9 +8,11 @@ namespace FlashSale.Sales;
 /// <param name="PayWithinSeconds">How long an order may stay unpaid.</param>
 /// <param name="RequiresTicket">Whether a purchase needs a ticket.</param>
 /// <param name="AdmissionPerSecond">Tickets per second of the whole sale, over all nodes; null when there is no bound.</param>
+/// <param name="IsLoadRun">Whether its shoppers are a load generator's: no list and no event tells of it.</param>
 /// <param name="Items">What is on sale, each sku once.</param>
 public sealed record SaleDraft(
-    string Name, long OpensAt, long ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket, int? AdmissionPerSecond, IReadOnlyList<ItemDraft> Items);
+    string Name, long OpensAt, long ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket, int? AdmissionPerSecond, bool IsLoadRun,
+    IReadOnlyList<ItemDraft> Items);
 
 /// <summary>What a campaign manager says about an item.</summary>
 /// <param name="Sku">1-64 of A-Z a-z 0-9 . _ -</param>

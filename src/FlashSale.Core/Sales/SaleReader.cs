@@ -15,6 +15,7 @@ namespace FlashSale.Sales;
 /// <param name="PayWithinSeconds">How long an order may stay unpaid.</param>
 /// <param name="RequiresTicket">Whether a purchase needs a ticket.</param>
 /// <param name="AdmissionPerSecond">Tickets per second of the whole sale; null when there is no bound.</param>
+/// <param name="IsLoadRun">Whether its shoppers are a load generator's: no list and no event tells of it.</param>
 /// <param name="Epoch">The fence; 0 until the sale is loaded.</param>
 /// <param name="Version">Raised by every change.</param>
 /// <param name="RebuildRequired">Postgres was restored to an earlier point: the sale stands still until it is rebuilt.</param>
@@ -23,14 +24,14 @@ namespace FlashSale.Sales;
 /// <param name="PostgresNow">Postgres' clock, Unix milliseconds.</param>
 public sealed record SaleHead(
     string SaleId, int Number, string Name, string StoredStatus, long OpensAt, long ClosesAt, int? PerUserLimit, int PayWithinSeconds,
-    bool RequiresTicket, int? AdmissionPerSecond, long Epoch, long Version, bool RebuildRequired, long ItemCount, long Units, long PostgresNow)
+    bool RequiresTicket, int? AdmissionPerSecond, bool IsLoadRun, long Epoch, long Version, bool RebuildRequired, long ItemCount, long Units, long PostgresNow)
 {
     /// <summary>As stored.</summary>
     public SaleStatus Status => Enum.Parse<SaleStatus>(StoredStatus, ignoreCase: true);
 
     /// <summary>The whole sale.</summary>
     public PublishedSale With(IReadOnlyList<PublishedItem> items) =>
-        new(SaleId, Number, Version, Epoch, Name, Status, OpensAt, ClosesAt, PerUserLimit, PayWithinSeconds, RequiresTicket, AdmissionPerSecond, items);
+        new(SaleId, Number, Version, Epoch, Name, Status, OpensAt, ClosesAt, PerUserLimit, PayWithinSeconds, RequiresTicket, AdmissionPerSecond, IsLoadRun, items);
 }
 
 /// <summary>Reads sales as managers see them, drafts included. Needs Postgres only.</summary>
@@ -39,7 +40,7 @@ public sealed class SaleReader(NpgsqlDataSource postgres, RedisConnection redis)
     private const string Columns = """
         s.sale_id, s.number, s.name, s.status as stored_status,
         (extract(epoch from s.opens_at) * 1000)::bigint as opens_at, (extract(epoch from s.closes_at) * 1000)::bigint as closes_at,
-        s.per_user_limit, s.pay_within_seconds, s.requires_ticket, s.admission_per_second, s.epoch, s.version, s.rebuild_required,
+        s.per_user_limit, s.pay_within_seconds, s.requires_ticket, s.admission_per_second, s.load_run as is_load_run, s.epoch, s.version, s.rebuild_required,
         i.item_count, i.units, (extract(epoch from now()) * 1000)::bigint as postgres_now
         """;
 

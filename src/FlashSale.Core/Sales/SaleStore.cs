@@ -33,8 +33,8 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         var saleId = await connection.QuerySingleAsync<string>("""
-            insert into sale (sale_id, number, name, opens_at, closes_at, per_user_limit, pay_within_seconds, requires_ticket, admission_per_second)
-            select 's' || n, n, @Name, @opensAt, @closesAt, @PerUserLimit, @PayWithinSeconds, @RequiresTicket, @AdmissionPerSecond from nextval('sale_number') n
+            insert into sale (sale_id, number, name, opens_at, closes_at, per_user_limit, pay_within_seconds, requires_ticket, admission_per_second, load_run)
+            select 's' || n, n, @Name, @opensAt, @closesAt, @PerUserLimit, @PayWithinSeconds, @RequiresTicket, @AdmissionPerSecond, @IsLoadRun from nextval('sale_number') n
             returning sale_id
             """, Arguments(draft), transaction);
         await InsertItemsAsync(transaction, saleId, draft.Items);
@@ -56,7 +56,7 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
         arguments.Add("saleId", saleId);
         await connection.ExecuteAsync("""
             update sale set name = @Name, opens_at = @opensAt, closes_at = @closesAt, per_user_limit = @PerUserLimit, pay_within_seconds = @PayWithinSeconds,
-                            requires_ticket = @RequiresTicket, admission_per_second = @AdmissionPerSecond
+                            requires_ticket = @RequiresTicket, admission_per_second = @AdmissionPerSecond, load_run = @IsLoadRun
             where sale_id = @saleId
             """, arguments, transaction);
         await connection.ExecuteAsync("delete from sale_item where sale_id = @saleId", new { saleId }, transaction);
@@ -77,7 +77,7 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
 
     private static DynamicParameters Arguments(SaleDraft draft)
     {
-        var arguments = new DynamicParameters(new { draft.Name, draft.PerUserLimit, draft.PayWithinSeconds, draft.RequiresTicket, draft.AdmissionPerSecond });
+        var arguments = new DynamicParameters(new { draft.Name, draft.PerUserLimit, draft.PayWithinSeconds, draft.RequiresTicket, draft.AdmissionPerSecond, draft.IsLoadRun });
         arguments.Add("opensAt", DateTimeOffset.FromUnixTimeMilliseconds(draft.OpensAt));
         arguments.Add("closesAt", DateTimeOffset.FromUnixTimeMilliseconds(draft.ClosesAt));
         return arguments;

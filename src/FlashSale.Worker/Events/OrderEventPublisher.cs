@@ -89,8 +89,8 @@ public sealed partial class OrderEventPublisher(
             foreach (var orderId in row.OrderIds)
             {
                 // Orders are never deleted. Where somebody did it by hand, the others' events must not wait for this one.
-                if (orders.TryGetValue(orderId, out var order)) messages.Add(OrderEventMessage.Of(row.Type, row.At, order));
-                else LogNoOrder(row.EventId, orderId);
+                if (!orders.TryGetValue(orderId, out var order)) LogNoOrder(row.EventId, orderId);
+                else if (!order.IsLoadRun) messages.Add(OrderEventMessage.Of(row.Type, row.At, order));
             }
         }
         // The breaker alone: an exchange has its own deadlines, which a broker with an alarm may exceed.

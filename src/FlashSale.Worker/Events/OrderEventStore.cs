@@ -10,10 +10,10 @@ namespace FlashSale.Worker.Events;
 /// <param name="OrderIds">Of whom, none twice.</param>
 public sealed record OrderEventRow(long EventId, string Type, DateTime At, Guid[] OrderIds);
 
-/// <summary>What events tell of an order.</summary>
+/// <summary>What events tell of an order; of a load run's they tell nothing.</summary>
 public sealed record OrderFacts(
     Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, long Amount, string Currency, string Status, string? Reason,
-    DateTime AcceptedAt, DateTime PlacedAt, DateTime? PayBy, DateTime? PaidAt);
+    DateTime AcceptedAt, DateTime PlacedAt, DateTime? PayBy, DateTime? PaidAt, bool IsLoadRun);
 
 /// <summary>The events in Postgres.</summary>
 public sealed class OrderEventStore(NpgsqlDataSource postgres)
@@ -44,8 +44,9 @@ public sealed class OrderEventStore(NpgsqlDataSource postgres)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         var facts = await connection.QueryAsync<OrderFacts>(new CommandDefinition("""
-            select order_id, sale_id, sku, user_id, quantity, amount, currency, status, reason, accepted_at, placed_at, pay_by, paid_at
-            from orders where order_id = any (@orderIds)
+            select o.order_id, o.sale_id, o.sku, o.user_id, o.quantity, o.amount, o.currency, o.status, o.reason, o.accepted_at, o.placed_at, o.pay_by, o.paid_at,
+                   s.load_run as is_load_run
+            from orders o join sale s using (sale_id) where o.order_id = any (@orderIds)
             """, new { orderIds }, cancellationToken: cancellation));
         return facts.ToDictionary(order => order.OrderId);
     }

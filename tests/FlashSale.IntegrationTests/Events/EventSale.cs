@@ -25,9 +25,9 @@ public sealed class EventSale
 
     public IReadOnlyList<Guid> Orders => [.. _sale.History.Accepted.Select(told => told.Answer.OrderId)];
 
-    public static async Task<EventSale> OpenAsync(Stack stack)
+    public static async Task<EventSale> OpenAsync(Stack stack, bool loadRun = false)
     {
-        var sale = await stack.OpenSaleAsync(stock: 100_000);
+        var sale = await stack.OpenSaleAsync([new ItemDraft("phone-1", Stock: 100_000)], loadRun: loadRun);
         await using var connection = await stack.Database.Source.OpenConnectionAsync();
         return new EventSale(stack, sale, await connection.QuerySingleAsync<int>("select number from sale where sale_id = @Id", new { sale.Id }));
     }

@@ -55,7 +55,7 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
     /// <summary>Makes a draft.</summary>
     /// <returns>Its id.</returns>
     public async Task<string> CreateSaleAsync(IReadOnlyList<ItemDraft> items, TimeSpan? opensIn = null, TimeSpan? closesIn = null, int? perUserLimit = null, int payWithinSeconds = 900,
-        bool requiresTicket = false, int? admissionPerSecond = null)
+        bool requiresTicket = false, int? admissionPerSecond = null, bool loadRun = false)
     {
         var now = TimeProvider.System.GetUtcNow();
         var answer = Expect(201, await PostAsync("/api/v1/sales", new
@@ -67,6 +67,7 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
             payWithinSeconds,
             requiresTicket,
             admissionPerSecond,
+            loadRun,
             items = items.Select(item => new
             {
                 sku = item.Sku,

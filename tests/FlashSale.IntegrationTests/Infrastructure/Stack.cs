@@ -133,9 +133,9 @@ public sealed class Stack : IAsyncDisposable
         OpenSaleAsync([new ItemDraft("phone-1", stock, perUserLimit)], payWithinSeconds: payWithinSeconds);
 
     /// <inheritdoc cref="OpenSaleAsync(int, int, int)" />
-    public async Task<Sale> OpenSaleAsync(IReadOnlyList<ItemDraft> items, int? perUserLimit = null, int payWithinSeconds = 900)
+    public async Task<Sale> OpenSaleAsync(IReadOnlyList<ItemDraft> items, int? perUserLimit = null, int payWithinSeconds = 900, bool loadRun = false)
     {
-        var id = await Manager.CreateSaleAsync(items, perUserLimit: perUserLimit, payWithinSeconds: payWithinSeconds);
+        var id = await Manager.CreateSaleAsync(items, perUserLimit: perUserLimit, payWithinSeconds: payWithinSeconds, loadRun: loadRun);
         await Manager.PreloadAsync(id);
         await Manager.OpenAsync(id);
         await StatusOnEveryNodeAsync(id, "open");
