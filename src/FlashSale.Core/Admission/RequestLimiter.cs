@@ -56,13 +56,18 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
     {
         var rules = _rules;
         if (rules.All.Length == 0 || rules.Exempts(request)) return new(LimitLease.Unlimited);
-        var now = Environment.TickCount64;
-        var (tightest, taken, cluster) = TakeHere(rules, request, now);
-        return cluster == 0 || tightest.IsRefused ? new(tightest) : TakeThereAsync(rules, request, tightest, taken, cluster);
+        var given = new Given();
+        if (TakeHere(rules, request, rules.OfNode, ref given) is { } refusal) return new(refusal);
+        return rules.OfCluster == 0 ? new(given.Lease) : TakeThereAsync(rules, request, given);
     }
 
     /// <inheritdoc />
-    protected override RateLimitLease AttemptAcquireCore(LimitedRequest resource, int permitCount) => TakeHere(_rules, resource, Environment.TickCount64).Lease;
+    protected override RateLimitLease AttemptAcquireCore(LimitedRequest resource, int permitCount)
+    {
+        var rules = _rules;
+        var given = new Given();
+        return TakeHere(rules, resource, rules.OfNode, ref given) ?? given.Lease;
+    }
 
     /// <inheritdoc />
     protected override async ValueTask<RateLimitLease> AcquireAsyncCore(LimitedRequest resource, int permitCount, CancellationToken cancellationToken) => await DecideAsync(resource);
@@ -74,80 +79,58 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
         base.Dispose(disposing);
     }
 
-    // The rules of node scope. Those taken, and those that Redis is to decide, are told as bits.
-    private static (LimitLease Lease, ulong Taken, ulong Cluster) TakeHere(Rules rules, in LimitedRequest request, long now)
-    {
-        ulong taken = 0, cluster = 0;
-        var (lease, least) = (LimitLease.Unlimited, double.MaxValue);
-        for (var i = 0; i < rules.All.Length; i++)
-        {
-            var rule = rules.All[i];
-            if (!rule.Matches(request, out var partition)) continue;
-            if (rule.Rule.Scope is LimitScope.Cluster)
-            {
-                cluster |= 1UL << i;
-                continue;
-            }
-            var (ok, left, wait) = rule.Buckets.Take(partition, rule.Rule.Cost, now);
-            if (ok) taken |= 1UL << i;
-            else Count(rule.Rule);
-            if (rule.Rule.MonitorOnly) continue;
-            if (!ok)
-            {
-                GiveBack(rules, request, taken);
-                return (new LimitLease(rule.Headers, (long)left, wait), 0, 0);
-            }
-            if (left / rule.Rule.Capacity < least) (lease, least) = (rule.Headers.Taken(left), left / rule.Rule.Capacity);
-        }
-        return (lease, taken, cluster);
-    }
-
-    private async ValueTask<LimitLease> TakeThereAsync(Rules rules, LimitedRequest request, LimitLease lease, ulong taken, ulong cluster)
-    {
-        var asked = new List<ClusterRule>();
-        for (var i = 0; i < rules.All.Length; i++)
-        {
-            if ((cluster & (1UL << i)) != 0 && rules.All[i].Matches(request, out var partition)) asked.Add(new(rules.All[i].Rule, partition));
-        }
-        if (await _cluster.TakeAsync(asked) is not { } answers) return TakeWithoutStore(rules, request, lease, taken, cluster);
-        for (var i = 0; i < asked.Count; i++)
-        {
-            var (left, wait) = answers[i];
-            if (left < 0) Count(asked[i].Rule);
-            if (left == ClusterBuckets.Watched) continue;
-            var headers = rules.HeadersOf(asked[i].Rule);
-            if (left == ClusterBuckets.Refused)
-            {
-                GiveBack(rules, request, taken);
-                return new LimitLease(headers, 0, Math.Max(1, wait));
-            }
-            lease = headers.Taken(left);
-        }
-        return lease;
-    }
-
-    // Redis does not answer: each rule has said what is to be done then.
-    private static LimitLease TakeWithoutStore(Rules rules, in LimitedRequest request, LimitLease lease, ulong taken, ulong cluster)
+    // From the buckets of this node; those of cluster scope as each rule wants it when Redis does not answer. Answers the refusal, if it is one.
+    private static LimitLease? TakeHere(Rules rules, in LimitedRequest request, ulong among, ref Given given)
     {
         const int ComeAgain = 1_000;
+        var now = Environment.TickCount64;
         for (var i = 0; i < rules.All.Length; i++)
         {
             var rule = rules.All[i];
-            if ((cluster & (1UL << i)) == 0 || rule.Rule.OnStoreFailure is StoreFailure.Allow || !rule.Matches(request, out var partition)) continue;
-            var (ok, left, wait) = rule.Rule.OnStoreFailure is StoreFailure.Deny
-                ? (false, 0, ComeAgain)
-                : rule.Buckets.Take(partition, rule.Rule.Cost, Environment.TickCount64);
-            if (ok) taken |= 1UL << i;
+            if ((among >> i & 1) == 0 || !rule.Matches(request, out var partition)) continue;
+            var withoutStore = rule.Rule.Scope is LimitScope.Cluster ? rule.Rule.OnStoreFailure : StoreFailure.Local;
+            if (withoutStore is StoreFailure.Allow) continue;
+            var (ok, left, wait) = withoutStore is StoreFailure.Deny ? (false, 0, ComeAgain) : rule.Buckets.Take(partition, rule.Rule.Cost, now);
+            if (ok) given.Taken |= 1UL << i;
             else Count(rule.Rule);
             if (rule.Rule.MonitorOnly) continue;
             if (!ok)
             {
-                GiveBack(rules, request, taken);
+                GiveBack(rules, request, given.Taken);
                 return new LimitLease(rule.Headers, (long)left, wait);
             }
-            lease = rule.Headers.Taken(left);
+            given.Leaves(rule, left);
         }
-        return lease;
+        return null;
+    }
+
+    private ValueTask<LimitLease> TakeThereAsync(Rules rules, in LimitedRequest request, Given given)
+    {
+        List<(CompiledRule Rule, ulong Partition)> asked = [];
+        foreach (var rule in rules.All)
+        {
+            if (rule.Rule.Scope is LimitScope.Cluster && rule.Matches(request, out var partition)) asked.Add((rule, partition));
+        }
+        return asked.Count == 0 ? new(given.Lease) : AskAsync(rules, request, asked, given);
+    }
+
+    private async ValueTask<LimitLease> AskAsync(Rules rules, LimitedRequest request, List<(CompiledRule Rule, ulong Partition)> asked, Given given)
+    {
+        if (await _cluster.TakeAsync([.. asked.Select(ask => new ClusterRule(ask.Rule.Rule, ask.Partition))]) is not { } answers)
+            return TakeHere(rules, request, rules.OfCluster, ref given) ?? given.Lease;
+        for (var i = 0; i < asked.Count; i++)
+        {
+            var (rule, (left, wait)) = (asked[i].Rule, answers[i]);
+            if (left < 0) Count(rule.Rule);
+            if (left == ClusterBuckets.Watched) continue;
+            if (left == ClusterBuckets.Refused)
+            {
+                GiveBack(rules, request, given.Taken);
+                return new LimitLease(rule.Headers, 0, Math.Max(1, wait));
+            }
+            given.Leaves(rule, left);
+        }
+        return given.Lease;
     }
 
     private static void GiveBack(Rules rules, in LimitedRequest request, ulong taken)
@@ -167,6 +150,22 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
         foreach (var rule in _rules.All) rule.Buckets.Forget(now);
     }
 
+    // What a request has been given so far: the lease of the rule that leaves the least of its capacity, and the buckets of this node it took from.
+    private struct Given()
+    {
+        private double _least = double.MaxValue;
+
+        public LimitLease Lease { get; private set; } = LimitLease.Unlimited;
+
+        public ulong Taken { get; set; }
+
+        public void Leaves(CompiledRule rule, double left)
+        {
+            var share = left / rule.Rule.Capacity;
+            if (share < _least) (Lease, _least) = (rule.Headers.Taken(left), share);
+        }
+    }
+
     // One set of rules: immutable but for the buckets.
     private sealed class Rules
     {
@@ -182,11 +181,19 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
             _users = document.Users.Select(user => Fingerprints.OfUser(user)).ToFrozenSet();
             _clients = document.Clients.Select(client => Fingerprints.OfClient(Encoding.UTF8.GetBytes(client))).ToFrozenSet();
             _exemptsNobody = _networks.Length + _users.Count + _clients.Count == 0;
+            for (var i = 0; i < All.Length; i++)
+            {
+                if (All[i].Rule.Scope is LimitScope.Cluster) OfCluster |= 1UL << i;
+                else OfNode |= 1UL << i;
+            }
         }
 
         public CompiledRule[] All { get; }
 
-        public LimitHeaders HeadersOf(LimitRule rule) => All.First(known => known.Rule == rule).Headers;
+        // Rules by their place, as bits.
+        public ulong OfNode { get; }
+
+        public ulong OfCluster { get; }
 
         public bool Exempts(in LimitedRequest request)
         {

@@ -72,6 +72,20 @@ public sealed class LimitTests(TwoNodesBehindProxy fixture, ITestOutputHelper ou
         Assert.Equal([404, 404, 429], await StatusesAsync(3, _ => anyone.GetAsync("/api/v1/sales/s999", from)));
     }
 
+    [Theory]
+    [InlineData("node", "cluster")]
+    [InlineData("cluster", "node")]
+    [InlineData("cluster", "cluster")]
+    public async Task The_header_fields_are_those_of_the_rule_that_leaves_the_least(string tightScope, string wideScope)
+    {
+        var (tight, wide) = (Ops.Rule("tight", "ip", capacity: 4, perSecond: 0.001, path: Page, scope: tightScope), Ops.Rule("wide", "ip", capacity: 1_000, perSecond: 0.001, path: Page, scope: wideScope));
+        foreach (var rules in (Dictionary<string, object?>[][])[[tight, wide], [wide, tight]])
+        {
+            await Stack.LimitAsync(rules);
+            Assert.StartsWith("\"tight\";r=", (await Stack.Shopper("anyone").GetAsync(Page, Address())).Header("ratelimit"), StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task A_cluster_rule_admits_its_rate_over_all_nodes_together()
     {
