@@ -76,8 +76,8 @@ public sealed class ReservationPackConsumerDefinition : ConsumerDefinition<Reser
     /// <summary>The queue's name.</summary>
     public const string Queue = "flashsale-reservations";
 
-    // Each pack is one transaction; two at a time keep Postgres busy while the other one's commit waits for the disk.
-    private const int PacksAtOnce = 2;
+    // Each pack is one transaction: enough of them to keep Postgres busy while others wait for the disk, for an item's lock or for Redis.
+    private const int PacksAtOnce = 4;
 
     /// <summary>Names the queue.</summary>
     public ReservationPackConsumerDefinition()
