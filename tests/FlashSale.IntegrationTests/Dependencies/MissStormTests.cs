@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using Xunit.Abstractions;
 
@@ -131,21 +130,9 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
     // But for the test's own, and what its pool says of itself.
     private Task<long> StatementsAsync() => CountAsync("query not like '%pg_stat_%' and query not ilike 'discard%'");
 
-    private async Task<long> CountAsync(string which)
-    {
-        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
-        return await connection.ExecuteScalarAsync<long>($"select coalesce(sum(calls), 0)::bigint from pg_stat_statements where dbid = (select oid from pg_database where datname = current_database()) and {which}");
-    }
+    private Task<long> CountAsync(string which) =>
+        ScalarAsync<long>($"select coalesce(sum(calls), 0)::bigint from pg_stat_statements where dbid = (select oid from pg_database where datname = current_database()) and {which}");
 
-    private async Task<long> ActiveAsync()
-    {
-        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
-        return await connection.ExecuteScalarAsync<long>("select count(*) from pg_stat_activity where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()");
-    }
-
-    private async Task ExecuteAsync(string sql, object? parameters = null)
-    {
-        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
-        await connection.ExecuteAsync(sql, parameters);
-    }
+    private Task<long> ActiveAsync() =>
+        ScalarAsync<long>("select count(*) from pg_stat_activity where datname = current_database() and state <> 'idle' and pid <> pg_backend_pid()");
 }

@@ -1,3 +1,4 @@
+using Dapper;
 using Xunit.Abstractions;
 
 // The tests measure deadlines and kill processes on a machine of two cores: one class at a time.
@@ -44,6 +45,20 @@ public abstract class StackTest : IAsyncLifetime
 
     /// <summary>Tells something that a reader of a failure needs.</summary>
     protected void Tell(string text) => _output.WriteLine(text);
+
+    /// <summary>Asks the stack's Postgres for one value.</summary>
+    protected async Task<T> ScalarAsync<T>(string sql, object? arguments = null)
+    {
+        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
+        return (await connection.ExecuteScalarAsync<T>(sql, arguments))!;
+    }
+
+    /// <summary>Changes something in the stack's Postgres by hand.</summary>
+    protected async Task ExecuteAsync(string sql, object? arguments = null)
+    {
+        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
+        await connection.ExecuteAsync(sql, arguments);
+    }
 
     public virtual Task InitializeAsync() => Task.CompletedTask;
 

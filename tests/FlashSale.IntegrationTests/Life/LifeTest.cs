@@ -1,4 +1,3 @@
-using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using Xunit.Abstractions;
 
@@ -46,16 +45,4 @@ public abstract class LifeTest(StackFixture fixture, ITestOutputHelper output) :
 
     protected Task NonePendingAsync(Sale sale, int seconds = 60) => Eventually.TrueAsync($"no order of {sale.Id} waits for payment", TimeSpan.FromSeconds(seconds), async () =>
         !await ScalarAsync<bool>("select exists (select 1 from orders where sale_id = @Id and status = 'pending_payment')", new { sale.Id }));
-
-    protected async Task<T> ScalarAsync<T>(string sql, object? arguments = null)
-    {
-        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
-        return (await connection.ExecuteScalarAsync<T>(sql, arguments))!;
-    }
-
-    protected async Task ExecuteAsync(string sql, object? arguments = null)
-    {
-        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
-        await connection.ExecuteAsync(sql, arguments);
-    }
 }

@@ -1,4 +1,3 @@
-using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using Xunit.Abstractions;
 
@@ -71,10 +70,4 @@ public abstract class PaymentTest(StackFixture fixture, ITestOutputHelper output
             'receipts', (select jsonb_agg(w order by webhook_id) from webhook_receipt w where order_id = @orderId),
             'events', (select jsonb_agg(to_jsonb(e) - 'published_at' order by event_id) from order_event e where @orderId = any (order_ids)))::text
         """, new { orderId });
-
-    protected async Task<T> ScalarAsync<T>(string sql, object? parameters = null)
-    {
-        await using var connection = await Stack.Database.Source.OpenConnectionAsync();
-        return (await connection.ExecuteScalarAsync<T>(sql, parameters))!;
-    }
 }
