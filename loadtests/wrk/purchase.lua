@@ -1,6 +1,7 @@
 -- purchase: one POST per request, each of another user and with a fresh Idempotency-Key.
--- wrk -s purchase.lua URL -- TOKENS FIRST PATH SKU [MEAN_DELAY_MS]
+-- wrk -s purchase.lua URL -- TOKENS FIRST PATH SKU [MEAN_DELAY_MS] [ITEMS]
 --   TOKENS  file of `FlashSale.BareEndpoint tokens`    FIRST  number of the first token to use
+--   ITEMS   each request takes one of so many skus at random: SKU and a number of five digits, from 00001
 --   PATH    of the purchase, or /bare, /sold-out: the same bytes go to the product and to the bare endpoint
 -- Environment: PACED=1 lets each connection pause between requests, MEAN_DELAY_MS on average: for runs below saturation.
 --   STATUSES=1 counts each status (wrk then parses every answer, which costs it much: not for measuring);
@@ -16,6 +17,8 @@ end
 
 function init(args)
   local path, sku = args[3], args[4]
+  items = tonumber(args[6] or 1)
+  if items > 1 then sku = sku .. '00001' end
   local body = '{"sku":"' .. sku .. '","quantity":1}'
   file = assert(io.open(args[1], 'r'))
   line = #file:read('*l') + 1
@@ -25,6 +28,7 @@ function init(args)
   file:seek('set', first * line)
   head = 'POST ' .. path .. ' HTTP/1.1\r\nHost: ' .. wrk.host .. '\r\nContent-Type: application/json\r\nContent-Length: ' .. #body .. '\r\nAuthorization: Bearer '
   tail = '\r\n\r\n' .. body
+  before, after = '\r\n\r\n{"sku":"' .. args[4], '","quantity":1}'
   math.randomseed(os.time() * 1000 + number + math.floor(os.clock() * 1e6))
   key = '\r\nIdempotency-Key: ' .. string.format('%08x%08x-', math.random(0, 2 ^ 31 - 1), math.random(0, 2 ^ 31 - 1)) .. number .. '-'
   sent = 0
@@ -39,6 +43,7 @@ function request()
     token = file:read('*l')
   end
   sent = sent + 1
+  if items > 1 then return head .. token .. key .. sent .. before .. string.format('%05d', math.random(items)) .. after end
   return head .. token .. key .. sent .. tail
 end
 

@@ -5,6 +5,8 @@ BENCH=$ROOT/.local/bench.$$
 TOKENS=1000000
 CONNECTIONS=128
 SKU=bench-item
+ITEMS=1
+BUYERS=$BENCH/tokens
 BARE_PID='' BARE_URL='' FIRST=0 NOISE=0 INCONCLUSIVE='' PATIENCE=120
 declare -A R=() FIGURES=() CPU=()
 
@@ -72,7 +74,7 @@ purchase_path() { printf '/api/v1/sales/%s/orders' "$1"; }
 # new_sale NAME STOCK: created, preloaded and open everywhere. Sets SALE.
 new_sale() {
   admin_ok POST /api/v1/sales "{\"name\":\"Bench $1\",\"opensAt\":\"$(utc '+1 hour')\",\"closesAt\":\"$(utc '+1 day')\",\"items\":[
-    {\"sku\":\"$SKU\",\"name\":\"Bench item\",\"price\":{\"amount\":9900,\"currency\":\"CNY\"},\"stock\":$2,\"perUserLimit\":1000}]}"
+    {\"sku\":\"$SKU\",\"name\":\"Bench item\",\"price\":{\"amount\":9900,\"currency\":\"CNY\"},\"stock\":$2,\"perUserLimit\":${SKU_LIMIT:-1000}}]}"
   SALE=$(json_text saleId)
   admin_ok POST "/api/v1/sales/$SALE/preload"
   admin_ok POST "/api/v1/sales/$SALE/open"
@@ -209,7 +211,8 @@ record_cpu() {
 
 # ---- loads ----------------------------------------------------------------------------------------------------------------
 
-# load PATH SECONDS: sets R to what wrk says in its last line, and NOISE to the share of the machine that others took. PACE: requests per second, else as many as possible. Each load begins with other users.
+# load PATH SECONDS: sets R to what wrk says in its last line, and NOISE to the share of the machine that others took. PACE: requests per second, else as many as possible.
+# ITEMS: of so many items instead of one. Each load begins with other users of those in BUYERS.
 load() {
   local url=$FLASHSALE_API_URL line pair before after ours TIMEFORMAT='%U %S'
   local -a pace=()
@@ -220,7 +223,7 @@ load() {
   [[ -z ${PACE:-} ]] || pace=($((CONNECTIONS * 1000 / PACE)))
   ours=$(ours_so_far)
   before=$(cores)
-  { time ${PACE:+env PACED=1} wrk -t2 "-c$CONNECTIONS" "-d${2}s" -s "$ROOT/loadtests/wrk/purchase.lua" "$url" -- "$BENCH/tokens" "$FIRST" "$1" "$SKU" "${pace[@]}" >"$BENCH/wrk" 2>&1; } 2>"$BENCH/wrk.time" || true
+  { time ${PACE:+env PACED=1} wrk -t2 "-c$CONNECTIONS" "-d${2}s" -s "$ROOT/loadtests/wrk/purchase.lua" "$url" -- "$BUYERS" "$FIRST" "$1" "$SKU" "${pace[@]:-0}" "$ITEMS" >"$BENCH/wrk" 2>&1; } 2>"$BENCH/wrk.time" || true
   after=$(cores)
   line=$(tail -n 1 "$BENCH/wrk")
   NOISE=$(awk -v a="$after" -v b="$before" -v t="$(<"$BENCH/wrk.time")" -v ours=$(($(ours_so_far) - ours)) \
