@@ -1,6 +1,7 @@
 using FlashSale.Admin.Http;
 using FlashSale.Admin.Stock;
 using FlashSale.Admission;
+using FlashSale.Contracts;
 
 namespace FlashSale.Admin.Blocklist;
 
@@ -53,9 +54,9 @@ public sealed class BlocklistCsv(Stream body, LineErrors errors, DateTimeOffset 
     {
         until = null;
         if (_csv.IsEmpty(3)) return true;
-        if (!JsonForm.TryReadTime(_csv.Text(3), out var milliseconds))
+        if (!Timestamps.TryRead(_csv.Text(3), out var milliseconds))
         {
-            _csv.Error(3, JsonForm.TimeRule);
+            _csv.Error(3, Timestamps.Rule);
             return false;
         }
         until = DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using System.Text.RegularExpressions;
+using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
 
@@ -30,12 +30,9 @@ public sealed class FormErrors
 /// (<c>items[3].price.amount</c>). What was not read when <see cref="End"/> is called is unknown, and refused.
 /// A value that could not be read is a default that nobody uses, since there is an error.
 /// </summary>
-public sealed partial class JsonForm
+public sealed class JsonForm
 {
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 16, AllowDuplicateProperties = false };
-
-    /// <summary>What a time must be.</summary>
-    public const string TimeRule = "a time as of RFC 3339, such as 2026-11-11T12:00:00Z";
 
     private readonly JsonElement _json;
     private readonly string _path;
@@ -137,20 +134,11 @@ public sealed partial class JsonForm
     /// <summary>Says that a member is wrong.</summary>
     public void Error(string name, string message) => _errors.Add(PathOf(name), message);
 
-    /// <summary>Reads a time as of RFC 3339.</summary>
-    public static bool TryReadTime(string text, out long unixMilliseconds)
-    {
-        unixMilliseconds = 0;
-        if (!Rfc3339().IsMatch(text) || !DateTimeOffset.TryParse(text, out var time)) return false;
-        unixMilliseconds = time.ToUnixTimeMilliseconds();
-        return true;
-    }
-
     private long? Time(string name, bool required)
     {
         if (!TryTake(name, required, out var json)) return null;
-        if (json.ValueKind is JsonValueKind.String && TryReadTime(json.GetString()!, out var time)) return time;
-        Error(name, $"must be {TimeRule}");
+        if (json.ValueKind is JsonValueKind.String && Timestamps.TryRead(json.GetString()!, out var time)) return time;
+        Error(name, $"must be {Timestamps.Rule}");
         return null;
     }
 
@@ -184,7 +172,4 @@ public sealed partial class JsonForm
     }
 
     private string PathOf(string name) => _path.Length == 0 ? name : $"{_path}.{name}";
-
-    [GeneratedRegex(@"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)\z", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1_000)]
-    private static partial Regex Rfc3339();
 }

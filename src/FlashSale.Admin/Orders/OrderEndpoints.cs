@@ -2,6 +2,7 @@ using FlashSale.Admin.Access;
 using FlashSale.Admin.Http;
 using FlashSale.Admin.Sales;
 using FlashSale.Admin.Stock;
+using FlashSale.Contracts;
 using FlashSale.Orders;
 using FlashSale.Sales;
 using Npgsql;
@@ -87,7 +88,7 @@ public static class OrderEndpoints
         {
             if (text is null) return null;
             // In a query a plus sign stands for a blank unless it is escaped.
-            if (JsonForm.TryReadTime(text.Replace(' ', '+'), out var milliseconds)) return DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
+            if (Timestamps.TryRead(text.Replace(' ', '+'), out var milliseconds)) return DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
             errors.Add(name, "must be a time as of RFC 3339, such as 2026-11-11T12:00:00Z");
             return null;
         }

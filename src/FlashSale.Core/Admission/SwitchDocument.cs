@@ -1,4 +1,4 @@
-using System.Globalization;
+using FlashSale.Contracts;
 using FlashSale.Platform;
 
 namespace FlashSale.Admission;
@@ -73,7 +73,7 @@ public sealed record SwitchDocument(int? Level, string Reason, long? Until, int 
         var level = root.OptionalWhole("level", 0, MaxLevel);
         var reason = root.Text("reason", text => text.Length is > 0 and <= MaxReason && !string.IsNullOrWhiteSpace(text), $"1 to {MaxReason} characters that say why");
         long? until = null;
-        if (root.Text("until", text => TryReadTime(text, out _), "a time as of RFC 3339, such as 2026-11-11T12:00:00Z", missing: "") is { Length: > 0 } time && TryReadTime(time, out var end)) until = end;
+        if (root.Text("until", text => Timestamps.TryRead(text, out _), Timestamps.Rule, missing: "") is { Length: > 0 } time && Timestamps.TryRead(time, out var end)) until = end;
         var floor = root.Whole("floor", 0, MaxLevel, missing: 0);
         var ceiling = root.Whole("ceiling", 0, MaxLevel, missing: DegradationOptions.DefaultCeiling);
         if (floor > ceiling) root.Error("floor", "must not be above the ceiling");
@@ -91,12 +91,5 @@ public sealed record SwitchDocument(int? Level, string Reason, long? Until, int 
         root.Nested(Nodes);
         root.End();
         return new(level, reason, until, floor, ceiling, on, off);
-    }
-
-    private static bool TryReadTime(string text, out long unixMilliseconds)
-    {
-        var read = DateTimeOffset.TryParseExact(text, ["yyyy-MM-dd'T'HH:mm:ssK", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFK"], CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time);
-        unixMilliseconds = time.ToUnixTimeMilliseconds();
-        return read && (text[^1] is 'Z' || text[^6] is '+' or '-');
     }
 }

@@ -1,14 +1,32 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+
 namespace FlashSale.Contracts;
 
-/// <summary>Times as the HTTP contract spells them: RFC 3339, UTC, milliseconds.</summary>
-public static class Timestamps
+/// <summary>Times as the HTTP contract spells them: written in UTC with milliseconds, read in any form of RFC 3339.</summary>
+public static partial class Timestamps
 {
     /// <summary>Format string of <see cref="DateTimeOffset"/>.</summary>
     public const string Format = "yyyy-MM-dd'T'HH:mm:ss.fff'Z'";
+
+    /// <summary>What <see cref="TryRead"/> takes, for a message.</summary>
+    public const string Rule = "a time as of RFC 3339, such as 2026-11-11T12:00:00Z";
 
     /// <summary>Formats Unix milliseconds.</summary>
     public static string Text(long unixMilliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(unixMilliseconds).ToString(Format);
 
     /// <summary>Formats a time.</summary>
     public static string Text(DateTimeOffset time) => time.ToUniversalTime().ToString(Format);
+
+    /// <summary>Reads a time, to Unix milliseconds; false for whatever is none.</summary>
+    public static bool TryRead(string text, out long unixMilliseconds)
+    {
+        unixMilliseconds = 0;
+        if (!Rfc3339().IsMatch(text) || !DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time)) return false;
+        unixMilliseconds = time.ToUnixTimeMilliseconds();
+        return true;
+    }
+
+    [GeneratedRegex(@"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)\z", RegexOptions.CultureInvariant | RegexOptions.ExplicitCapture, matchTimeoutMilliseconds: 1_000)]
+    private static partial Regex Rfc3339();
 }

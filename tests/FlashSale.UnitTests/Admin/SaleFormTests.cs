@@ -1,6 +1,7 @@
 using System.Text;
 using FlashSale.Admin.Http;
 using FlashSale.Admin.Sales;
+using FlashSale.Contracts;
 using FlashSale.Sales;
 using Microsoft.AspNetCore.Http;
 
@@ -15,7 +16,7 @@ public sealed class SaleFormTests
     [InlineData("2026-11-10T23:59:59.999-00:00", 1_794_355_199_999)]
     public void A_time_has_a_date_a_clock_time_and_an_offset(string text, long unixMilliseconds)
     {
-        Assert.True(JsonForm.TryReadTime(text, out var read));
+        Assert.True(Timestamps.TryRead(text, out var read));
         Assert.Equal(unixMilliseconds, read);
     }
 
@@ -31,7 +32,7 @@ public sealed class SaleFormTests
     [InlineData("2026-11-11T00:00:00Z\n")]
     [InlineData("11/11/2026")]
     [InlineData("")]
-    public void Anything_else_is_no_time(string text) => Assert.False(JsonForm.TryReadTime(text, out _));
+    public void Anything_else_is_no_time(string text) => Assert.False(Timestamps.TryRead(text, out _));
 
     [Theory]
     [InlineData("ab", true)]
