@@ -57,18 +57,25 @@ public sealed partial class ReconcileJob : PeriodicJob
     protected override async Task RunAsync(CancellationToken cancellation)
     {
         await using var connection = await _postgres.OpenConnectionAsync(cancellation);
+        // It lasts as long as the run, so it reads no table: a migration that wants one for itself would wait for the run's end, everybody else
+        // behind it, and the run behind them.
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await connection.ExecuteAsync("set local idle_in_transaction_session_timeout = '2min'");
         if (!await connection.ExecuteScalarAsync<bool>("select pg_try_advisory_xact_lock(@ReconcileLock, 0)", new { ReconcileLock })) return;
-        var sales = await connection.QueryAsync<(string SaleId, bool IsUncounted)>("""
+        foreach (var (saleId, isUncounted) in await SalesAsync(cancellation)) await GuardAsync(() => CompareAsync(saleId, isUncounted, cancellation), cancellation);
+        foreach (var saleId in await _archiver.DueAsync(TimeSpan.FromMinutes(_options.ArchiveAfterMinutes), cancellation))
+            await GuardAsync(() => ArchiveAsync(saleId, cancellation), cancellation);
+    }
+
+    private async Task<IEnumerable<(string SaleId, bool IsUncounted)>> SalesAsync(CancellationToken cancellation)
+    {
+        await using var connection = await _postgres.OpenConnectionAsync(cancellation);
+        return await connection.QueryAsync<(string SaleId, bool IsUncounted)>(new CommandDefinition("""
             select s.sale_id, (s.status = 'closed' or s.closes_at <= now()) and coalesce(r.full_run_at < least(s.closed_at, s.closes_at), true)
                    and not exists (select 1 from orders o where o.sale_id = s.sale_id and o.status = 'pending_payment')
             from sale s left join reconciliation r using (sale_id)
             where s.epoch > 0 and s.status in ('live', 'paused', 'closed') and not s.rebuild_required order by s.number
-            """);
-        foreach (var (saleId, isUncounted) in sales) await GuardAsync(() => CompareAsync(saleId, isUncounted, cancellation), cancellation);
-        foreach (var saleId in await _archiver.DueAsync(TimeSpan.FromMinutes(_options.ArchiveAfterMinutes), cancellation))
-            await GuardAsync(() => ArchiveAsync(saleId, cancellation), cancellation);
+            """, cancellationToken: cancellation));
     }
 
     private async Task CompareAsync(string saleId, bool isUncounted, CancellationToken cancellation)

@@ -1,3 +1,4 @@
+using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using Xunit.Abstractions;
 
@@ -30,6 +31,22 @@ public sealed class ReconciliationTests(Lively fixture, ITestOutputHelper output
         await Stack.Redis.Client.CallAsync("HINCRBY", sale.RedisPrefix + "stock", sale.Sku, "-1");
         await Eventually.TrueAsync("the books balance again", TimeSpan.FromSeconds(15), async () =>
             (await Stack.Manager.LedgerAsync(sale.Id)).GetProperty("reconciliation").GetProperty("runsUnbalanced").GetInt32() == 0);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task A_comparison_that_has_to_wait_keeps_nobody_from_the_orders_table()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 100);
+        await using var rebuild = await Stack.Database.Source.OpenConnectionAsync();
+        await using var held = await rebuild.BeginTransactionAsync();
+        await rebuild.ExecuteAsync("select pg_advisory_xact_lock(1, number) from sale where sale_id = @Id", new { sale.Id });
+        await Eventually.TrueAsync("a comparison waits for the sale", TimeSpan.FromSeconds(30), async () =>
+            await ScalarAsync<long>("select count(*) from pg_locks where locktype = 'advisory' and classid = 1 and not granted and database = (select oid from pg_database where datname = current_database())") > 0);
+        // As a migration would.
+        await using var migration = await Stack.Database.Source.OpenConnectionAsync();
+        await migration.ExecuteAsync("begin; set local lock_timeout = '5s'; lock table orders in access exclusive mode; rollback");
+        await held.RollbackAsync();
         await Books.CheckAsync(Stack, sale);
     }
 
