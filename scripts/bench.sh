@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Measures the purchase path beside a bare endpoint, on a stack of its own. See --help.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
+# shellcheck source=lib/runs.sh
+. "$LIB/runs.sh"
 # shellcheck source=lib/bench.sh
 . "$LIB/bench.sh"
 
 usage() {
   cat <<'HELP'
-usage: scripts/bench.sh [--port-base N] [--rounds N] [--seconds N]
+usage: scripts/bench.sh [--port-base N] [--rounds N] [--seconds N] [--figures FILE]
 
 Brings up a stack of its own (--port-base, default 18080), and in one run, alternating, loads with wrk: a bare Kestrel endpoint with one EVALSHA,
 the product's purchases with the worker running and with the worker stopped, a bare endpoint with the bytes of a sold-out answer, and the
 product's sold-out answers. Prints medians and ratios beside the floors and goals of the design, and writes them to
 loadtests/results/<date>-bench.md. Takes about 4 minutes with the default 3 rounds of 5 seconds, two more when others work
-on the machine (it waits for them, and repeats what they disturbed). Leaves nothing running.
+on the machine (it waits for them, and repeats what they disturbed). Leaves nothing running. With --figures the medians also go into
+that file, from which events are planned (loadtests/results/figures.json).
 
 Keep the machine quiet: rates move with whatever else runs, ratios less so. Exits with 1 when the books do not balance or a run was inconclusive
 (other answers than expected); a figure below its floor is told, and is no failure.
@@ -20,30 +23,34 @@ HELP
 }
 
 parse() {
-  BASE_ASKED=18080 ROUNDS=3 SECONDS_EACH=5
+  BASE_ASKED=18080 ROUNDS=3 SECONDS_EACH=5 PLAN_FIGURES=''
   while (($#)); do
     case $1 in
       --port-base) BASE_ASKED=${2:-none}; shift $(($# > 1 ? 2 : 1)) ;;
       --rounds) ROUNDS=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
       --seconds) SECONDS_EACH=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
+      --figures) PLAN_FIGURES=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
       -h | --help) usage; exit 0 ;;
       *) usage >&2; fail "unknown argument: $1" ;;
     esac
   done
   [[ $ROUNDS =~ ^[1-9][0-9]?$ ]] || fail "--rounds $ROUNDS: must be a number from 1 to 99"
   [[ $SECONDS_EACH =~ ^[1-9][0-9]?$ ]] || fail "--seconds $SECONDS_EACH: must be a number from 1 to 99"
+  [[ -z $PLAN_FIGURES || -f $PLAN_FIGURES ]] || fail "--figures $PLAN_FIGURES: there is no such file"
 }
 
 # A backlog of 100,000 drained, what an order costs Redis, and a sale that is sold out.
 measure_backlog() {
-  local began before
+  local began before waiting stored
   new_sale backlog 100000
   BACKLOG=$SALE
   before=$(redis_bytes "$BACKLOG")
+  stored=$(postgres_bytes)
   purchase_once "$BACKLOG" 202
   ACCEPTED_BYTES=$BODY_BYTES
   worker STOP
   load_until_sold_out "$BACKLOG"
+  waiting=$(redis_bytes "$BACKLOG")
   set_now
   began=$NOW
   worker CONT
@@ -52,10 +59,14 @@ measure_backlog() {
   record drain_seconds "$(awk -v ms=$((NOW - began)) 'BEGIN { printf "%.2f", ms / 1000 }')"
   await_events
   record redis_bytes_per_order "$((($(redis_bytes "$BACKLOG") - before) / 100000))"
+  record redis_bytes_in_flight "$(((waiting - before) / 100000 - $(last redis_bytes_per_order)))"
+  record postgres_bytes_per_order "$((($(postgres_bytes) - stored) / 100000))"
   purchase_once "$BACKLOG" 409
   SOLD_OUT_BYTES=$BODY_BYTES
   STEP_NOTE="$(last drain_seconds) s for 100,000, $(last redis_bytes_per_order) bytes of Redis each"
 }
+
+postgres_bytes() { sql "select sum(pg_total_relation_size(oid)) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"; }
 
 warm_up() {
   new_sale accept 4000000
@@ -121,11 +132,24 @@ measure_latency() {
   STEP_NOTE="at ${R[ok_rate]}/s: 202 after $(last accept_p99_ms) ms, in Postgres after $(last persist_p99_ms) ms (p99)"
 }
 
+# refresh_figures FILE: what a purchase costs each part, for whoever plans an event.
+refresh_figures() {
+  build_project FlashSale.LoadTests "$BENCH/runner"
+  "$DOTNET" "$BENCH/runner/FlashSale.LoadTests.dll" figures --figures "$1" \
+    "source=$(utc now), $(machine | head -n 1), load generator and all servers on the same machine (scripts/bench.sh); sizes are those of orders not yet paid" \
+    "measuredCores=$(nproc)" \
+    "acceptedPerSecond=$(median accept_running)" "persistedPerSecond=$(median persisted_end_to_end)" \
+    "apiMicrosecondsPerPurchase=$(median cpu_running_api)" "apiMicrosecondsPerSoldOut=$(median cpu_sold_out_api)" \
+    "redisMicrosecondsPerPurchase=$(median cpu_running_redis)" "rabbitMqMicrosecondsPerOrder=$(median cpu_running_rabbitmq)" \
+    "workerMicrosecondsPerOrder=$(median cpu_running_worker)" "postgresMicrosecondsPerOrder=$(median cpu_running_postgres)" \
+    "redisBytesPerOrder=$(last redis_bytes_per_order)" "redisBytesPerOrderInFlight=$(last redis_bytes_in_flight)" \
+    "postgresBytesPerOrder=$(last postgres_bytes_per_order)" || fail "the figures could not be refreshed"
+}
+
 main() {
   local round
   parse "$@"
-  use_stack_of_base "$BASE_ASKED"
-  [[ ! -f $STACK/env ]] || fail "the stack in $(relative "$STACK") is in use: choose another --port-base"
+  own_stack "$BASE_ASKED"
   guard
   trap 'CODE=$?; take_down; on_exit "$CODE"' EXIT
   bring_up
@@ -134,6 +158,7 @@ main() {
   for ((round = 1; round <= ROUNDS; round++)); do step "round $round" "5 loads of $SECONDS_EACH s" measure_round; done
   step latency 'at half the persisted rate' measure_latency
   step books 'comparing Redis and Postgres' check_books
+  [[ -z $PLAN_FIGURES ]] || step figures "$PLAN_FIGURES" refresh_figures "$PLAN_FIGURES"
   report | tee "$RESULT" >&3
   say "written to $(relative "$RESULT")"
 }

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Measures whether a purchase costs more as a sale grows: with its orders, its items, its users, and with the load. See --help.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
+# shellcheck source=lib/runs.sh
+. "$LIB/runs.sh"
 # shellcheck source=lib/bench.sh
 . "$LIB/bench.sh"
 
@@ -159,9 +161,7 @@ latency_point() {
 
 draw() {
   local loadtests=$BENCH/loadtests
-  build_lock
-  bounded 600 "$DOTNET" publish "$ROOT/loadtests/FlashSale.LoadTests" "${BUILD_ARGS[@]}" --output "$loadtests" 7>&- || fail 'the build failed'
-  build_unlock
+  build_project FlashSale.LoadTests "$loadtests"
   chart() { "$DOTNET" "$loadtests/FlashSale.LoadTests.dll" chart "$CHARTS/$1.csv" "$CHARTS/$1.svg" "${@:2}"; }
   chart orders --title 'Processor time per purchase over the orders of a sale' --x 'orders in the sale' --y microseconds --log-x
   chart items --title 'Processor time per purchase over the items of a sale' --x 'items in the sale' --y microseconds --log-x
@@ -197,8 +197,7 @@ main() {
   local n
   ROWS='' LATENCIES=''
   parse "$@"
-  use_stack_of_base "$BASE_ASKED"
-  [[ ! -f $STACK/env ]] || fail "the stack in $(relative "$STACK") is in use: choose another --port-base"
+  own_stack "$BASE_ASKED"
   guard
   trap 'CODE=$?; take_down; on_exit "$CODE"' EXIT
   bring_up

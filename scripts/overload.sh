@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Measures what the Api still sells when ten times more is asked of it than it can do. See --help.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
+# shellcheck source=lib/runs.sh
+. "$LIB/runs.sh"
 # shellcheck source=lib/bench.sh
 . "$LIB/bench.sh"
 
@@ -28,13 +30,6 @@ parse() {
   done
   [[ $SECONDS_EACH =~ ^[1-9][0-9]?$ ]] || fail "--seconds $SECONDS_EACH: must be a number from 1 to 99"
   [[ $SHOPPERS =~ ^[1-9][0-9]{1,4}$ ]] || fail "--connections $SHOPPERS: must be a number from 10 to 99999"
-}
-
-prepare_crowd() {
-  ulimit -n "$(ulimit -H -n)"
-  build_lock
-  bounded 600 "$DOTNET" publish "$ROOT/loadtests/FlashSale.LoadTests" "${BUILD_ARGS[@]}" --output "$BENCH/crowd" 7>&- || fail 'the build failed'
-  build_unlock
 }
 
 # What the stack takes of shoppers who never pause, the load generator included: 1 times.
@@ -105,13 +100,12 @@ REPORT
 main() {
   local times
   parse "$@"
-  use_stack_of_base "$BASE_ASKED"
-  [[ ! -f $STACK/env ]] || fail "the stack in $(relative "$STACK") is in use: choose another --port-base"
+  own_stack "$BASE_ASKED"
   guard
   trap 'CODE=$?; take_down; on_exit "$CODE"' EXIT
   bring_up
   RESULT=${RESULT%-bench.md}-overload.md
-  step crowd 'the shoppers' prepare_crowd
+  step crowd 'the shoppers' build_runner "$BENCH/crowd"
   step capacity 'what the stack can do' find_capacity
   ROWS=''
   for times in 0.1 0.5 1 2 5 10; do step "$times times" "$SECONDS_EACH s" stage "$times"; done

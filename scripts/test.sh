@@ -3,15 +3,19 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
 # shellcheck source=lib/results.sh
 . "$LIB/results.sh"
+# shellcheck source=lib/runs.sh
+. "$LIB/runs.sh"
 
 usage() {
   cat <<'HELP'
-usage: scripts/test.sh [--project NAME] [--filter EXPRESSION]
+usage: scripts/test.sh [--project NAME] [--filter EXPRESSION] [--runs only|none]
 
 Installs missing Debian packages, starts Redis, RabbitMQ and PostgreSQL of its own (free ports, a folder of its own, gone afterwards), builds the
-solution, publishes the hosts and runs every test project. Succeeds when something ran and nothing failed or was skipped. Several may run at once.
+solution, publishes the hosts and runs every test project; then, on stacks of their own, a short spike, the three controls (scripts/load.sh check) and
+four fault rows with fixed seeds (scripts/chaos.sh), each of which counts as a test. Succeeds when something ran and nothing failed or was skipped. Several may run at once.
 
-  --project NAME       only test projects whose name contains NAME          --filter EXPRESSION  as dotnet test --filter
+  --project NAME       only test projects whose name contains NAME          --filter EXPRESSION  as dotnet test --filter; with either no runs
+  --runs only|none     only the runs, or none of them
   FLASHSALE_TEST_TIMEOUT (seconds, default 3600) bounds each project's tests.
 
 When something failed, results and server logs are kept in .local/test-failed.
@@ -25,15 +29,18 @@ HELP
 }
 
 parse() {
-  PROJECT='' FILTER=()
+  PROJECT='' FILTER=() RUNS=''
   while (($#)); do
     case $1 in
       --project) PROJECT=${2:-}; shift $(($# > 1 ? 2 : 1)) ;;
       --filter) FILTER=(--filter "${2:-}"); shift $(($# > 1 ? 2 : 1)) ;;
+      --runs) RUNS=${2:-}; [[ $RUNS =~ ^(only|none)$ ]] || fail '--runs must be only or none'; shift 2 ;;
       -h | --help) usage; exit 0 ;;
       *) usage >&2; fail "unknown argument: $1" ;;
     esac
   done
+  # Who names tests wants those.
+  [[ -n $RUNS || -z $PROJECT${FILTER[*]} ]] || RUNS=none
 }
 
 # ---- the private stack --------------------------------------------------------------------------------------------------
@@ -133,6 +140,44 @@ run_tests() {
   done
 }
 
+# ---- load and fault runs --------------------------------------------------------------------------------------------------
+
+FAULT_ROWS=(kill-api kill-redis reset-postgres broker-queue-deleted)
+
+run_runs() {
+  step load 'a spike and the three controls' run_script load $(($(controls | wc -l) + 1)) "$ROOT/scripts/load.sh" check --port-base "$(free_stack 25000)"
+  show_run load
+  step chaos "${FAULT_ROWS[*]}" run_script chaos "${#FAULT_ROWS[@]}" "$ROOT/scripts/chaos.sh" "${FAULT_ROWS[@]}" --seed 7 --port-base "$(free_stack 30000)" --result "$STACK/chaos.md"
+  show_run chaos
+}
+
+# run_script NAME COUNT COMMAND…: a script whose output has PASS for each of COUNT runs that went as it should; all others have failed.
+run_script() {
+  local log=$LOGS/$1.log count=$2
+  shift 2
+  # Of its own: what this run's servers are called is not for it.
+  bounded "${FLASHSALE_TEST_TIMEOUT:-3600}" env -u FLASHSALE_REDIS -u FLASHSALE_POSTGRES -u FLASHSALE_RABBITMQ -u TMPDIR "$@" >"$log" 2>&1 || true
+  PROJECT_PASSED=$(grep -cE '(^| )PASS( |$)' "$log") || true
+  ((PROJECT_PASSED <= count)) || PROJECT_PASSED=0
+  PROJECT_FAILED=$((count - PROJECT_PASSED))
+  PASSED=$((PASSED + PROJECT_PASSED)) FAILED=$((FAILED + PROJECT_FAILED))
+  STEP_NOTE="$PROJECT_PASSED passed, $PROJECT_FAILED failed"
+}
+
+show_run() { ((!PROJECT_FAILED)) || say "$(tail -n 60 "$LOGS/$1.log")"; }
+
+# free_stack FIRST: a port base whose hosts, management ports and servers nobody listens on.
+free_stack() {
+  local try base port taken
+  for ((try = 0; try < 50; try++)); do
+    base=$(($1 + ($$ + try) % 50 * 20)) taken=''
+    [[ ! -d $ROOT/.local/$base ]] || continue
+    for port in 0 1 2 3 50 100 101 102 103 104 1000 1001 1002 1003; do ! listener $((base + port)) >/dev/null || taken=yes; done
+    [[ -n $taken ]] || { printf '%s' "$base"; return; }
+  done
+  fail 'no free block of ports was found'
+}
+
 # ---- afterwards ---------------------------------------------------------------------------------------------------------
 
 # Everything of this run dies at once; its data are worth nothing. What it started is found by the recorded pid, by the mark in its environment,
@@ -228,7 +273,8 @@ main() {
   step build 'the solution, warnings as errors' build_all
   step servers 'answering' await_servers
   test_environment
-  run_tests
+  [[ $RUNS == only ]] || run_tests
+  [[ $RUNS == none ]] || run_runs
   COMPLETE=yes
 }
 

@@ -16,9 +16,7 @@ bring_up() {
   local path
   STEP_LOG=$BENCH/bench.log
   install -d "$BENCH" "$ROOT/loadtests/results"
-  "$ROOT/scripts/up.sh" --port-base "$BASE" --no-demo >&3 2>&4 || { REPORTED=yes; exit 1; }
-  load_settings
-  load_infra
+  bring_up_own_stack >&3 2>&4 || { REPORTED=yes; exit 1; }
   REDIS_PORT=${PORT[redis]}
   # shellcheck disable=SC1091
   . "$STACK/env"
@@ -30,9 +28,7 @@ bring_up() {
 
 prepare_tools() {
   have wrk || install_packages wrk
-  build_lock
-  bounded 600 "$DOTNET" publish "$ROOT/loadtests/FlashSale.BareEndpoint" "${BUILD_ARGS[@]}" --output "$BENCH/bare" 7>&- || fail 'the build failed'
-  build_unlock
+  build_project FlashSale.BareEndpoint "$BENCH/bare"
   (
     umask 077
     Jwt__Kid=$JWT_KID Jwt__Issuer=$FLASHSALE_JWT_ISSUER Jwt__Audience=$FLASHSALE_JWT_AUDIENCE Jwt__Secret=$FLASHSALE_JWT_KEY \
@@ -54,7 +50,7 @@ take_down() {
   [[ -z $BARE_PID ]] || { kill "$BARE_PID" && wait "$BARE_PID"; } 2>/dev/null || true
   # A worker that is stopped would not hear that it should end.
   [[ ! -f $STACK/env ]] || worker CONT || true
-  [[ ! -d $STACK ]] || "$ROOT/scripts/down.sh" --port-base "$BASE" --wipe >>"$BENCH/bench.log" 2>&1 || true
+  take_down_own_stack "$BENCH/bench.log"
   rm -rf "$BENCH"/{bare,tokens,answer,wrk,wrk.time}
   # What went wrong stays to be read.
   [[ $CODE != 0 ]] || rm -rf "$BENCH"

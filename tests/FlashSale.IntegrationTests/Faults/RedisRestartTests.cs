@@ -72,7 +72,7 @@ public sealed class RedisRestartTests(ImpatientRelay fixture, ITestOutputHelper 
         var flushes = 0;
         var flushing = Task.Run(async () =>
         {
-            await using var redis = new RedisClient(Stack.Redis.Port);
+            await using var redis = new RedisClient(Stack.Redis.Endpoint);
             for (; !stop.IsCancellationRequested; flushes++) await redis.CallAsync("SCRIPT", "FLUSH");
         });
         await using (var load = new Load(Stack, sale)) await load.AcceptedMoreAsync(3_000);

@@ -43,7 +43,7 @@ public sealed class BooksTests(OneOfEach fixture, ITestOutputHelper output) : St
         // Undone by the end of the connection: the next violation finds honest books again.
         await using var transaction = await connection.BeginTransactionAsync();
         await connection.ExecuteAsync(violation, new { id = sale.Id }, transaction);
-        var broken = Books.Judge(await BooksView.ReadAsync(connection, Stack.Redis.Client, sale), sale.History).ToArray();
+        var broken = Books.Judge(await BooksView.ReadAsync(connection, Stack.Redis.Client, sale.Id), sale.History).ToArray();
         Assert.Contains(broken, line => line.StartsWith(promise, StringComparison.Ordinal));
     }
 
@@ -85,7 +85,7 @@ public sealed class BooksTests(OneOfEach fixture, ITestOutputHelper output) : St
         var (sale, view) = await SellAsync();
         Assert.True(view.IsAtRest);
         Assert.False((view with { OutboxLength = 1 }).IsAtRest);
-        Assert.False((view with { Inflight = [new InflightRow(Guid.NewGuid(), sale.Sku, 1)] }).IsAtRest);
+        Assert.False((view with { Inflight = [new LoadTests.Verdicts.InflightRow(Guid.NewGuid(), sale.Sku, 1)] }).IsAtRest);
     }
 
     private async Task<(Sale Sale, BooksView View)> SellAsync()

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
@@ -7,6 +8,13 @@ public sealed record Attempt(string UserId, string Key, string Sku, int Quantity
 {
     /// <summary>Whether the shopper cannot know what became of it.</summary>
     public bool IsUnknown => Answer.Status == 0 || Answer.Code == "outcome_unknown";
+
+    /// <summary>When the answer was there.</summary>
+    public long EndedMicroseconds { get; } = RunClock.Microseconds;
+
+    /// <summary>As the judge takes it.</summary>
+    public Told Told => new(EndedMicroseconds - (long)Answer.Took.TotalMicroseconds, EndedMicroseconds, UserId, Key, Sku, Quantity, Answer.Status, Answer.Code ?? "",
+        Answer.Status == 202 ? Answer.OrderId : Guid.Empty, Answer.IsReplay, Told.HashOf(Answer.Body));
 }
 
 /// <summary>All that shoppers were told about their purchases in one sale; the promises are judged against it.</summary>
@@ -18,6 +26,9 @@ public sealed class History
 
     /// <summary>The first acceptance of each (user, key).</summary>
     public IReadOnlyList<Attempt> Accepted => [.. Attempts.Where(a => a.Answer.Status == 202).DistinctBy(a => (a.UserId, a.Key))];
+
+    /// <summary>In the order in which the answers came.</summary>
+    public IEnumerable<Told> Told => _attempts.Select(attempt => attempt.Told);
 
     public void Add(Attempt attempt) => _attempts.Enqueue(attempt);
 

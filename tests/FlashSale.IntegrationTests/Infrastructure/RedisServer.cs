@@ -6,7 +6,7 @@ public sealed class RedisServer : IAsyncDisposable
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("flashsale-redis-");
     private ChildProcess? _process;
 
-    private RedisServer() => Client = new RedisClient(Port);
+    private RedisServer() => Client = new RedisClient(Endpoint);
 
     public int Port { get; } = Ports.Take();
 

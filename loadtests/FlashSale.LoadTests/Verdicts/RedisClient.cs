@@ -2,16 +2,18 @@ using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 
-namespace FlashSale.IntegrationTests.Infrastructure;
+namespace FlashSale.LoadTests.Verdicts;
 
 /// <summary>An error that Redis answered.</summary>
 public sealed class RedisErrorException(string message) : Exception(message);
 
 /// <summary>
-/// Speaks to Redis without the product's client, so that what the tests see does not pass through the code under test.
+/// Speaks to Redis without the product's client, so that what a judge sees does not pass through what is judged.
 /// Connects anew after any failure. Answers are byte[], long, object?[] or null.
 /// </summary>
-public sealed class RedisClient(int port) : IAsyncDisposable
+/// <param name="endpoint">host:port.</param>
+/// <param name="password">Null where Redis asks for none.</param>
+public sealed class RedisClient(string endpoint, string? password = null) : IAsyncDisposable
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
 
@@ -27,9 +29,7 @@ public sealed class RedisClient(int port) : IAsyncDisposable
         {
             using var timeout = new CancellationTokenSource(Deadline);
             if (_stream is null) await ConnectAsync(timeout.Token);
-            await _stream!.WriteAsync(Encode(command), timeout.Token);
-            await _stream.FlushAsync(timeout.Token);
-            return await ReadAsync(_stream, timeout.Token);
+            return await AskAsync(command, timeout.Token);
         }
         catch (Exception e) when (e is not RedisErrorException)
         {
@@ -74,9 +74,18 @@ public sealed class RedisClient(int port) : IAsyncDisposable
 
     private async Task ConnectAsync(CancellationToken cancellation)
     {
+        var colon = endpoint.LastIndexOf(':');
         _connection = new TcpClient { NoDelay = true };
-        await _connection.ConnectAsync("127.0.0.1", port, cancellation);
+        await _connection.ConnectAsync(endpoint[..colon], int.Parse(endpoint[(colon + 1)..], CultureInfo.InvariantCulture), cancellation);
         _stream = new BufferedStream(_connection.GetStream(), 64 * 1024);
+        if (password is not null) await AskAsync(["AUTH", password], cancellation);
+    }
+
+    private async Task<object?> AskAsync(object[] command, CancellationToken cancellation)
+    {
+        await _stream!.WriteAsync(Encode(command), cancellation);
+        await _stream.FlushAsync(cancellation);
+        return await ReadAsync(_stream, cancellation);
     }
 
     private void Disconnect()

@@ -1,0 +1,84 @@
+using System.Diagnostics;
+
+namespace FlashSale.LoadTests.Engine;
+
+/// <summary>
+/// A pool of keep-alive HTTP/1.1 connections to one address, as cheap as can be: the generator shares its cores with what it measures. A request is the bytes
+/// that go out, an answer is read into memory of its own. Nothing is retried, redirected or decompressed: what happened is what is told. Never throws for what the other side does.
+/// </summary>
+public sealed class HttpWire : IAsyncDisposable
+{
+    private static readonly TimeSpan Sweep = TimeSpan.FromMilliseconds(20);
+
+    private readonly WireConnection?[] _connections;
+    private readonly Stack<int> _free;
+    private readonly SemaphoreSlim _places;
+    private readonly Uri _address;
+    private readonly Timer _sweeper;
+
+    /// <summary>Connections are made when they are needed.</summary>
+    /// <param name="address">http://host:port; a path is ignored.</param>
+    /// <param name="maxConnections">At once; who finds none free waits, in order, as part of their timeout.</param>
+    public HttpWire(Uri address, int maxConnections)
+    {
+        if (address.Scheme != Uri.UriSchemeHttp) throw new ArgumentException($"{address}: must begin with http://", nameof(address));
+        ArgumentOutOfRangeException.ThrowIfLessThan(maxConnections, 1);
+        _address = address;
+        _connections = new WireConnection?[maxConnections];
+        _free = new Stack<int>(Enumerable.Range(0, maxConnections).Reverse());
+        _places = new SemaphoreSlim(maxConnections);
+        // One look at all of them is cheaper than a timer for each request; an answer is given up to that much after its time.
+        _sweeper = new Timer(_ => LookForLate(), null, Sweep, Sweep);
+    }
+
+    /// <summary>Connects ahead of the first requests.</summary>
+    /// <exception cref="System.Net.Sockets.SocketException">Nobody answers there.</exception>
+    public async Task ConnectAsync(int connections, CancellationToken cancel)
+    {
+        for (var i = 0; i < Math.Min(connections, _connections.Length); i++) await At(i).ConnectAsync(cancel);
+    }
+
+    /// <summary>Sends a request and reads its answer.</summary>
+    /// <param name="request">The whole HTTP/1.1 request. It must stay unchanged until the answer is there.</param>
+    /// <param name="timeout">For all of it, waiting for a connection included; kept to about 20 ms.</param>
+    /// <param name="cancel">Gives up; also looked at every 20 ms.</param>
+    public async ValueTask<WireAnswer> SendAsync(ReadOnlyMemory<byte> request, TimeSpan timeout, CancellationToken cancel)
+    {
+        var deadline = Stopwatch.GetTimestamp() + (long)(timeout.TotalSeconds * Stopwatch.Frequency);
+        try
+        {
+            if (!await _places.WaitAsync(timeout, cancel)) return WireAnswer.None(WireFailure.NotSent);
+        }
+        catch (OperationCanceledException)
+        {
+            return WireAnswer.None(WireFailure.NotSent);
+        }
+        int place;
+        lock (_free) place = _free.Pop();
+        try
+        {
+            return await At(place).ExchangeAsync(request, deadline, cancel);
+        }
+        finally
+        {
+            // The one used last goes first: few connections stay busy, the others rest.
+            lock (_free) _free.Push(place);
+            _places.Release();
+        }
+    }
+
+    /// <summary>Closes all connections; who still waits for an answer gets none.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _sweeper.DisposeAsync();
+        foreach (var connection in _connections) connection?.Dispose();
+    }
+
+    private WireConnection At(int place) => _connections[place] ??= new WireConnection(_address);
+
+    private void LookForLate()
+    {
+        var now = Stopwatch.GetTimestamp();
+        foreach (var connection in _connections) connection?.GiveUpWhenLate(now);
+    }
+}

@@ -1,0 +1,36 @@
+namespace FlashSale.LoadTests.Faults;
+
+/// <summary>A broker that is there and does not do its work.</summary>
+public static class BrokerFaults
+{
+    // The product's queue of reservations: what others bound to the broker is not ours to delete.
+    private const string Queue = "flashsale-reservations";
+
+    public static IReadOnlyList<Row> Rows { get; } =
+    [
+        new("broker-alarm", "the broker's memory alarm blocks publishers for 6 s")
+        {
+            Inject = async fault =>
+            {
+                await fault.Stack.RabbitMqCtlAsync("set_vm_memory_high_watermark", "0.0000001");
+                var alarms = await fault.Stack.RabbitMqCtlAsync("eval", "rabbit_alarm:get_alarms().");
+                if (alarms.Contains("memory", StringComparison.Ordinal)) fault.TookHold($"alarms {alarms.Trim()}");
+            },
+            Lasts = TimeSpan.FromSeconds(6),
+            Heal = fault => fault.Stack.RabbitMqCtlAsync("set_vm_memory_high_watermark", "0.4"),
+        },
+        new("broker-queue-deleted", "the queue of reservations is deleted, with what waits in it because nothing could be stored for 2 s")
+        {
+            Inject = async fault =>
+            {
+                string told;
+                await using (await PostgresFaults.LockOrdersAsync(fault))
+                {
+                    await Task.Delay(TimeSpan.FromSeconds(2));
+                    told = await fault.Stack.RabbitMqCtlAsync("delete_queue", Queue);
+                }
+                if (told.Contains("deleted", StringComparison.OrdinalIgnoreCase)) fault.TookHold(told.Trim().ReplaceLineEndings(" "));
+            },
+        },
+    ];
+}

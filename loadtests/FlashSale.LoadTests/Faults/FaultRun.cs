@@ -1,0 +1,134 @@
+using System.Diagnostics;
+using System.Globalization;
+using FlashSale.LoadTests.Targets;
+using FlashSale.LoadTests.Verdicts;
+using Npgsql;
+
+namespace FlashSale.LoadTests.Faults;
+
+/// <summary>
+/// Runs a row with a seed: a sale of its own under load, the fault at a moment drawn from the seed, its end, the recovery, and the verdict over
+/// all that shoppers were told and both stores.
+/// </summary>
+public sealed class FaultRun(FaultStack stack, Row row, int seed)
+{
+    private const int Stock = 200_000;
+    private const int WarmUp = 300;
+    private const int LongestReason = 400;
+
+    private static readonly TimeSpan Ready = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan EarliestFault = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan LatestFault = TimeSpan.FromMilliseconds(3_500);
+    private static readonly TimeSpan LongestRecovery = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan AfterRecovery = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Rest = TimeSpan.FromSeconds(90);
+
+    private readonly Random _random = new(HashCodeOf(row.Name) ^ seed);
+
+    /// <summary>Runs it to its end.</summary>
+    /// <param name="tell">Takes a line of progress.</param>
+    /// <param name="cancel">Breaks the run off; what was broken is healed all the same.</param>
+    public async Task<FaultOutcome> RunAsync(Action<string> tell, CancellationToken cancel)
+    {
+        var fault = new Fault(stack, _random);
+        try
+        {
+            // Whatever a row before this one has left behind is no part of this one.
+            foreach (var server in (Part[])[Part.Redis, Part.RabbitMq, Part.Postgres]) await stack.StartAsync(server);
+            await stack.ReadyAsync(Ready);
+            try
+            {
+                await row.Prepare(fault);
+                await stack.ReadyAsync(Ready);
+                return await SellAsync(fault, tell, cancel);
+            }
+            finally
+            {
+                await fault.EndAsync();
+            }
+        }
+        catch (Exception e) when (e is not OperationCanceledException || !cancel.IsCancellationRequested)
+        {
+            return new FaultOutcome(row.Name, seed) { Verdict = FaultVerdict.Inconclusive, Note = Reason(e) };
+        }
+    }
+
+    private async Task<FaultOutcome> SellAsync(Fault fault, Action<string> tell, CancellationToken cancel)
+    {
+        using var sale = await LoadSale.OpenAsync(fault.Target, $"Fault {row.Name} {seed}", [new LoadItem("first", Stock), new LoadItem("second", Stock)], cancel: cancel);
+        foreach (var api in fault.Apis) await sale.OpenAtAsync(api, cancel);
+        fault.Sale = sale;
+        var path = Path.Combine(stack.Folder, "log", $"chaos-{row.Name}-{seed}.history");
+        TimeSpan? recovery;
+        await using (var history = History.Create(path))
+        await using (var buyers = new Buyers(fault.Target, sale, history, new BuyersOptions { Apis = fault.Apis }))
+        {
+            if (!await StoredSinceAsync(fault.Target, sale, 0, WarmUp, LongestRecovery, cancel)) throw new InconclusiveException($"the sale came to no {WarmUp} orders before the fault.");
+            recovery = await BreakAsync(fault, sale, tell, cancel);
+            await Task.Delay(AfterRecovery, cancel);
+            await buyers.StopAsync();
+        }
+        var verdict = await Verdict.CheckAsync(fault.Target, sale, path, row.Loss, Rest, cancel);
+        await sale.CloseAsync(cancel);
+        return new FaultOutcome(row.Name, seed).WithHistory(path).WithVerdict(verdict, recovery, fault.Evidence, fault.WhyNot);
+    }
+
+    /// <returns>Time from the end of the fault to the next order that was stored.</returns>
+    private async Task<TimeSpan?> BreakAsync(Fault fault, LoadSale sale, Action<string> tell, CancellationToken cancel)
+    {
+        var moment = EarliestFault + _random.NextDouble() * (LatestFault - EarliestFault);
+        var lasts = row.Lasts * (row.LastsAtRandom ? _random.NextDouble() : 1);
+        tell(string.Create(CultureInfo.InvariantCulture, $"fault after {moment.TotalSeconds:0.00} s, for {lasts.TotalSeconds:0.0} s"));
+        await Task.Delay(moment, cancel);
+        try
+        {
+            await row.Inject(fault);
+            await Task.Delay(lasts, cancel);
+        }
+        catch (Exception e) when (e is not OperationCanceledException || !cancel.IsCancellationRequested)
+        {
+            // The promises are judged all the same.
+            fault.WhyNot = Reason(e);
+        }
+        finally
+        {
+            await row.Heal(fault);
+            await fault.HealAsync();
+        }
+        var healed = RunClock.Microseconds;
+        var clock = Stopwatch.StartNew();
+        return await StoredSinceAsync(fault.Target, sale, healed, 1, LongestRecovery, cancel) ? clock.Elapsed : null;
+    }
+
+    /// <summary>Waits until that many purchases accepted since a moment are in Postgres. The judge's own connection, past the proxy.</summary>
+    /// <param name="since">Unix microseconds; Redis, which stamps acceptances, has the clock of this machine.</param>
+    private static async Task<bool> StoredSinceAsync(Target target, LoadSale sale, long since, int orders, TimeSpan deadline, CancellationToken cancel)
+    {
+        await using var source = NpgsqlDataSource.Create(Verdict.ConnectionString(target.Postgres));
+        await using var command = source.CreateCommand("select count(*) from orders where sale_id = $1 and accepted_at > to_timestamp($2 / 1e6)");
+        command.Parameters.Add(new NpgsqlParameter<string> { TypedValue = sale.Id });
+        command.Parameters.Add(new NpgsqlParameter<double> { TypedValue = since });
+        for (var clock = Stopwatch.StartNew(); clock.Elapsed < deadline; await Task.Delay(20, cancel))
+        {
+            try
+            {
+                if ((long)(await command.ExecuteScalarAsync(cancel))! >= orders) return true;
+            }
+            catch (NpgsqlException)
+            {
+                // It has just been started, and ends sessions once more or takes none yet.
+            }
+        }
+        return false;
+    }
+
+    // What a command or a server said at length is in its log.
+    private static string Reason(Exception e)
+    {
+        var text = (e is InconclusiveException ? e.Message : $"{e.GetType().Name}: {e.Message}").ReplaceLineEndings(" ");
+        return text.Length <= LongestReason ? text : text[..LongestReason] + "…";
+    }
+
+    // The same in every process, unlike string.GetHashCode.
+    private static int HashCodeOf(string text) => text.Aggregate(17, (hash, letter) => unchecked(hash * 31 + letter));
+}

@@ -1,0 +1,109 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace FlashSale.LoadTests.Faults;
+
+/// <summary>Signals to processes by pid, what the kernel says of them, and commands that are run to their end.</summary>
+public static class Processes
+{
+    private const int Kill = 9;
+    private const int Continue = 18;
+    private const int Stop = 19;
+
+    /// <summary>Whether it is there, and no zombie.</summary>
+    public static bool IsAlive(int pid) => StateOf(pid) is not (null or 'Z' or 'X');
+
+    /// <summary>Whether SIGSTOP holds it.</summary>
+    public static bool IsFrozen(int pid) => StateOf(pid) == 'T';
+
+    /// <summary>
+    /// SIGKILL to a process and its children (a server's sessions may be processes of their own), and waits until all are gone. The parent first: it must
+    /// neither clean up after its children nor start others.
+    /// </summary>
+    /// <returns>How many were killed.</returns>
+    public static async Task<int> KillAsync(int pid)
+    {
+        int[] all = [pid, .. ChildrenOf(pid)];
+        foreach (var one in all) _ = Native.Kill(one, Kill);
+        var clock = Stopwatch.StartNew();
+        while (all.Any(IsAlive))
+        {
+            if (clock.Elapsed > TimeSpan.FromSeconds(20)) throw new TimeoutException($"Process {pid} or a child of it survives SIGKILL.");
+            await Task.Delay(5);
+        }
+        return all.Length;
+    }
+
+    /// <summary>SIGSTOP to a process and its children.</summary>
+    /// <returns>Those that were stopped, for <see cref="Thaw"/>.</returns>
+    public static int[] Freeze(int pid)
+    {
+        _ = Native.Kill(pid, Stop);
+        // Stopped, it makes no more of them.
+        int[] all = [pid, .. ChildrenOf(pid)];
+        foreach (var one in all) _ = Native.Kill(one, Stop);
+        return all;
+    }
+
+    /// <summary>SIGCONT.</summary>
+    public static void Thaw(IEnumerable<int> pids)
+    {
+        foreach (var pid in pids) _ = Native.Kill(pid, Continue);
+    }
+
+    /// <summary>Runs a command to its end.</summary>
+    /// <returns>What it wrote.</returns>
+    /// <exception cref="InvalidOperationException">It failed, or is not there.</exception>
+    public static async Task<string> RunAsync(IReadOnlyList<string> command, IReadOnlyDictionary<string, string>? environment = null, bool isShown = false)
+    {
+        var start = new ProcessStartInfo(command[0], command.Skip(1)) { RedirectStandardOutput = !isShown, RedirectStandardError = !isShown };
+        foreach (var (name, value) in environment ?? new Dictionary<string, string>(StringComparer.Ordinal)) start.Environment[name] = value;
+        Process process;
+        try
+        {
+            process = Process.Start(start)!;
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new InvalidOperationException($"{command[0]} cannot be run: {e.Message}", e);
+        }
+        using (process)
+        {
+            var texts = isShown ? [] : await Task.WhenAll(process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+            await process.WaitForExitAsync();
+            var text = string.Concat(texts);
+            return process.ExitCode == 0 ? text : throw new InvalidOperationException($"{string.Join(' ', command)} ended with {process.ExitCode}: {text.Trim()}");
+        }
+    }
+
+    private static char? StateOf(int pid) => StatOf(pid) is [var state, ..] ? state[0] : null;
+
+    private static IEnumerable<int> ChildrenOf(int pid)
+    {
+        foreach (var folder in Directory.EnumerateDirectories("/proc"))
+        {
+            if (int.TryParse(Path.GetFileName(folder), out var one) && StatOf(one) is [_, var parent, ..] && parent == $"{pid}") yield return one;
+        }
+    }
+
+    // Fields from the state on; the name before it may hold spaces and brackets.
+    private static string[]? StatOf(int pid)
+    {
+        try
+        {
+            var line = File.ReadAllText($"/proc/{pid}/stat");
+            return line[(line.LastIndexOf(')') + 2)..].Split(' ');
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
+    private static class Native
+    {
+        [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+        [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+        public static extern int Kill(int pid, int signal);
+    }
+}

@@ -1,0 +1,98 @@
+using System.Diagnostics;
+using FlashSale.LoadTests.Engine;
+using FlashSale.LoadTests.Targets;
+using FlashSale.LoadTests.Verdicts;
+
+namespace FlashSale.LoadTests.Scenarios;
+
+/// <summary>
+/// From 1 times to 10 times the shoppers and back, in DURATION (60 s). At 1 times 400 shoppers on a connection each ask for RATE purchases a second in all
+/// (four fifths of what a short probe finds that the target can do), each after a Poisson clock; whoever is made to wait comes later, as people do.
+/// I8: at 10 times at least 90 % of the best goodput, and itself again within 30 s.
+/// </summary>
+public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(options)
+{
+    private const string Sku = "overload-1";
+    private const int Once = 400;
+    private const int Times = 10;
+    private const double ShareOfCapacity = 0.8;
+    private const double LeastGoodput = 0.9;
+    private const int MostRecoverySeconds = 30;
+    private const int MostOthersPercent = 10;
+
+    private static readonly TimeSpan Probe = TimeSpan.FromSeconds(4);
+
+    private readonly TimeSpan _duration = options.Duration ?? TimeSpan.FromSeconds(60);
+    private double _rate = options.Rate ?? 0;
+
+    // Half of the time goes to the two stretches at 1 times, a quarter to 10 times, a quarter to the ramps.
+    private double Quarter => _duration.TotalSeconds / 4;
+
+    // More than any two cores sell in that time.
+    public override IReadOnlyList<LoadItem> Items => [new(Sku, 1_000_000 + (int)(50_000 * _duration.TotalSeconds))];
+
+    public override int Connections => Once * Times;
+
+    public override async Task PrepareAsync(LoadRun run, CancellationToken cancel)
+    {
+        if (_rate > 0) return;
+        var accepted = 0L;
+        var began = Stopwatch.GetTimestamp();
+        await Task.WhenAll(Enumerable.Range(0, 128).Select(async _ =>
+        {
+            while (Stopwatch.GetElapsedTime(began) < Probe)
+            {
+                if ((await run.AskAsync(run.NewUser(), "probe", Sku, cancel)).IsAccepted) Interlocked.Increment(ref accepted);
+            }
+        }));
+        _rate = Math.Max(1, ShareOfCapacity * accepted / Probe.TotalSeconds);
+    }
+
+    public override ScenarioProps Describe(string name, LoadRun run)
+    {
+        return Scenario.Create(name, ShopAsync)
+            .WithoutWarmUp()
+            .WithLoadSimulations(
+                Simulation.KeepConstant(Once, TimeSpan.FromSeconds(Quarter)), Simulation.RampingConstant(Once * Times, TimeSpan.FromSeconds(Quarter / 2)),
+                Simulation.KeepConstant(Once * Times, TimeSpan.FromSeconds(Quarter)), Simulation.RampingConstant(Once, TimeSpan.FromSeconds(Quarter / 2)),
+                Simulation.KeepConstant(Once, TimeSpan.FromSeconds(Quarter)));
+
+        async Task<IResponse> ShopAsync(IScenarioContext context)
+        {
+            await Task.Delay(TimeSpan.FromSeconds(-Math.Log(1 - context.Random.NextDouble()) * Once / _rate), CancellationToken.None);
+            var user = run.NewUser();
+            var told = default(Told);
+            await Step.Run("buy", context, async () => Answers.Expect(told = await run.AskAsync(user, "only", Sku, context.ScenarioCancellationToken), "202", "overloaded"));
+            // Whoever cannot know asks until they do; whoever was told to come later does, as somebody else.
+            for (var mustKnow = told.IsUnknown; mustKnow && LoadRun.IsToComeAgain(told) && !context.ScenarioCancellationToken.IsCancellationRequested;)
+                await Step.Run("ask again", context, async () => Answers.Expect(told = await run.AskAsync(user, "only", Sku, context.ScenarioCancellationToken), "202", "overloaded"));
+            return Answers.Expect(told, "202", "overloaded");
+        }
+    }
+
+    public override void Judge(EndedRun ended)
+    {
+        var course = Course.Of(History.Read(ended.Run.History.Path), ended.Load.StartedAt);
+        var first = course.Between(1, Quarter);
+        var rise = course.Between(Quarter, 1.5 * Quarter);
+        var high = course.Between(1.5 * Quarter + 1, 2.5 * Quarter);
+        var back = 3 * Quarter;
+        var peak = Math.Max(first.AcceptedPerSecond, Math.Max(rise.AcceptedPerSecond, high.AcceptedPerSecond));
+        var share = peak > 0 ? high.AcceptedPerSecond / peak : 0;
+        var recovery = course.SecondsUntilItself(back, 4 * Quarter, MostP50Of(first));
+        ended.Tell("1 times", $"{_rate:N0} purchases/s wanted, {first.AcceptedPerSecond:N0} accepted/s, p50 {first.P50Ms:0.0} ms");
+        ended.Tell("10 times", $"{high.AcceptedPerSecond:N0} accepted/s, p50 {high.P50Ms:0.0} ms, p99 {high.P99Ms:0.0} ms, {high.RefusedPerSecond:N0} refused/s");
+        ended.Tell("goodput at 10 times beside the best", $"{share:0.00} (at least {LeastGoodput:0.0})");
+        ended.Tell("itself again", recovery is { } took ? $"{took:0} s after the load went" : "not within the run");
+        var broken = new List<string>();
+        if (share < LeastGoodput) broken.Add($"I8: goodput at 10 times is {share:0.00} of the best, {high.AcceptedPerSecond:N0} of {peak:N0} accepted/s");
+        // Where the run ends earlier, not being itself again by then is not known to be too late.
+        if (recovery is null && Quarter >= MostRecoverySeconds) broken.Add($"I8: not itself again within {MostRecoverySeconds} s after the load went");
+        else if (recovery is null) ended.Unknown.Add($"not itself again when the run ended, {Quarter:0} s after the load went; a longer --duration would tell");
+        if (ended.OthersPercent > MostOthersPercent) ended.Unknown.Add($"other programs took {ended.OthersPercent:0} % of the machine (at most {MostOthersPercent} %): I8 cannot be judged");
+        else ended.Violations.AddRange(broken);
+    }
+
+    // Without refusals and at most twice as slow as before, or so quick that it does not matter.
+    private static double MostP50Of(Course.Stretch first) => Math.Max(20, 2 * first.P50Ms);
+}

@@ -1,0 +1,170 @@
+using System.Net.Http.Headers;
+using System.Text;
+using FlashSale.LoadTests.Verdicts;
+
+namespace FlashSale.LoadTests.Targets;
+
+/// <summary>How <see cref="Buyers"/> shop.</summary>
+public sealed record BuyersOptions
+{
+    /// <summary>Shoppers at the same time: enough to keep every stage busy, and little enough that two cores still answer in time.</summary>
+    public int Shoppers { get; init; } = 12;
+
+    /// <summary>Between two purchases of a shopper, and before a retry.</summary>
+    public TimeSpan Pause { get; init; } = TimeSpan.FromMilliseconds(8);
+
+    /// <summary>How long a shopper waits for an answer.</summary>
+    public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>How long a shopper comes again with a key whose outcome is unknown.</summary>
+    public TimeSpan MostRetrying { get; init; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>Nodes to buy at, in turn; the target's Api when empty.</summary>
+    public IReadOnlyList<Uri> Apis { get; init; } = [];
+
+    /// <summary>What the shoppers' names start with: another one for each group of buyers in a sale.</summary>
+    public string Prefix { get; init; } = "buyer";
+}
+
+/// <summary>
+/// Shoppers who buy one after another until told to stop, each purchase by a new user. A shopper who cannot know the outcome comes again
+/// with the same key until it is settled, as the contract asks. Every answer goes into the history.
+/// </summary>
+public sealed class Buyers : IAsyncDisposable
+{
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Tokens _tokens;
+    private readonly LoadSale _sale;
+    private readonly History _history;
+    private readonly BuyersOptions _options;
+    private readonly HttpClient[] _nodes;
+    private readonly Task _shopping;
+    private long _next;
+    private long _accepted;
+    private long _refused;
+    private long _unknown;
+    private long _unsettled;
+    private long _worstMicroseconds;
+    private long _lastAcceptedAt;
+
+    /// <summary>Begins to buy.</summary>
+    public Buyers(Target target, LoadSale sale, History history, BuyersOptions? options = null)
+    {
+        _tokens = new Tokens(target);
+        _sale = sale;
+        _history = history;
+        _options = options ?? new BuyersOptions();
+        IReadOnlyList<Uri> apis = _options.Apis.Count > 0 ? _options.Apis : [target.Api];
+        _nodes = [.. apis.Select(api => new HttpClient(new SocketsHttpHandler()) { BaseAddress = api, Timeout = _options.Patience })];
+        _shopping = Task.WhenAll(Enumerable.Range(0, _options.Shoppers).Select(_ => Task.Run(ShopAsync)));
+    }
+
+    /// <summary>Purchases accepted so far.</summary>
+    public long Accepted => Interlocked.Read(ref _accepted);
+
+    /// <summary>Purchases refused so far, by a definite answer.</summary>
+    public long Refused => Interlocked.Read(ref _refused);
+
+    /// <summary>Requests after which the shopper could not know.</summary>
+    public long Unknown => Interlocked.Read(ref _unknown);
+
+    /// <summary>Purchases given up although their outcome was unknown.</summary>
+    public long Unsettled => Interlocked.Read(ref _unsettled);
+
+    /// <summary>The longest time from the first request of a purchase to the answer that settled it.</summary>
+    public TimeSpan WorstToDefinite => TimeSpan.FromMicroseconds(Interlocked.Read(ref _worstMicroseconds));
+
+    /// <summary>When the last purchase was accepted, by <see cref="RunClock"/>; 0: none was.</summary>
+    public long LastAcceptedAt => Interlocked.Read(ref _lastAcceptedAt);
+
+    /// <summary>Waits until that many more have been accepted.</summary>
+    /// <returns>How long it took.</returns>
+    /// <exception cref="TimeoutException">They were not within the deadline.</exception>
+    public async Task<TimeSpan> AcceptedMoreAsync(int more, TimeSpan deadline, CancellationToken cancel = default)
+    {
+        var goal = Accepted + more;
+        var began = TimeProvider.System.GetTimestamp();
+        while (Accepted < goal)
+        {
+            if (TimeProvider.System.GetElapsedTime(began) > deadline) throw new TimeoutException($"Not within {deadline.TotalSeconds:0.#} s: {more} more purchases accepted; {goal - Accepted} are missing.");
+            await Task.Delay(20, cancel);
+        }
+        return TimeProvider.System.GetElapsedTime(began);
+    }
+
+    /// <summary>Lets everyone finish what they began, retries included.</summary>
+    public async Task StopAsync()
+    {
+        await _stop.CancelAsync();
+        await _shopping;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _stop.Dispose();
+        foreach (var node in _nodes) node.Dispose();
+    }
+
+    private async Task ShopAsync()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            var number = Interlocked.Increment(ref _next);
+            await BuyAsync($"{_options.Prefix}-{number}", $"key-{number}", _sale.Items[(int)(number % _sale.Items.Count)].Sku, _nodes[number % _nodes.Length]);
+            await Task.Delay(_options.Pause);
+        }
+    }
+
+    private async Task BuyAsync(string userId, string key, string sku, HttpClient node)
+    {
+        var token = _tokens.For(userId);
+        var began = RunClock.Microseconds;
+        for (; ; await Task.Delay(_options.Pause))
+        {
+            var told = await AskAsync(node, token, userId, key, sku);
+            _history.Add(told);
+            if (!told.IsUnknown)
+            {
+                Settle(told, began);
+                return;
+            }
+            Interlocked.Increment(ref _unknown);
+            if (told.EndedMicroseconds - began > _options.MostRetrying.TotalMicroseconds)
+            {
+                Interlocked.Increment(ref _unsettled);
+                return;
+            }
+        }
+    }
+
+    private void Settle(in Told told, long began)
+    {
+        Interlocked.Increment(ref told.IsAccepted ? ref _accepted : ref _refused);
+        if (told.IsAccepted) Interlocked.Exchange(ref _lastAcceptedAt, told.EndedMicroseconds);
+        var took = told.EndedMicroseconds - began;
+        for (var worst = Interlocked.Read(ref _worstMicroseconds); took > worst; worst = Interlocked.Read(ref _worstMicroseconds))
+        {
+            if (Interlocked.CompareExchange(ref _worstMicroseconds, took, worst) == worst) return;
+        }
+    }
+
+    private async Task<Told> AskAsync(HttpClient node, string token, string userId, string key, string sku)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, _sale.OrdersPath);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        request.Headers.TryAddWithoutValidation("Idempotency-Key", key);
+        request.Content = new ByteArrayContent(Encoding.UTF8.GetBytes($$"""{"sku":"{{sku}}","quantity":1}""")) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+        var started = RunClock.Microseconds;
+        try
+        {
+            using var response = await node.SendAsync(request);
+            var body = await response.Content.ReadAsByteArrayAsync();
+            return Told.Of(started, RunClock.Microseconds, userId, key, sku, 1, (int)response.StatusCode, body, response.Headers.Contains("Idempotency-Replayed"));
+        }
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException or IOException)
+        {
+            return Told.Of(started, RunClock.Microseconds, userId, key, sku, 1, 0, [], isReplay: false);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+using System.Globalization;
+
+namespace FlashSale.LoadTests.Targets;
+
+/// <summary>Processor time of the parts of a stack on this machine, from /proc: what a run costs each of them.</summary>
+public static class ProcessorTime
+{
+    // USER_HZ of every Linux that .NET runs on.
+    private const double MicrosecondsPerTick = 10_000;
+
+    /// <summary>Microseconds so far, by the part's name, its child processes included. Parts that do not run here are left out.</summary>
+    public static IReadOnlyDictionary<string, double> Of(IReadOnlyDictionary<string, int> processes)
+    {
+        var times = new Dictionary<string, double>(StringComparer.Ordinal);
+        if (processes.Count == 0 || !OperatingSystem.IsLinux()) return times;
+        var all = Directory.EnumerateDirectories("/proc").Select(folder => int.TryParse(Path.GetFileName(folder), out var pid) ? Read(pid) : null).OfType<Stat>().ToArray();
+        foreach (var (name, pid) in processes)
+        {
+            var ticks = all.Where(stat => stat.Pid == pid || stat.Parent == pid).Sum(stat => stat.Ticks);
+            if (ticks > 0) times[name] = ticks * MicrosecondsPerTick;
+        }
+        return times;
+    }
+
+    /// <summary>Microseconds that all cores of this machine have worked so far (stolen time included), and in all. 0 where that is not known.</summary>
+    public static (double Worked, double All) OfMachine()
+    {
+        if (!OperatingSystem.IsLinux()) return default;
+        // cpu user nice system idle iowait irq softirq steal
+        var ticks = File.ReadLines("/proc/stat").First().Split(' ', StringSplitOptions.RemoveEmptyEntries).Skip(1).Take(8).Select(text => double.Parse(text, CultureInfo.InvariantCulture)).ToArray();
+        return ((ticks.Sum() - ticks[3] - ticks[4]) * MicrosecondsPerTick, ticks.Sum() * MicrosecondsPerTick);
+    }
+
+    // pid (name) state ppid …, utime and stime are the 14th and 15th field; a name may hold spaces and parentheses.
+    private static Stat? Read(int pid)
+    {
+        try
+        {
+            var text = File.ReadAllText($"/proc/{pid}/stat");
+            var fields = text[(text.LastIndexOf(')') + 2)..].Split(' ');
+            return new Stat(pid, int.Parse(fields[1], CultureInfo.InvariantCulture), long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    private sealed record Stat(int Pid, int Parent, long Ticks);
+}

@@ -1,0 +1,96 @@
+using System.Buffers.Binary;
+using System.Text;
+using Dapper;
+using Npgsql;
+
+namespace FlashSale.LoadTests.Verdicts;
+
+public sealed record ItemRow(string Sku, int Stock, int Sold, int PerUserLimit);
+
+public sealed record OrderRow(Guid OrderId, string Sku, string UserId, string Key, int Quantity, string Status, bool IsPaid, bool IsClosed, long Payments, long Refunds, long Returns)
+{
+    public bool IsLive => Status is "pending_payment" or "paid";
+}
+
+public sealed record QuotaRow(string UserId, string Sku, int Units, int UnitLimit);
+
+public sealed record InflightRow(Guid OrderId, string Sku, int Quantity);
+
+/// <summary>Everything the two stores say about a sale, read with plain commands; nothing of the product's code takes part.</summary>
+public sealed record BooksView(
+    IReadOnlyList<ItemRow> Items, IReadOnlyList<OrderRow> Orders, IReadOnlyList<QuotaRow> Quotas, int? SaleLimit, IReadOnlyList<Guid> DeadLetters,
+    IReadOnlyDictionary<string, long> Remaining, IReadOnlyDictionary<string, long> InflightUnits, IReadOnlyList<InflightRow> Inflight, long OutboxLength, long PendingReturns)
+{
+    // A million orders take seconds.
+    private const int TimeoutSeconds = 300;
+
+    /// <summary>Nothing is on its way any more; what waits for an operator as a dead letter does not move.</summary>
+    public bool IsAtRest => OutboxLength == 0 && PendingReturns == 0 && Inflight.All(order => DeadLetters.Contains(order.OrderId));
+
+    /// <summary>What a sale's Redis keys start with.</summary>
+    public static string RedisPrefix(string saleId) => $"fs:{{{saleId}}}:";
+
+    /// <summary>Reads all of it.</summary>
+    public static async Task<BooksView> ReadAsync(NpgsqlConnection connection, RedisClient redis, string saleId)
+    {
+        var by = new { id = saleId };
+        var prefix = RedisPrefix(saleId);
+        var items = await connection.QueryAsync<ItemRow>("select sku, stock, sold, per_user_limit as PerUserLimit from sale_item where sale_id = @id", by);
+        var quotas = await connection.QueryAsync<QuotaRow>("select user_id as UserId, sku, units, unit_limit as UnitLimit from user_quota where sale_id = @id", by, commandTimeout: TimeoutSeconds);
+        var limit = await connection.ExecuteScalarAsync<int?>("select per_user_limit from sale where sale_id = @id", by);
+        return new BooksView(
+            items.AsList(), await OrdersAsync(connection, saleId), quotas.AsList(), limit, await DeadLettersAsync(connection, saleId),
+            await redis.NumbersAsync(prefix + "stock"), await redis.NumbersAsync(prefix + "inflight_units"), await InflightAsync(redis, saleId),
+            await redis.NumberAsync("XLEN", prefix + "outbox"), await PendingReturnsAsync(connection, saleId));
+    }
+
+    /// <summary>Orders that wait for an operator.</summary>
+    public static async Task<IReadOnlyList<Guid>> DeadLettersAsync(NpgsqlConnection connection, string saleId) =>
+        (await connection.QueryAsync<Guid>("select order_id from dead_letter where sale_id = @saleId and state = 'open'", new { saleId })).AsList();
+
+    /// <summary>Returns of units that Redis has not seen yet.</summary>
+    public static Task<long> PendingReturnsAsync(NpgsqlConnection connection, string saleId) =>
+        connection.ExecuteScalarAsync<long>("select count(*) from stock_return where sale_id = @saleId and state = 'pending'", new { saleId });
+
+    /// <summary>Reservations that Redis holds as not settled.</summary>
+    public static async Task<IReadOnlyList<InflightRow>> InflightAsync(RedisClient redis, string saleId) =>
+        [.. (await redis.HashAsync(RedisPrefix(saleId) + "inflight")).Select(record => ReadInflight(record.Field, record.Value))];
+
+    // Few orders have payments or returns, and there may be a million orders: each table is read once.
+    private static async Task<IReadOnlyList<OrderRow>> OrdersAsync(NpgsqlConnection connection, string saleId)
+    {
+        var payments = await CountsAsync(connection, saleId, "select o.order_id, count(*) from orders o join payment p using (order_id) where o.sale_id = @saleId and p.state = 'succeeded' group by 1");
+        var refunds = await CountsAsync(connection, saleId, "select o.order_id, count(*) from orders o join refund r using (order_id) where o.sale_id = @saleId group by 1");
+        var returns = await CountsAsync(connection, saleId, "select order_id, count(*) from stock_return where order_id in (select order_id from orders where sale_id = @saleId) group by 1");
+        await using var command = new NpgsqlCommand(
+            "select order_id, sku, user_id, idempotency_key, quantity, status, paid_at is not null, closed_at is not null from orders where sale_id = @saleId", connection) { CommandTimeout = TimeoutSeconds };
+        command.Parameters.AddWithValue("saleId", saleId);
+        await using var reader = await command.ExecuteReaderAsync();
+        var orders = new List<OrderRow>();
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        while (await reader.ReadAsync())
+        {
+            var id = reader.GetGuid(0);
+            orders.Add(new OrderRow(id, Shared(reader.GetString(1), names), reader.GetString(2), reader.GetString(3), reader.GetInt32(4), Shared(reader.GetString(5), names),
+                reader.GetBoolean(6), reader.GetBoolean(7), payments.GetValueOrDefault(id), refunds.GetValueOrDefault(id), returns.GetValueOrDefault(id)));
+        }
+        return orders;
+    }
+
+    private static async Task<Dictionary<Guid, long>> CountsAsync(NpgsqlConnection connection, string saleId, string sql) =>
+        (await connection.QueryAsync<(Guid OrderId, long Count)>(sql, new { saleId }, commandTimeout: TimeoutSeconds)).ToDictionary(row => row.OrderId, row => row.Count);
+
+    private static string Shared(string text, HashSet<string> names)
+    {
+        if (names.TryGetValue(text, out var known)) return known;
+        names.Add(text);
+        return text;
+    }
+
+    // acceptedAt (6), then the record: quantity at 44, the sku behind its length at 57.
+    private static InflightRow ReadInflight(byte[] orderId, byte[] value)
+    {
+        var record = value.AsSpan(6);
+        return new InflightRow(new Guid(orderId, bigEndian: true), Encoding.ASCII.GetString(record.Slice(58, record[57])), BinaryPrimitives.ReadUInt16BigEndian(record[44..]));
+    }
+}

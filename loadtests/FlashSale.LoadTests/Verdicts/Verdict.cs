@@ -1,0 +1,173 @@
+using System.Net.Sockets;
+using FlashSale.LoadTests.Targets;
+using Npgsql;
+
+namespace FlashSale.LoadTests.Verdicts;
+
+/// <summary>What became of a run's promises.</summary>
+public sealed record VerdictResult
+{
+    /// <summary>"I3: …": the first of each promise. Empty: none is broken.</summary>
+    public required IReadOnlyList<string> Violations { get; init; }
+
+    /// <summary>How often each promise was found broken.</summary>
+    public required IReadOnlyDictionary<string, long> ViolationCounts { get; init; }
+
+    /// <summary>Whether everything could be judged. What was found broken is broken all the same.</summary>
+    public required bool IsConclusive { get; init; }
+
+    /// <summary>Why not; null when it is conclusive.</summary>
+    public string? WhyNot { get; init; }
+
+    /// <summary>How often each answer was given: "202", "409 sold_out", "0" for none.</summary>
+    public required IReadOnlyDictionary<string, long> Answers { get; init; }
+
+    /// <summary>Keys that were accepted.</summary>
+    public required long Accepted { get; init; }
+
+    /// <summary>Orders in Postgres, rejected ones included.</summary>
+    public required long Orders { get; init; }
+
+    /// <summary>Acceptances that are no order in Postgres, where a loss was allowed.</summary>
+    public required long Lost { get; init; }
+
+    /// <summary>Keys whose outcome no answer has settled: told here, since the shopper never was.</summary>
+    public required long Unsettled { get; init; }
+
+    /// <summary>From the first purchase to the last order in Postgres, in seconds; 0 without orders.</summary>
+    public required double PersistSeconds { get; init; }
+
+    /// <summary>Orders in Postgres per second, end to end.</summary>
+    public double PersistedPerSecond => PersistSeconds > 0 ? Orders / PersistSeconds : 0;
+
+    /// <summary>How long it took until nothing was on its way, from when the verdict began.</summary>
+    public required TimeSpan RestTook { get; init; }
+
+    /// <summary>0 all promises kept, 1 one is broken, 2 inconclusive.</summary>
+    public int ExitCode => ViolationCounts.Count > 0 ? 1 : IsConclusive ? 0 : 2;
+}
+
+/// <summary>
+/// The offline checker that every run ends with: waits until nothing of the sale is on its way, reads both stores with plain commands,
+/// and judges every answer of the history against them, as well as the product's own ledger.
+/// </summary>
+public static class Verdict
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
+
+    // An entry leaves the outbox only after Postgres has its orders. What is still in flight then, and stays so, is on no way.
+    private static readonly TimeSpan StuckAfter = TimeSpan.FromSeconds(5);
+
+    /// <summary>Judges a run.</summary>
+    /// <param name="target">Where it was.</param>
+    /// <param name="sale">Its sale.</param>
+    /// <param name="historyPath">All purchase requests of all shoppers in that sale; closed.</param>
+    /// <param name="loss">What its faults may have cost.</param>
+    /// <param name="rest">How long to wait for rest.</param>
+    /// <param name="cancel">Ends the waiting.</param>
+    public static async Task<VerdictResult> CheckAsync(Target target, LoadSale sale, string historyPath, Loss loss, TimeSpan rest, CancellationToken cancel)
+    {
+        await using var postgres = NpgsqlDataSource.Create(ConnectionString(target.Postgres));
+        await using var redis = new RedisClient(target.Redis, target.RedisPassword);
+        var began = TimeProvider.System.GetTimestamp();
+        var whyNot = await RestAsync(postgres, redis, sale.Id, rest, cancel);
+        var restTook = TimeProvider.System.GetElapsedTime(began);
+        await using var connection = await postgres.OpenConnectionAsync(cancel);
+        var view = await BooksView.ReadAsync(connection, redis, sale.Id);
+        var judge = Judge.Of(view, History.Read(historyPath), loss);
+        var findings = new Findings();
+        // Two looks at what moves do not fit together; what was promised and what users hold does not depend on it.
+        if (whyNot is not null) findings.AddRange(judge.Findings, except: ["I2", "I3"]);
+        else
+        {
+            findings.AddRange(judge.Findings);
+            findings.AddRange(Judge.OfLedger(view, await sale.LedgerAsync(cancel)));
+        }
+        return new VerdictResult
+        {
+            Violations = findings.Lines,
+            ViolationCounts = findings.Counts,
+            IsConclusive = whyNot is null,
+            WhyNot = whyNot,
+            Answers = judge.Answers,
+            Accepted = judge.Accepted,
+            Orders = view.Orders.Count,
+            Lost = judge.Lost,
+            Unsettled = judge.Unsettled,
+            PersistSeconds = await PersistSecondsAsync(connection, sale.Id, judge.FirstStarted),
+            RestTook = restTook,
+        };
+    }
+
+    /// <summary>Waits until nothing of a sale is on its way.</summary>
+    /// <returns>Null, or what still was when the time was over.</returns>
+    public static async Task<string?> RestAsync(Target target, string saleId, TimeSpan deadline, CancellationToken cancel)
+    {
+        await using var postgres = NpgsqlDataSource.Create(ConnectionString(target.Postgres));
+        await using var redis = new RedisClient(target.Redis, target.RedisPassword);
+        return await RestAsync(postgres, redis, saleId, deadline, cancel);
+    }
+
+    /// <summary>Reads a libpq URI without the product's help.</summary>
+    public static string ConnectionString(string url)
+    {
+        var uri = new Uri(url);
+        var user = uri.UserInfo.Split(':', 2);
+        return new NpgsqlConnectionStringBuilder
+        {
+            Host = uri.Host,
+            Port = uri.Port > 0 ? uri.Port : 5432,
+            Database = uri.AbsolutePath.Trim('/'),
+            Username = Uri.UnescapeDataString(user[0]),
+            Password = user.Length > 1 ? Uri.UnescapeDataString(user[1]) : null,
+            MaxPoolSize = 4,
+            Timeout = 5,
+            CommandTimeout = 30,
+        }.ConnectionString;
+    }
+
+    // Null at rest, or where nothing will ever move again; else what was still on its way. A store that is just coming back is asked again.
+    private static async Task<string?> RestAsync(NpgsqlDataSource postgres, RedisClient redis, string saleId, TimeSpan deadline, CancellationToken cancel)
+    {
+        var began = TimeProvider.System.GetTimestamp();
+        var stuck = new HashSet<Guid>();
+        var stuckSince = began;
+        for (var last = "nothing was read"; ; await Task.Delay(Interval, cancel))
+        {
+            try
+            {
+                var (outbox, moving, returns) = await LookAsync(postgres, redis, saleId);
+                if (outbox == 0 && moving.Count == 0 && returns == 0) return null;
+                last = $"{outbox} entries in the outbox, {moving.Count} orders in flight, {returns} returns of units";
+                if (outbox > 0 || returns > 0 || !moving.SetEquals(stuck)) (stuck, stuckSince) = (moving, TimeProvider.System.GetTimestamp());
+                else if (TimeProvider.System.GetElapsedTime(stuckSince) > StuckAfter) return null;
+            }
+            catch (Exception e) when (e is NpgsqlException or SocketException or IOException or OperationCanceledException or RedisErrorException && !cancel.IsCancellationRequested)
+            {
+                last = e.Message;
+            }
+            if (TimeProvider.System.GetElapsedTime(began) > deadline) return $"no rest within {deadline.TotalSeconds:0} s: {last}";
+        }
+    }
+
+    private static async Task<(long Outbox, HashSet<Guid> Moving, long Returns)> LookAsync(NpgsqlDataSource postgres, RedisClient redis, string saleId)
+    {
+        var prefix = BooksView.RedisPrefix(saleId);
+        // The outbox first: reading more over and over would compete with what is being waited for.
+        var outbox = await redis.NumberAsync("XLEN", prefix + "outbox");
+        if (outbox > 0) return (outbox, [], 0);
+        await using var connection = await postgres.OpenConnectionAsync();
+        var returns = await BooksView.PendingReturnsAsync(connection, saleId);
+        if (await redis.NumberAsync("HLEN", prefix + "inflight") == 0) return (outbox, [], returns);
+        var moving = (await BooksView.InflightAsync(redis, saleId)).Select(order => order.OrderId).ToHashSet();
+        moving.ExceptWith(await BooksView.DeadLettersAsync(connection, saleId));
+        return (outbox, moving, returns);
+    }
+
+    private static async Task<double> PersistSecondsAsync(NpgsqlConnection connection, string saleId, long firstStarted)
+    {
+        await using var command = new NpgsqlCommand("select (extract(epoch from max(placed_at)) * 1000000)::bigint from orders where sale_id = $1", connection);
+        command.Parameters.AddWithValue(saleId);
+        return await command.ExecuteScalarAsync() is long last ? (last - firstStarted) / 1_000_000.0 : 0;
+    }
+}

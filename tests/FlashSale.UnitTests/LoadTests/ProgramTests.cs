@@ -1,0 +1,23 @@
+using System.Diagnostics;
+using FlashSale.LoadTests.Engine;
+
+namespace FlashSale.UnitTests.LoadTests;
+
+/// <summary>The program as a process: what a shell or a CI job sees of it.</summary>
+public sealed class ProgramTests
+{
+    [Theory]
+    [InlineData(ExitCode.Pass, "usage: FlashSale.LoadTests", "--help")]
+    [InlineData(ExitCode.Pass, "| Postgres", "plan", "--visitors", "1000", "--window", "60", "--stock", "100")]
+    [InlineData(ExitCode.Usage, "--window 0: must be a number from 1 to 604800", "plan", "--visitors", "1000", "--window", "0", "--stock", "100")]
+    [InlineData(ExitCode.Usage, "unknown command: lode", "lode")]
+    [InlineData(ExitCode.Usage, "a command is missing")]
+    public async Task It_ends_with_the_code_that_says_how_it_went(int code, string said, params string[] args)
+    {
+        using var program = Process.Start(new ProcessStartInfo("dotnet", [typeof(LoadRunner).Assembly.Location, .. args]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false })!;
+        var (output, error) = (program.StandardOutput.ReadToEndAsync(), program.StandardError.ReadToEndAsync());
+        await program.WaitForExitAsync();
+        Assert.Contains(said, await output + await error);
+        Assert.Equal(code, program.ExitCode);
+    }
+}

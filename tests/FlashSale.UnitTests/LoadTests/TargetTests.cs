@@ -1,0 +1,38 @@
+using FlashSale.LoadTests.Targets;
+
+namespace FlashSale.UnitTests.LoadTests;
+
+/// <summary>Where a run goes: the file that up.sh writes.</summary>
+public sealed class TargetTests : IDisposable
+{
+    private readonly string _file = Path.GetTempFileName();
+
+    [Fact]
+    public void The_file_is_read_as_a_shell_reads_it()
+    {
+        Write("FLASHSALE_POSTGRES='postgresql://u:p'\\''w@h:1/d?a=b&c'", "FLASHSALE_PID_API=17");
+        var target = Target.Load(_file);
+        Assert.Equal(("http://127.0.0.1:1/", "postgresql://u:p'w@h:1/d?a=b&c", 17, "local-1"), (target.Api.AbsoluteUri, target.Postgres, target.Processes["api"], target.JwtKid));
+        Assert.Null(target.Payments);
+    }
+
+    [Theory]
+    [InlineData("FLASHSALE_API_URL=", "FLASHSALE_API_URL")]
+    [InlineData("FLASHSALE_ADMIN_URL=not-an-address", "FLASHSALE_ADMIN_URL is not-an-address")]
+    [InlineData("FLASHSALE_JWT_KEY=", "FLASHSALE_JWT_KEY")]
+    public void What_is_missing_or_wrong_is_named(string line, string told)
+    {
+        Write(line);
+        var error = Assert.Throws<InvalidDataException>(() => Target.Load(_file));
+        Assert.Contains(told, error.Message, StringComparison.Ordinal);
+    }
+
+    public void Dispose() => File.Delete(_file);
+
+    // The later line of a name counts.
+    private void Write(params string[] lines) => File.WriteAllLines(_file,
+    [
+        "FLASHSALE_API_URL=http://127.0.0.1:1", "FLASHSALE_ADMIN_URL=http://127.0.0.1:2", "FLASHSALE_WORKER_URL=http://127.0.0.1:3", "FLASHSALE_ADMIN_TOKEN=t", "FLASHSALE_JWT_KEY=k",
+        "FLASHSALE_JWT_ISSUER=i", "FLASHSALE_JWT_AUDIENCE=a", "FLASHSALE_REDIS=h:1", "FLASHSALE_POSTGRES=postgresql://h/d", .. lines,
+    ]);
+}
