@@ -65,7 +65,7 @@ public static class HostFaults
         var library = Directory.EnumerateDirectories("/usr/lib", "*-linux-gnu").Select(folder => Path.Combine(folder, "faketime/libfaketimeMT.so.1")).FirstOrDefault(File.Exists)
             ?? throw new InconclusiveException("libfaketime is not installed (Debian package libfaketime).");
         var api = fault.Stack.SpareApi(number);
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(fault.Stack.Folder, "app/api/FlashSale.Api.dll")])
+        var start = new ProcessStartInfo(Environment.ProcessPath!, [Path.Combine(fault.Stack.Folder, "app/api/FlashSale.Api.dll")])
         {
             WorkingDirectory = Path.Combine(fault.Stack.Folder, "app/api"), UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true,
         };

@@ -43,11 +43,13 @@ public sealed record Target
 
     /// <summary>Reads KEY=value lines as scripts/up.sh writes them; what the environment sets wins over the file.</summary>
     /// <param name="envFile">May be missing when the environment has everything.</param>
+    /// <param name="environment">Looks a name up; this process' environment unless told otherwise.</param>
     /// <exception cref="InvalidDataException">A setting is missing or is no address: its name and value are told, secrets are not.</exception>
-    public static Target Load(string envFile)
+    public static Target Load(string envFile, Func<string, string?>? environment = null)
     {
+        environment ??= Environment.GetEnvironmentVariable;
         var settings = File.Exists(envFile) ? ReadLines(envFile) : [];
-        string? Optional(string name) => Environment.GetEnvironmentVariable(name) is { Length: > 0 } set ? set : settings.GetValueOrDefault(name);
+        string? Optional(string name) => environment(name) is { Length: > 0 } set ? set : settings.GetValueOrDefault(name);
         string Required(string name) => Optional(name) is { Length: > 0 } value ? value : throw new InvalidDataException($"{name} is set neither in the environment nor in {envFile}.");
         Uri Address(string name) => Uri.TryCreate(Required(name), UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
             ? uri : throw new InvalidDataException($"{name} is {Optional(name)}: it must be an http or https address.");

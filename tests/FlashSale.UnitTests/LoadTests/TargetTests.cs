@@ -11,9 +11,16 @@ public sealed class TargetTests : IDisposable
     public void The_file_is_read_as_a_shell_reads_it()
     {
         Write("FLASHSALE_POSTGRES='postgresql://u:p'\\''w@h:1/d?a=b&c'", "FLASHSALE_PID_API=17");
-        var target = Target.Load(_file);
+        var target = Target.Load(_file, _ => null);
         Assert.Equal(("http://127.0.0.1:1/", "postgresql://u:p'w@h:1/d?a=b&c", 17, "local-1"), (target.Api.AbsoluteUri, target.Postgres, target.Processes["api"], target.JwtKid));
         Assert.Null(target.Payments);
+    }
+
+    [Fact]
+    public void What_the_environment_sets_wins_over_the_file()
+    {
+        Write("FLASHSALE_REDIS=file:1");
+        Assert.Equal("set:2", Target.Load(_file, name => name == "FLASHSALE_REDIS" ? "set:2" : null).Redis);
     }
 
     [Theory]
@@ -23,7 +30,7 @@ public sealed class TargetTests : IDisposable
     public void What_is_missing_or_wrong_is_named(string line, string told)
     {
         Write(line);
-        var error = Assert.Throws<InvalidDataException>(() => Target.Load(_file));
+        var error = Assert.Throws<InvalidDataException>(() => Target.Load(_file, _ => null));
         Assert.Contains(told, error.Message, StringComparison.Ordinal);
     }
 
