@@ -5,10 +5,11 @@ using RabbitMQ.Client.Exceptions;
 
 namespace FlashSale.Worker.Keeper;
 
-/// <summary>Looks how many packs wait in the queue of reservations.</summary>
+/// <summary>Looks at the queue of reservations from outside: how many packs wait in it, and whether anybody takes them.</summary>
 public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(Dependency.RabbitMq)] Dependency broker)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan Longest = TimeSpan.FromSeconds(5);
 
     // What was just handed to a consumer is in no count: it has reached Postgres when several looks in a row found nothing.
     private const int LooksInARow = 4;
@@ -25,16 +26,45 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
         patience.CancelAfter(longest);
         try
         {
-            var factory = new ConnectionFactory { Uri = options.Parse(), ClientProvidedName = "flashsale-backlog", AutomaticRecoveryEnabled = false };
-            await using var connection = await broker.OnceAsync(static async (factory, token) => await factory.CreateConnectionAsync(token), factory, patience.Token);
+            await using var connection = await ConnectAsync(patience.Token);
             await using var channel = await connection.CreateChannelAsync(cancellationToken: patience.Token);
             for (var empty = 0; empty < LooksInARow; await Task.Delay(Interval, patience.Token))
                 empty = await channel.MessageCountAsync(ReservationPackConsumerDefinition.Queue, patience.Token) == 0 ? empty + 1 : 0;
         }
-        catch (Exception e) when (!cancellation.IsCancellationRequested
-            && e is OperationCanceledException or BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException or IOException or DependencyRejectedException or DependencyTimeoutException)
+        catch (Exception e) when (!cancellation.IsCancellationRequested && IsNotToBeFoundOut(e))
         {
             // Not to be found out.
         }
     }
+
+    /// <summary>Whether the broker answers and nobody consumes the queue, of any worker. False where that cannot be found out.</summary>
+    public async Task<bool> IsDesertedAsync(CancellationToken cancellation)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(Longest);
+        try
+        {
+            await using var connection = await ConnectAsync(patience.Token);
+            await using var channel = await connection.CreateChannelAsync(cancellationToken: patience.Token);
+            return await channel.ConsumerCountAsync(ReservationPackConsumerDefinition.Queue, patience.Token) == 0;
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound)
+        {
+            // Whoever consumes makes the queue first.
+            return true;
+        }
+        catch (Exception e) when (!cancellation.IsCancellationRequested && IsNotToBeFoundOut(e))
+        {
+            return false;
+        }
+    }
+
+    private async Task<IConnection> ConnectAsync(CancellationToken cancellation)
+    {
+        var factory = new ConnectionFactory { Uri = options.Parse(), ClientProvidedName = "flashsale-backlog", AutomaticRecoveryEnabled = false };
+        return await broker.OnceAsync(static async (factory, token) => await factory.CreateConnectionAsync(token), factory, cancellation);
+    }
+
+    private static bool IsNotToBeFoundOut(Exception e) =>
+        e is OperationCanceledException or BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException or IOException or DependencyRejectedException or DependencyTimeoutException;
 }

@@ -37,4 +37,26 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
         sale.History.AssertEveryoneWasServed();
         await Crowd.ReplayAsync(Stack, sale, node: 1);
     }
+
+    [Fact]
+    public async Task Workers_that_cannot_consume_although_the_broker_answers_end_to_be_started_again()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        await Crowd.AllBuyAsync(Stack, sale, users: 50);
+        await Books.CheckAsync(Stack, sale);
+        foreach (var worker in Stack.Workers) worker.Freeze();
+        await Stack.Broker.DeleteQueuesAsync();
+        await using (var connection = await Stack.Broker.ConnectAsync())
+        await using (var channel = await connection.CreateChannelAsync())
+        {
+            // Another kind of queue under its name: as long as it is there nobody can consume.
+            await channel.QueueDeclareAsync("flashsale-reservations", durable: true, exclusive: false, autoDelete: false);
+            foreach (var worker in Stack.Workers) worker.Thaw();
+            await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
+            await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(120))));
+            await channel.QueueDeleteAsync("flashsale-reservations", ifUnused: false, ifEmpty: false);
+        }
+        await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
+        Assert.Equal(100, (await Books.CheckAsync(Stack, sale)).Orders.Count);
+    }
 }

@@ -1,0 +1,34 @@
+using System.Diagnostics;
+using FlashSale.Worker.Keeper;
+
+namespace FlashSale.Worker.Consumer;
+
+/// <summary>
+/// Ends a worker whose consumer does not come back although the broker answers. MassTransit keeps a connection that failed while it was being made, and then
+/// waits for it without end (seen with 8.4.0 after connections were reset for some seconds): every pack stays in the queue until the process is another one.
+/// Its supervisor starts it again, and nothing that it holds is lost with it.
+/// </summary>
+public sealed partial class ConsumerWatch(BrokerBacklog queue, ILogger<ConsumerWatch> logger) : BackgroundService
+{
+    // Between two attempts MassTransit waits up to 30 s: whoever merely waits is left alone.
+    private const int LooksInARow = 5;
+
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
+
+    /// <inheritdoc />
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(Interval);
+        for (var deserted = 0; deserted < LooksInARow;)
+        {
+            await timer.WaitForNextTickAsync(stoppingToken);
+            deserted = await queue.IsDesertedAsync(stoppingToken) ? deserted + 1 : 0;
+        }
+        LogDeserted(LooksInARow * (int)Interval.TotalSeconds);
+        // An orderly end would wait for the bus.
+        Process.GetCurrentProcess().Kill();
+    }
+
+    [LoggerMessage(1, LogLevel.Critical, "The broker answers, and nobody has consumed the queue of reservations for {Seconds} s: this worker ends, to be started again")]
+    private partial void LogDeserted(int seconds);
+}
