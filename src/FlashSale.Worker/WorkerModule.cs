@@ -37,8 +37,6 @@ public static class WorkerModule
         builder.Services.AddSingleton<SettleScript>();
         builder.Services.AddSingleton<ReservationSettler>();
         builder.Services.AddSingleton<ConsumerMetrics>();
-        builder.Services.AddSingleton<BrokerBacklog>();
-        builder.Services.AddHostedService<ConsumerWatch>();
     }
 
     /// <summary>From Postgres to other systems. Needs the relay's pace.</summary>
@@ -92,6 +90,8 @@ public static class WorkerModule
         builder.Services.AddSingleton<SaleVerifier>();
         builder.Services.AddSingleton<ChangeStockScript>();
         builder.Services.AddSingleton<StockChanges>();
+        builder.Services.AddSingleton<BrokerBacklog>();
+        builder.Services.AddHostedService<ConsumerWatch>();
         builder.Services.AddSingleton<PostgresWatch>();
         builder.Services.AddHostedService<SaleKeeper>();
         builder.Services.AddSingleton<OpsSettings>();

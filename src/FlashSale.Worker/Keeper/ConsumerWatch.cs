@@ -1,7 +1,6 @@
 using System.Diagnostics;
-using FlashSale.Worker.Keeper;
 
-namespace FlashSale.Worker.Consumer;
+namespace FlashSale.Worker.Keeper;
 
 /// <summary>
 /// Ends a worker whose consumer does not come back although the broker answers. MassTransit keeps a connection that failed while it was being made, and then
