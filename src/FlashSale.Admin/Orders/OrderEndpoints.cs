@@ -89,7 +89,7 @@ public static class OrderEndpoints
             if (text is null) return null;
             // In a query a plus sign stands for a blank unless it is escaped.
             if (Timestamps.TryRead(text.Replace(' ', '+'), out var milliseconds)) return DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
-            errors.Add(name, "must be a time as of RFC 3339, such as 2026-11-11T12:00:00Z");
+            errors.Add(name, $"must be {Timestamps.Rule}");
             return null;
         }
     }

@@ -46,9 +46,8 @@ public sealed class OrderSearch(NpgsqlDataSource postgres)
     // Only conditions that are asked for: the planner then sees which index serves them.
     private static string Where(OrderFilter filter)
     {
-        List<string> conditions = [];
         // Whoever asks for all orders asks for those of people.
-        conditions.Add(filter.SaleId is null ? "sale_id not in (select sale_id from sale where load_run)" : "sale_id = @SaleId");
+        List<string> conditions = [filter.SaleId is null ? "sale_id not in (select sale_id from sale where load_run)" : "sale_id = @SaleId"];
         if (filter.Sku is not null) conditions.Add("sku = @Sku");
         if (filter.UserId is not null) conditions.Add("user_id = @UserId");
         if (filter.Status is not null) conditions.Add("status = @Status");
