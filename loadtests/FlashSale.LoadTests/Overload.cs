@@ -1,6 +1,6 @@
 using System.Diagnostics;
-using System.Text;
 using FlashSale.LoadTests.Engine;
+using FlashSale.LoadTests.Targets;
 
 namespace FlashSale.LoadTests;
 
@@ -66,9 +66,7 @@ public sealed class Overload(Uri url, string path, string sku, string tokens, in
     private byte[] Request()
     {
         var number = Interlocked.Increment(ref _next);
-        var body = $"{{\"sku\":\"{sku}\",\"quantity\":1}}";
-        return Encoding.ASCII.GetBytes(
-            $"POST {path} HTTP/1.1\r\nHost: {url.Host}\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\nAuthorization: Bearer {_tokens[number % _tokens.Length]}\r\nIdempotency-Key: o-{Environment.ProcessId}-{number}\r\n\r\n{body}");
+        return PurchaseRequest.Of(url, path, _tokens[number % _tokens.Length], $"o-{Environment.ProcessId}-{number}", sku, 1);
     }
 
     private sealed class Stage(double ratePerConnection, TimeSpan duration)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using FlashSale.LoadTests.Targets;
 
 namespace FlashSale.LoadTests.Faults;
 
@@ -11,10 +12,10 @@ public static class Processes
     private const int Stop = 19;
 
     /// <summary>Whether it is there, and no zombie.</summary>
-    public static bool IsAlive(int pid) => StateOf(pid) is not (null or 'Z' or 'X');
+    public static bool IsAlive(int pid) => ProcessStat.Read(pid) is { State: not ('Z' or 'X') };
 
     /// <summary>Whether SIGSTOP holds it.</summary>
-    public static bool IsFrozen(int pid) => StateOf(pid) == 'T';
+    public static bool IsFrozen(int pid) => ProcessStat.Read(pid) is { State: 'T' };
 
     /// <summary>
     /// SIGKILL to a process and its children (a server's sessions may be processes of their own), and waits until all are gone. The parent first: it must
@@ -76,29 +77,7 @@ public static class Processes
         }
     }
 
-    private static char? StateOf(int pid) => StatOf(pid) is [var state, ..] ? state[0] : null;
-
-    private static IEnumerable<int> ChildrenOf(int pid)
-    {
-        foreach (var folder in Directory.EnumerateDirectories("/proc"))
-        {
-            if (int.TryParse(Path.GetFileName(folder), out var one) && StatOf(one) is [_, var parent, ..] && parent == $"{pid}") yield return one;
-        }
-    }
-
-    // Fields from the state on; the name before it may hold spaces and brackets.
-    private static string[]? StatOf(int pid)
-    {
-        try
-        {
-            var line = File.ReadAllText($"/proc/{pid}/stat");
-            return line[(line.LastIndexOf(')') + 2)..].Split(' ');
-        }
-        catch (IOException)
-        {
-            return null;
-        }
-    }
+    private static IEnumerable<int> ChildrenOf(int pid) => ProcessStat.All().Where(process => process.Parent == pid).Select(process => process.Pid);
 
     private static class Native
     {

@@ -41,11 +41,6 @@ public sealed class Buyers : IAsyncDisposable
     private readonly Task _shopping;
     private long _next;
     private long _accepted;
-    private long _refused;
-    private long _unknown;
-    private long _unsettled;
-    private long _worstMicroseconds;
-    private long _lastAcceptedAt;
 
     /// <summary>Begins to buy.</summary>
     public Buyers(Target target, LoadSale sale, History history, BuyersOptions? options = null)
@@ -62,25 +57,9 @@ public sealed class Buyers : IAsyncDisposable
     /// <summary>Purchases accepted so far.</summary>
     public long Accepted => Interlocked.Read(ref _accepted);
 
-    /// <summary>Purchases refused so far, by a definite answer.</summary>
-    public long Refused => Interlocked.Read(ref _refused);
-
-    /// <summary>Requests after which the shopper could not know.</summary>
-    public long Unknown => Interlocked.Read(ref _unknown);
-
-    /// <summary>Purchases given up although their outcome was unknown.</summary>
-    public long Unsettled => Interlocked.Read(ref _unsettled);
-
-    /// <summary>The longest time from the first request of a purchase to the answer that settled it.</summary>
-    public TimeSpan WorstToDefinite => TimeSpan.FromMicroseconds(Interlocked.Read(ref _worstMicroseconds));
-
-    /// <summary>When the last purchase was accepted, by <see cref="RunClock"/>; 0: none was.</summary>
-    public long LastAcceptedAt => Interlocked.Read(ref _lastAcceptedAt);
-
     /// <summary>Waits until that many more have been accepted.</summary>
-    /// <returns>How long it took.</returns>
     /// <exception cref="TimeoutException">They were not within the deadline.</exception>
-    public async Task<TimeSpan> AcceptedMoreAsync(int more, TimeSpan deadline, CancellationToken cancel = default)
+    public async Task AcceptedMoreAsync(int more, TimeSpan deadline, CancellationToken cancel = default)
     {
         var goal = Accepted + more;
         var began = TimeProvider.System.GetTimestamp();
@@ -89,7 +68,6 @@ public sealed class Buyers : IAsyncDisposable
             if (TimeProvider.System.GetElapsedTime(began) > deadline) throw new TimeoutException($"Not within {deadline.TotalSeconds:0.#} s: {more} more purchases accepted; {goal - Accepted} are missing.");
             await Task.Delay(20, cancel);
         }
-        return TimeProvider.System.GetElapsedTime(began);
     }
 
     /// <summary>Lets everyone finish what they began, retries included.</summary>
@@ -124,28 +102,8 @@ public sealed class Buyers : IAsyncDisposable
         {
             var told = await AskAsync(node, token, userId, key, sku);
             _history.Add(told);
-            if (!told.IsUnknown)
-            {
-                Settle(told, began);
-                return;
-            }
-            Interlocked.Increment(ref _unknown);
-            if (told.EndedMicroseconds - began > _options.MostRetrying.TotalMicroseconds)
-            {
-                Interlocked.Increment(ref _unsettled);
-                return;
-            }
-        }
-    }
-
-    private void Settle(in Told told, long began)
-    {
-        Interlocked.Increment(ref told.IsAccepted ? ref _accepted : ref _refused);
-        if (told.IsAccepted) Interlocked.Exchange(ref _lastAcceptedAt, told.EndedMicroseconds);
-        var took = told.EndedMicroseconds - began;
-        for (var worst = Interlocked.Read(ref _worstMicroseconds); took > worst; worst = Interlocked.Read(ref _worstMicroseconds))
-        {
-            if (Interlocked.CompareExchange(ref _worstMicroseconds, took, worst) == worst) return;
+            if (told.IsAccepted) Interlocked.Increment(ref _accepted);
+            if (!told.IsUnknown || told.EndedMicroseconds - began > _options.MostRetrying.TotalMicroseconds) return;
         }
     }
 

@@ -13,7 +13,7 @@ public static class ProcessorTime
     {
         var times = new Dictionary<string, double>(StringComparer.Ordinal);
         if (processes.Count == 0 || !OperatingSystem.IsLinux()) return times;
-        var all = Directory.EnumerateDirectories("/proc").Select(folder => int.TryParse(Path.GetFileName(folder), out var pid) ? Read(pid) : null).OfType<Stat>().ToArray();
+        var all = ProcessStat.All().ToArray();
         foreach (var (name, pid) in processes)
         {
             var ticks = all.Where(stat => stat.Pid == pid || stat.Parent == pid).Sum(stat => stat.Ticks);
@@ -30,21 +30,4 @@ public static class ProcessorTime
         var ticks = File.ReadLines("/proc/stat").First().Split(' ', StringSplitOptions.RemoveEmptyEntries).Skip(1).Take(8).Select(text => double.Parse(text, CultureInfo.InvariantCulture)).ToArray();
         return ((ticks.Sum() - ticks[3] - ticks[4]) * MicrosecondsPerTick, ticks.Sum() * MicrosecondsPerTick);
     }
-
-    // pid (name) state ppid …, utime and stime are the 14th and 15th field; a name may hold spaces and parentheses.
-    private static Stat? Read(int pid)
-    {
-        try
-        {
-            var text = File.ReadAllText($"/proc/{pid}/stat");
-            var fields = text[(text.LastIndexOf(')') + 2)..].Split(' ');
-            return new Stat(pid, int.Parse(fields[1], CultureInfo.InvariantCulture), long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return null;
-        }
-    }
-
-    private sealed record Stat(int Pid, int Parent, long Ticks);
 }

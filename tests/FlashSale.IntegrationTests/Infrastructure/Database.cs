@@ -1,3 +1,4 @@
+using FlashSale.LoadTests.Verdicts;
 using Npgsql;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
@@ -30,23 +31,8 @@ public sealed class Database : IAsyncDisposable
     }
 
     /// <summary>Reads a libpq URI without the product's help.</summary>
-    public static string ConnectionString(string url, bool pooling)
-    {
-        var uri = new Uri(url);
-        var user = uri.UserInfo.Split(':', 2);
-        return new NpgsqlConnectionStringBuilder
-        {
-            Host = uri.Host,
-            Port = uri.Port > 0 ? uri.Port : 5432,
-            Database = uri.AbsolutePath.Trim('/'),
-            Username = Uri.UnescapeDataString(user[0]),
-            Password = user.Length > 1 ? Uri.UnescapeDataString(user[1]) : null,
-            Pooling = pooling,
-            MaxPoolSize = 10,
-            Timeout = 5,
-            CommandTimeout = 30,
-        }.ConnectionString;
-    }
+    public static string ConnectionString(string url, bool pooling) =>
+        new NpgsqlConnectionStringBuilder(Verdict.ConnectionString(url)) { Pooling = pooling, MaxPoolSize = 10 }.ConnectionString;
 
     /// <summary>Ends the sessions that wait for a lock in this database.</summary>
     public Task EndOtherSessionsAsync() =>

@@ -1,0 +1,30 @@
+using System.Globalization;
+
+namespace FlashSale.LoadTests.Targets;
+
+/// <summary>A process as the kernel tells of it: /proc/PID/stat.</summary>
+/// <param name="State">R runs, S and D wait, T is stopped, Z and X are gone.</param>
+/// <param name="Ticks">Processor time used so far, in user and kernel mode, in ticks of a hundredth of a second.</param>
+internal sealed record ProcessStat(int Pid, char State, int Parent, long Ticks)
+{
+    /// <summary>All there are.</summary>
+    public static IEnumerable<ProcessStat> All() =>
+        Directory.EnumerateDirectories("/proc").Select(folder => int.TryParse(Path.GetFileName(folder), out var pid) ? Read(pid) : null).OfType<ProcessStat>();
+
+    /// <summary>Null when there is none.</summary>
+    public static ProcessStat? Read(int pid)
+    {
+        try
+        {
+            // pid (name) state ppid …, the 14th and 15th field are the times; a name may hold spaces and parentheses.
+            var text = File.ReadAllText($"/proc/{pid}/stat");
+            var fields = text[(text.LastIndexOf(')') + 2)..].Split(' ');
+            return new ProcessStat(pid, fields[0][0], int.Parse(fields[1], CultureInfo.InvariantCulture),
+                long.Parse(fields[11], CultureInfo.InvariantCulture) + long.Parse(fields[12], CultureInfo.InvariantCulture));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+}
