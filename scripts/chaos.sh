@@ -55,9 +55,8 @@ prepare_stack() {
 # about: the head of the table.
 about() {
   printf '# Fault runs, %s\n\n' "$(date -u +'%F %T UTC')"
-  printf '%s x %s, %d GB, %s; .NET %s; load and all servers on this machine\n' "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" \
-    "$(awk '/^MemTotal/ { print int($2 / 1048576 + 0.5) }' /proc/meminfo)" "$(uname -sr)" "$("$DOTNET" --version)"
-  printf 'Commit: %s%s\n' "$(git -C "$ROOT" log -1 --format='%h %s' 2>/dev/null || echo none)" "$([[ -z $(git -C "$ROOT" status --porcelain -- src loadtests 2>/dev/null) ]] || echo ', with changes')"
+  printf '%s; .NET %s; load and all servers on this machine\n' "$(hardware)" "$("$DOTNET" --version)"
+  printf 'Commit: %s\n' "$(commit)"
   # shellcheck disable=SC2016 # Markdown
   printf 'Run again: `./scripts/chaos.sh %s --seed %s --seeds %s`\n' "${ROWS[*]}" "$SEED" "$SEEDS"
 }

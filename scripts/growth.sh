@@ -57,23 +57,21 @@ new_wide_sale() {
   SALE=$(json_text saleId)
   curl -sS -m 60 -o "$BENCH/answer" -f -X POST "$FLASHSALE_ADMIN_URL/api/v1/sales/$SALE/items:import" -H "Authorization: Bearer $FLASHSALE_ADMIN_TOKEN" -H 'Content-Type: text/csv' \
     --data-binary @"$csv" || fail "items were not imported: $(head -c 300 "$BENCH/answer")"
-  admin_ok POST "/api/v1/sales/$SALE/preload"
-  admin_ok POST "/api/v1/sales/$SALE/open"
-  wait_until 10 sale_is_open "$SALE" || fail "the Api does not show sale $SALE as open"
+  open_sale "$SALE"
 }
 
 # point TABLE X: a load on SALE, and what it cost, as a line of TABLE.csv.
 point() {
   local script requests before
   redis CONFIG RESETSTAT
-  before=$(sold_in "$SALE")
+  before=$(sold "$SALE")
   settle
   cpu_now
   load "$(purchase_path "$SALE")" "$SECONDS_EACH"
   await_drained "$SALE"
   record_cpu growth
   script=$(redis INFO commandstats | tr -d '\r' | sed -n 's/^cmdstat_evalsha:.*usec=\([0-9]*\),.*/\1/p')
-  requests=$(($(sold_in "$SALE") - before))
+  requests=$(($(sold "$SALE") - before))
   await_events
   ((requests * 1000 >= R[requests] * 990)) || fail "inconclusive: ${R[requests]} purchases, $requests of them accepted"
   script=$(awk -v u="$script" -v n="$requests" 'BEGIN { printf "%.1f", u / n }')
@@ -82,21 +80,26 @@ point() {
   STEP_NOTE="${R[ok_rate]}/s; Api $(last cpu_growth_api), Redis $(last cpu_growth_redis) (scripts $script), Worker $(last cpu_growth_worker), Postgres $(last cpu_growth_postgres) us"
 }
 
+# warm_point TABLE X: the same, on a sale that nobody has bought from before.
+warm_point() {
+  load "$(purchase_path "$SALE")" 2
+  await_drained "$SALE"
+  point "$@"
+}
+
 line() { echo "$2" >>"$CHARTS/$1.csv"; }
 
 begin_table() { echo "$2" >"$CHARTS/$1.csv"; }
 
-sold_in() { sql "select coalesce(sum(sold), 0) from sale_item where sale_id = '$1'"; }
-
 # fill ORDERS: loads until SALE has sold that many.
 fill() {
   local left
-  while left=$(($1 - $(sold_in "$SALE"))) && ((left > 0)); do
+  while left=$(($1 - $(sold "$SALE"))) && ((left > 0)); do
     load "$(purchase_path "$SALE")" "$((left / 20000 < 2 ? 2 : left / 20000 > 30 ? 30 : left / 20000))"
     await_drained "$SALE"
   done
   await_events
-  STEP_NOTE="$(sold_in "$SALE") orders"
+  STEP_NOTE="$(sold "$SALE") orders"
 }
 
 open_growing_sale() {
@@ -117,7 +120,7 @@ grow_orders() {
 }
 
 measure_bytes() {
-  ORDERS_AT_LAST=$(sold_in "$GROWN")
+  ORDERS_AT_LAST=$(sold "$GROWN")
   REDIS_BYTES=$(($(redis_bytes "$GROWN") / ORDERS_AT_LAST))
   sql 'vacuum analyze'
   POSTGRES_BYTES=$(($(sql "select sum(pg_total_relation_size(t::regclass)) from unnest(array['orders', 'user_quota', 'order_event']) t") / $(sql 'select count(*) from orders')))
@@ -126,18 +129,14 @@ measure_bytes() {
 
 items_point() {
   new_wide_sale items 2000000 "$1"
-  load "$(purchase_path "$SALE")" 2
-  await_drained "$SALE"
-  point items "$1"
+  warm_point items "$1"
 }
 
 users_point() {
   head -n "$1" "$BENCH/tokens" >"$BENCH/buyers"
   BUYERS=$BENCH/buyers
   SKU_LIMIT=1000000 new_wide_sale users 2000000 1
-  load "$(purchase_path "$SALE")" 2
-  await_drained "$SALE"
-  point users "$1"
+  warm_point users "$1"
   BUYERS=$BENCH/tokens
 }
 
@@ -174,7 +173,7 @@ growth_report() {
 # What a purchase costs as a sale grows, $(date -u +'%F %T') UTC
 
 $(machine)
-Commit: $(commit | tr -d '\n')
+Commit: $(commit)
 Loads of $SECONDS_EACH s by wrk on $CONNECTIONS connections. Processor time in microseconds per purchase, until it was in Postgres and settled; scripts: the part of Redis' that is reserve.lua
 and settle.lua. Run again: \`./scripts/growth.sh\`
 

@@ -88,7 +88,7 @@ overload_report() {
 # Overload, $(utc now)
 
 $(machine)
-Commit $(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || echo unknown). $SHOPPERS connections, $SECONDS_EACH s each; 1 times is $CAPACITY purchases/s.
+Commit: $(commit). $SHOPPERS connections, $SECONDS_EACH s each; 1 times is $CAPACITY purchases/s.
 
 | times | accepted/s | answered/s | accepted p50, ms | accepted p99, ms | refused p50, ms | Api, MB |
 |---|---|---|---|---|---|---|$ROWS

@@ -45,25 +45,30 @@ parse() {
 
 # ---- the private stack --------------------------------------------------------------------------------------------------
 
-# A block of free ports below the range that the kernel gives to clients. Where the search begins depends on the pid, so that two runs at once
-# do not meet.
+# free_base FIRST TRIES OFFSET…: a number from FIRST on, below the range that the kernel gives to clients, such that nobody listens on it plus any
+# OFFSET. Where the search begins depends on the pid, so that two runs at once do not meet.
 free_base() {
-  local try first
-  for ((try = 0; try < 500; try++)); do
-    first=$((12000 + ($$ + try) % 500 * 20))
-    if free_block "$first"; then printf '%s' "$first"; return; fi
+  local first=$1 tries=$2 try base
+  shift 2
+  for ((try = 0; try < tries; try++)); do
+    base=$((first + ($$ + try) % tries * 20))
+    if [[ ! -d $ROOT/.local/$base ]] && all_free "$base" "$@"; then printf '%s' "$base"; return; fi
   done
   fail "no free block of ports was found"
 }
 
-free_block() {
-  local port
-  for port in 0 1 2 3 4; do ! listener $(($1 + 100 + port)) || return 1; done
+all_free() {
+  local base=$1 port
+  shift
+  for port; do ! listener $((base + port)) >/dev/null || return 1; done
 }
+
+# free_stack FIRST: for a stack of up.sh, with its hosts, their management ports, servers and what stands between them.
+free_stack() { free_base "$1" 50 {0..6} 50 {100..104} {110..112} {1000..1006}; }
 
 private_stack() {
   sweep
-  use_stack "$ROOT/.local/test-$$" "$(free_base)"
+  use_stack "$ROOT/.local/test-$$" "$(free_base 12000 500 {100..104})"
   FLASHSALE_RUN_MARK=$(random_hex 8)
   export FLASHSALE_RUN_MARK
   lock_stack
@@ -165,18 +170,6 @@ run_script() {
 }
 
 show_run() { ((!PROJECT_FAILED)) || say "$(tail -n 60 "$LOGS/$1.log")"; }
-
-# free_stack FIRST: a port base whose hosts, management ports and servers nobody listens on.
-free_stack() {
-  local try base port taken
-  for ((try = 0; try < 50; try++)); do
-    base=$(($1 + ($$ + try) % 50 * 20)) taken=''
-    [[ ! -d $ROOT/.local/$base ]] || continue
-    for port in 0 1 2 3 50 100 101 102 103 104 1000 1001 1002 1003; do ! listener $((base + port)) >/dev/null || taken=yes; done
-    [[ -n $taken ]] || { printf '%s' "$base"; return; }
-  done
-  fail 'no free block of ports was found'
-}
 
 # ---- afterwards ---------------------------------------------------------------------------------------------------------
 

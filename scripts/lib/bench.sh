@@ -72,9 +72,14 @@ new_sale() {
   admin_ok POST /api/v1/sales "{\"name\":\"Bench $1\",\"opensAt\":\"$(utc '+1 hour')\",\"closesAt\":\"$(utc '+1 day')\",\"items\":[
     {\"sku\":\"$SKU\",\"name\":\"Bench item\",\"price\":{\"amount\":9900,\"currency\":\"CNY\"},\"stock\":$2,\"perUserLimit\":${SKU_LIMIT:-1000}}]}"
   SALE=$(json_text saleId)
-  admin_ok POST "/api/v1/sales/$SALE/preload"
-  admin_ok POST "/api/v1/sales/$SALE/open"
-  wait_until 10 sale_is_open "$SALE" || fail "the Api does not show sale $SALE as open"
+  open_sale "$SALE"
+}
+
+# open_sale SALE: a draft preloaded, opened, and shown as open.
+open_sale() {
+  admin_ok POST "/api/v1/sales/$1/preload"
+  admin_ok POST "/api/v1/sales/$1/open"
+  wait_until 10 sale_is_open "$1" || fail "the Api does not show sale $1 as open"
 }
 
 sale_is_open() { curl -s -m 3 "$FLASHSALE_API_URL/api/v1/sales/$1" | grep -q '"status" *: *"open"'; }
@@ -113,7 +118,7 @@ await_events() { wait_until 120 events_published || fail 'order events were not 
 
 events_published() { [[ $(sql 'select exists (select 1 from order_event where published_at is null)') == f ]]; }
 
-sold() { sql "select sold from sale_item where sale_id = '$1'"; }
+sold() { sql "select coalesce(sum(sold), 0) from sale_item where sale_id = '$1'"; }
 
 # redis_bytes SALE: of all its keys, as Redis counts them.
 redis_bytes() {
@@ -324,15 +329,10 @@ cpu_row() {
 }
 
 machine() {
-  printf '%s x %s, %d GB, %s\n' "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" "$(awk '/^MemTotal/ { print int($2 / 1048576 + 0.5) }' /proc/meminfo)" "$(uname -sr)"
+  hardware
   printf '%s; PostgreSQL %s; RabbitMQ %s; .NET %s; wrk -t2 -c%s; load generator and all servers on this machine\n' \
     "$(redis INFO server | tr -d '\r' | sed -n 's/^redis_version:/Redis /p')" "$(sql 'show server_version')" \
     "$(dpkg-query -Wf '${Version}' rabbitmq-server 2>/dev/null || echo '?')" "$("$DOTNET" --version)" "$CONNECTIONS"
-}
-
-commit() {
-  git -C "$ROOT" log -1 --format='%h %s' 2>/dev/null || echo 'no commit'
-  [[ -z $(git -C "$ROOT" status --porcelain -- src 2>/dev/null) ]] || echo ', with changes'
 }
 
 report() {
@@ -340,7 +340,7 @@ report() {
 # Purchase path beside a bare endpoint, $(date -u +'%F %T') UTC
 
 $(machine)
-Commit: $(commit | tr -d '\n')
+Commit: $(commit)
 $ROUNDS rounds of $SECONDS_EACH s, alternating; medians, each round's figure behind them. Run again: \`./scripts/bench.sh\`
 
 | what | median | floor | goal | reached | rounds |

@@ -39,6 +39,18 @@ build_runner() {
   build_project FlashSale.LoadTests "$1"
 }
 
+# ---- what ran, and where, for the heads of reports ----------------------------------------------------------------------------
+
+hardware() {
+  printf '%s x %s, %d GB, %s\n' "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" "$(awk '/^MemTotal/ { print int($2 / 1048576 + 0.5) }' /proc/meminfo)" "$(uname -sr)"
+}
+
+# commit: with a word where what it measures was changed since. Earlier results are not part of that.
+commit() {
+  printf '%s%s\n' "$(git -C "$ROOT" log -1 --format='%h %s' 2>/dev/null || echo 'no commit')" \
+    "$([[ -z $(git -C "$ROOT" status --porcelain -- src loadtests ':!loadtests/results' ':!loadtests/charts' 2>/dev/null) ]] || echo ', with changes')"
+}
+
 # ---- controls: an Api that is known to be broken ----------------------------------------------------------------------------
 
 CONTROL=$ROOT/.local/control
