@@ -2,6 +2,7 @@ using Dapper;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using Npgsql;
+using StackExchange.Redis;
 
 namespace FlashSale.Ledger;
 
@@ -33,10 +34,24 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
         // The nodes first: what they still show must be there.
         await publisher.PublishAsync(saleId, cancellation);
         await redis.CallAsync(database => database.SetRemoveAsync(SaleKeys.Outboxes, saleId));
-        await RedisScan.UnlinkAsync(redis, $"{new SaleKeys(saleId).Prefix}*", _ => true);
+        await RemoveKeysAsync($"{new SaleKeys(saleId).Prefix}*");
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await connection.ExecuteAsync("update sale set keys_removed = true where sale_id = @saleId", new { saleId });
         return true;
+    }
+
+    // Whatever there is of the sale. A thousand keys at a time, so that no purchase waits long for it.
+    private async Task RemoveKeysAsync(string pattern)
+    {
+        var cursor = "0";
+        do
+        {
+            var page = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("SCAN", cursor, "MATCH", pattern, "COUNT", "1000")))!;
+            cursor = (string)page[0]!;
+            var keys = (RedisKey[])page[1]!;
+            if (keys.Length > 0) await redis.CallAsync(database => database.KeyDeleteAsync(keys));
+        }
+        while (cursor != "0");
     }
 
     private async Task<bool> CloseBooksAsync(string saleId, Actor actor, CancellationToken cancellation)

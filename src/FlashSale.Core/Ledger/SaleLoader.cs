@@ -32,6 +32,8 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
     private const long BytesPerOrder = 200;
     private const long BytesPerUnit = 600;
 
+    private const int KeysPerCall = 1_000;
+
     private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan DrainInterval = TimeSpan.FromMilliseconds(25);
     private static readonly RedisScript HoldScript = new("Ledger.hold.lua");
@@ -196,11 +198,17 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         }
     }
 
-    // Never a later epoch's: its loader may be at work, where this one's lock was lost. Nor what is being sold from.
+    // By their list, since looking for them would go over the keys of all sales while others are sold from. Never a later epoch's: its loader may be at
+    // work, where this one's lock was lost. Nor what is being sold from.
     private async Task RemoveOldEpochsAsync(SaleKeys keys, long epoch)
     {
         var inUse = await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch"));
-        foreach (var kind in new[] { "facts", "buyers", "shadow" })
-            await RedisScan.UnlinkAsync(redis, $"{keys.Prefix}{kind}:*", key => long.Parse(key.Split(':')[3]) is var of && of < epoch && inUse != of);
+        foreach (var entry in await redis.CallAsync(database => database.HashGetAllAsync(keys.Epochs)))
+        {
+            var (old, buckets) = ((long)entry.Name, (int)entry.Value);
+            if (old >= epoch || old == inUse) continue;
+            foreach (var chunk in keys.OfEpoch(old, buckets).Chunk(KeysPerCall)) await redis.CallAsync(database => database.KeyDeleteAsync(chunk));
+            await redis.CallAsync(database => database.HashDeleteAsync(keys.Epochs, old));
+        }
     }
 }

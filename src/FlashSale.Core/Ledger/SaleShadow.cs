@@ -33,9 +33,10 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         await FillStockAsync(connection, sale, inFlight);
     }
 
-    // Leftovers of a load of this very epoch that died.
+    // Whoever removes old epochs finds this one by its entry. There are leftovers where a load of this very epoch died.
     private async Task ClearAsync()
     {
+        await redis.CallAsync(database => database.HashSetAsync(keys.Epochs, epoch, Buckets));
         await redis.CallAsync(database => database.KeyDeleteAsync(
             [Shadow("stock"), Shadow("limit"), Shadow("inflight"), Shadow("inflight_units"), keys.Buyers(epoch)]));
     }
@@ -153,7 +154,7 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         _buyers.Clear();
     }
 
-    private RedisKey Shadow(string name) => $"{keys.Prefix}shadow:{epoch}:{name}";
+    private RedisKey Shadow(string name) => keys.Shadow(epoch, name);
 
     private RedisKey Facts(ulong user) => keys.Facts(epoch, (long)((user >> 32) % (ulong)Buckets));
 

@@ -18,6 +18,8 @@ namespace FlashSale.Sales;
 ///                                   idempotency fingerprint (16) -> order id (16) acceptedAt (6) item (4) quantity (2)
 ///                                   user hash (8) -> units in the sale;  user hash (8) + item (4) -> units of the item;  start of a burnt ticket's id (10) -> 1
 /// fs:{sale}:buyers:E        string  user hashes (8 bytes each) in the order of their acceptances
+/// fs:{sale}:shadow:E:NAME           what a load of epoch E will put in the place of stock, limit, inflight, inflight_units
+/// fs:{sale}:epochs          hash    E -> buckets, for each epoch of which there may be keys: written before the first of them
 /// fs:{sale}:admission       hash    tokens, at (microseconds of Redis TIME): the token bucket of the admission rate; expires when it is full
 /// fs:{sale}:solved:C        string  challenge C (start of its hash, hex) was answered; expires with the challenge
 /// </code>
@@ -34,6 +36,8 @@ public sealed class SaleKeys
     /// <summary>The last heartbeat of Postgres that was seen: one that is behind it has been restored to an earlier point.</summary>
     public static readonly RedisKey PostgresBeat = "fs:postgres_beat";
 
+    private static readonly string[] Swapped = ["stock", "limit", "inflight", "inflight_units"];
+
     /// <summary>Makes the keys of a sale.</summary>
     public SaleKeys(string saleId)
     {
@@ -45,6 +49,7 @@ public sealed class SaleKeys
         InflightUnits = Make("inflight_units");
         Outbox = Make("outbox");
         Returned = Make("returned");
+        Epochs = Make("epochs");
         Admission = Make("admission");
         OfReserve = [Sale, Stock, Limit, Inflight, InflightUnits, Outbox];
     }
@@ -73,6 +78,9 @@ public sealed class SaleKeys
     /// <summary>Returns and stock changes that were applied.</summary>
     public RedisKey Returned { get; }
 
+    /// <summary>The epochs of which there may be keys.</summary>
+    public RedisKey Epochs { get; }
+
     /// <summary>The token bucket of the admission rate.</summary>
     public RedisKey Admission { get; }
 
@@ -88,6 +96,15 @@ public sealed class SaleKeys
 
     /// <summary>The log of buyers.</summary>
     public RedisKey Buyers(long epoch) => Make($"buyers:{epoch}");
+
+    /// <summary>What a load prepares for a key of the sale.</summary>
+    /// <param name="epoch">Of the load.</param>
+    /// <param name="name">stock, limit, inflight or inflight_units.</param>
+    public RedisKey Shadow(long epoch, string name) => Make($"shadow:{epoch}:{name}");
+
+    /// <summary>All keys that carry an epoch in their name, whether they are there or not.</summary>
+    public IEnumerable<RedisKey> OfEpoch(long epoch, int buckets) =>
+        Enumerable.Range(0, buckets).Select(bucket => Facts(epoch, bucket)).Append(Buyers(epoch)).Concat(Swapped.Select(name => Shadow(epoch, name)));
 
     /// <summary>The channel on which settled orders are announced.</summary>
     public string SettledChannel => Prefix + "settled";

@@ -2,17 +2,19 @@ using Npgsql;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>Keeps everyone else from the orders table: what is accepted meanwhile stays in Redis and in the broker.</summary>
+/// <summary>Keeps everyone else from a table. While it is that of orders, what is accepted stays in Redis and in the broker.</summary>
 public sealed class TableLock : IAsyncDisposable
 {
     private readonly NpgsqlConnection _connection;
 
     private TableLock(NpgsqlConnection connection) => _connection = connection;
 
-    public static async Task<TableLock> OfOrdersAsync(Database database)
+    public static Task<TableLock> OfOrdersAsync(Database database) => OfAsync(database, "orders");
+
+    public static async Task<TableLock> OfAsync(Database database, string table)
     {
         var held = new TableLock(await database.Source.OpenConnectionAsync());
-        await using var command = new NpgsqlCommand("begin; lock table orders in access exclusive mode", held._connection);
+        await using var command = new NpgsqlCommand($"begin; lock table {table} in access exclusive mode", held._connection);
         await command.ExecuteNonQueryAsync();
         return held;
     }

@@ -1,3 +1,4 @@
+using System.Text;
 using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using Xunit.Abstractions;
@@ -51,4 +52,45 @@ public sealed class PreloadTests(TwoOfEach fixture, ITestOutputHelper output) : 
         await Crowd.ReplayAsync(Stack, sale, node: 0);
         await Crowd.ReplayAsync(Stack, sale, node: 1);
     }
+
+    [Fact]
+    public async Task What_a_load_that_died_has_left_in_Redis_goes_with_the_next_one()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        await Crowd.AllBuyAsync(Stack, sale, users: 50);
+        await Books.RestAsync(Stack, sale, TimeSpan.FromSeconds(20));
+        await Stack.Manager.PauseAsync(sale.Id);
+        await using (await TableLock.OfAsync(Stack.Database, "user_quota"))
+        {
+            var rebuild = Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/rebuild");
+            await Eventually.TrueAsync("half of the next epoch is there", TimeSpan.FromSeconds(10), async () => (await EpochsOfKeysAsync(sale)).Contains(2));
+            await Stack.Database.EndOtherSessionsAsync();
+            Assert.NotEqual(200, (await rebuild).Status);
+        }
+        // A worker sees that Postgres has an epoch which Redis does not have.
+        await Eventually.TrueAsync("only the epoch in use has keys", TimeSpan.FromSeconds(20), async () =>
+            await Stack.Redis.Client.TextAsync("HGET", $"{sale.RedisPrefix}sale", "epoch") is { } epoch && epoch != "1" && (await EpochsOfKeysAsync(sale)).SetEquals([long.Parse(epoch)]));
+        await Crowd.ReplayAsync(Stack, sale, node: 0);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    // With a million keys of other sales, going over all of them takes a second of what sells.
+    [Fact]
+    public async Task A_load_looks_at_no_keys_but_its_own()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        await Stack.Manager.PauseAsync(sale.Id);
+        var before = await ScansAsync();
+        await Stack.Manager.RebuildAsync(sale.Id);
+        Assert.Equal(before, await ScansAsync());
+    }
+
+    private async Task<HashSet<long>> EpochsOfKeysAsync(Sale sale)
+    {
+        var keys = await Stack.Redis.Client.ListAsync("KEYS", sale.RedisPrefix.Replace("{", "[{]", StringComparison.Ordinal) + "*");
+        return [.. keys.Select(key => Encoding.UTF8.GetString((byte[])key!)[sale.RedisPrefix.Length..].Split(':')).Where(parts => parts.Length > 1 && parts[0] is "facts" or "buyers" or "shadow").Select(parts => long.Parse(parts[1]))];
+    }
+
+    private async Task<string> ScansAsync() =>
+        (await Stack.Redis.Client.TextAsync("INFO", "commandstats"))!.Split("\r\n").SingleOrDefault(line => line.StartsWith("cmdstat_scan:", StringComparison.Ordinal)) ?? "none";
 }
