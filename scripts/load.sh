@@ -18,7 +18,7 @@ closes it, and goes over every answer and both stores. Without --target that hap
   --target URL     the Api of a deployment that runs. Its other addresses, its stores and its secrets come from --env FILE (default .local/env) or the environment,
                    by the names that up.sh writes: FLASHSALE_ADMIN_URL, _WORKER_URL, _ADMIN_TOKEN, _JWT_KEY, _JWT_ISSUER, _JWT_AUDIENCE, _JWT_KID, _REDIS, _POSTGRES
   --port-base N    of the own stack, default 20080
-  --warm-up S      how long others buy first, in a sale of their own (4)
+  --warm-up S      how long others buy first, in a sale of their own (10)
   --rest S         how long to wait at the end for what is on its way (120)
   --thresholds FILE, --seed N, --report-folder FOLDER (default .local/load), --report-formats html,md,json
 

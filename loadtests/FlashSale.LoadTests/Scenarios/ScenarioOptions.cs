@@ -10,7 +10,7 @@ public sealed record ScenarioOptions
     public TimeSpan? Duration { get; init; }
 
     /// <summary>How long others buy in a sale of their own before it begins, so that no host meets code it has not run yet.</summary>
-    public TimeSpan WarmUp { get; init; } = TimeSpan.FromSeconds(4);
+    public TimeSpan WarmUp { get; init; } = TimeSpan.FromSeconds(10);
 
     /// <summary>How long to wait for what is on its way at the end.</summary>
     public TimeSpan Rest { get; init; } = TimeSpan.FromSeconds(120);

@@ -9,7 +9,9 @@ namespace FlashSale.LoadTests.Scenarios;
 public sealed class ScenarioRunner(string name, LoadScenario scenario, Target target, ScenarioOptions options, string historyPath)
 {
     private const string WarmSku = "warm-1";
+    private const string GoneSku = "warm-2";
     private const int WarmShoppers = 64;
+    private const int OneInComesTooLate = 8;
 
     private readonly List<string> _warmUpViolations = [];
     private Costs? _before;
@@ -18,7 +20,7 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
     /// <param name="engineArguments">Of <see cref="LoadRunner.RunAsync"/>.</param>
     public async Task<int> RunAsync(string[] engineArguments)
     {
-        if (options.WarmUp > TimeSpan.Zero) await OnSaleAsync($"Load run {name}, warm-up", [new LoadItem(WarmSku, 1_000_000)], null, WarmUpAsync);
+        if (options.WarmUp > TimeSpan.Zero) await OnSaleAsync($"Load run {name}, warm-up", [new LoadItem(WarmSku, 1_000_000), new LoadItem(GoneSku, 1)], null, WarmUpAsync);
         var result = await OnSaleAsync($"Load run {name}", scenario.Items, scenario.PerUserLimit, async sale =>
         {
             await using var run = LoadRun.Begin(target, sale, historyPath, scenario.Connections, scenario.Patience);
@@ -47,15 +49,17 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
         }
     }
 
-    // The first thousands of purchases meet code that is not compiled to its end yet. In a sale of their own: this is no part of the run, but no promise is broken in it either.
+    // The first thousands of purchases meet code that is not compiled to its end yet, in the hosts as in this generator: so they take the same way. In a sale
+    // of their own: this is no part of the run, but no promise is broken in it either.
     private async Task<VerdictResult> WarmUpAsync(LoadSale sale)
     {
         await using var run = LoadRun.Begin(target, sale, historyPath, WarmShoppers, TimeSpan.FromSeconds(10));
-        var began = Stopwatch.GetTimestamp();
-        await Task.WhenAll(Enumerable.Range(0, WarmShoppers).Select(async _ =>
-        {
-            while (Stopwatch.GetElapsedTime(began) < options.WarmUp) await run.AskAsync(run.NewUser(), "warm", WarmSku, CancellationToken.None);
-        }));
+        var shopping = Scenario.Create("warm-up", async context =>
+            Answers.Of(await run.BuyAsync(context, run.NewUser(), "warm", context.InvocationNumber % OneInComesTooLate == 0 ? GoneSku : WarmSku)))
+            .WithoutWarmUp()
+            .WithLoadSimulations(Simulation.KeepConstant(WarmShoppers, options.WarmUp));
+        var load = await LoadRunner.RegisterScenarios(shopping).WithoutReports().WithConsole(TextWriter.Null).RunAsync([]);
+        if (load.BrokenOff.Count > 0) throw new InvalidOperationException(string.Join("; ", load.BrokenOff));
         await run.History.DisposeAsync();
         var verdict = await Verdict.CheckAsync(target, sale, historyPath, Loss.None, options.Rest, CancellationToken.None);
         _warmUpViolations.AddRange(verdict.Violations);

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
+using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Targets;
 
@@ -59,6 +60,7 @@ public sealed class LoadSale : IDisposable
         {
             var sale = new LoadSale(target, manager, await CreateAsync(manager, name, items, perUserLimit, payWithinSeconds, cancel), items, perUserLimit);
             await sale.PostAsync("preload", cancel);
+            await LogRewrittenAsync(target, cancel);
             await sale.PostAsync("open", cancel);
             await sale.OpenAtAsync(target.Api, cancel);
             return sale;
@@ -120,6 +122,13 @@ public sealed class LoadSale : IDisposable
         var id = created.GetProperty("saleId").GetString()!;
         if (items.Count > MostItemsInBody) await manager.PostCsvAsync($"/api/v1/sales/{id}/items:import", Csv(items.Skip(MostItemsInBody)), cancel);
         return id;
+    }
+
+    // Loading rewrites the log of Redis, beside everything else. A sale is loaded hours before it opens, not seconds.
+    private static async Task LogRewrittenAsync(Target target, CancellationToken cancel)
+    {
+        await using var redis = new RedisClient(target.Redis, target.RedisPassword);
+        while ((await redis.TextAsync("INFO", "persistence"))!.Contains("aof_rewrite_in_progress:1", StringComparison.Ordinal)) await Task.Delay(50, cancel);
     }
 
     private static string Csv(IEnumerable<LoadItem> items)
