@@ -87,6 +87,9 @@ public sealed class LoadShedder
     /// <param name="enteredAt">When it entered, a Stopwatch timestamp.</param>
     public void Leave(long enteredAt) => _limit.Leave(enteredAt);
 
+    /// <summary>It never got as far as Redis.</summary>
+    public void LeaveUnmeasured() => _limit.LeaveUnmeasured();
+
     /// <summary>Counts a purchase that was one too many.</summary>
     public static void CountShed() => Shed.Add(1, new KeyValuePair<string, object?>("path", "purchase"));
 

@@ -92,6 +92,9 @@ public sealed class ConcurrencyLimit
         }
     }
 
+    /// <summary>One is done whose time says nothing of the load: it was turned away at once.</summary>
+    public void LeaveUnmeasured() => Interlocked.Decrement(ref _inFlight);
+
     private void Judge(long now)
     {
         var samples = Interlocked.Exchange(ref _samples, 0);

@@ -19,6 +19,18 @@ public sealed class ConcurrencyLimitTests
     }
 
     [Fact]
+    public void Who_is_turned_away_at_once_does_not_count_as_quick()
+    {
+        var limit = new ConcurrencyLimit(10, 40, 100, 2);
+        var now = Stopwatch.GetTimestamp();
+        // For two seconds all are turned away; then each takes what it takes without load.
+        for (var i = 0; i < 2_000 && limit.TryEnter(); i++, now += Stopwatch.Frequency / 1_000) limit.LeaveUnmeasured();
+        Assert.Equal(0, limit.InFlight);
+        for (var i = 0; i < 2_000 && limit.TryEnter(); i++, now += Stopwatch.Frequency / 1_000) limit.Leave(now - (long)(UnloadedMilliseconds / 1e3 * Stopwatch.Frequency), now);
+        Assert.True(limit.Current >= 40, $"the limit is {limit.Current}");
+    }
+
+    [Fact]
     public void What_comes_after_more_important_things_gets_a_share()
     {
         var limit = new ConcurrencyLimit(10, 10, 10, 2);
