@@ -26,11 +26,11 @@ public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logg
     {
         var versions = await PublishedDocuments.VersionsAsync(Redis, SaleKeys.Catalog);
         var current = Sales;
-        // A catalog that went away is a Redis that forgot: keep what is known, the worker publishes it again.
-        if (versions.Count == 0 && current.Count > 0) return;
-        if (_sales is not null && versions.Count == current.Count && versions.All(v => current.TryGetValue(v.Key, out var sale) && sale.Version >= v.Value)) return;
+        // What went away while it could be sold from is gone from a Redis that forgot: keep what is known, the worker publishes it again, one sale after the other.
+        var forgotten = current.Values.Where(sale => !versions.ContainsKey(sale.SaleId) && MayBeSold(sale)).ToArray();
+        if (_sales is not null && versions.Count + forgotten.Length == current.Count && versions.All(v => current.TryGetValue(v.Key, out var sale) && sale.Version >= v.Value)) return;
 
-        var next = new Dictionary<string, PublishedSale>(StringComparer.Ordinal);
+        var next = forgotten.ToDictionary(sale => sale.SaleId, StringComparer.Ordinal);
         foreach (var (saleId, version) in versions)
         {
             if (current.TryGetValue(saleId, out var known) && known.Version >= version) next.Add(saleId, known);
@@ -40,4 +40,7 @@ public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logg
         Changed?.Invoke(_sales);
         _followed = true;
     }
+
+    // Only what is over is ever taken out of the catalog.
+    private bool MayBeSold(PublishedSale sale) => sale.Status is SaleStatus.Live or SaleStatus.Paused && sale.ClosesAt > Redis.NowMilliseconds;
 }

@@ -36,6 +36,21 @@ public sealed class ForgetfulRedisTests(ImpatientRelay fixture, ITestOutputHelpe
     }
 
     [Fact]
+    public async Task Sales_that_are_not_published_again_yet_are_not_unknown()
+    {
+        var (sale, other) = (await SoldInPartAsync(), await Stack.OpenSaleAsync(stock: 10));
+        await Task.WhenAll(Stack.Workers.Select(worker => worker.KillAsync()));
+        await Stack.Redis.Client.CallAsync("FLUSHALL");
+        // A change publishes its own sale, and none beside it.
+        await Stack.Manager.PauseAsync(other.Id);
+        await Stack.StatusOnEveryNodeAsync(other.Id, "paused");
+        await NothingIsSoldAsync(sale);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "open");
+        await StartWorkersAsync();
+        await TheRestIsSoldAsync(sale, rest: 300);
+    }
+
+    [Fact]
     public async Task A_redis_whose_file_was_cut_sells_exactly_the_rest()
     {
         var sale = await SoldInPartAsync();
