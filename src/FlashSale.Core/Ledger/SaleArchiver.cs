@@ -49,7 +49,7 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
             var page = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("SCAN", cursor, "MATCH", pattern, "COUNT", "1000")))!;
             cursor = (string)page[0]!;
             var keys = (RedisKey[])page[1]!;
-            if (keys.Length > 0) await redis.CallAsync(database => database.KeyDeleteAsync(keys));
+            if (keys.Length > 0) await redis.UnlinkAsync(keys);
         }
         while (cursor != "0");
     }

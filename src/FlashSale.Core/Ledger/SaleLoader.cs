@@ -94,9 +94,10 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             throw new SaleLoadException($"Sale {saleId} has no items.");
         await CheckDurabilityAsync();
         await CheckMemoryAsync(connection, saleId);
-        // From here on every script that is called with the old epoch refuses, or belongs to what is being drained. Above
-        // Redis' as well: a Postgres that was restored to an earlier point has forgotten how far it had come.
+        // From here on every script that is called with the old epoch refuses, or belongs to what is being drained. Above all that Redis
+        // has seen: a Postgres that was restored to an earlier point has forgotten how far it had come.
         var known = (long?)await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch")) ?? 0;
+        foreach (var begun in await redis.CallAsync(database => database.HashKeysAsync(keys.Epochs))) known = Math.Max(known, (long)begun);
         var epoch = await connection.ExecuteScalarAsync<long?>("""
             update sale set epoch = greatest(epoch, @known) + 1, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
             where sale_id = @saleId and status <> 'archived' returning epoch
@@ -207,7 +208,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         {
             var (old, buckets) = ((long)entry.Name, (int)entry.Value);
             if (old >= epoch || old == inUse) continue;
-            foreach (var chunk in keys.OfEpoch(old, buckets).Chunk(KeysPerCall)) await redis.CallAsync(database => database.KeyDeleteAsync(chunk));
+            foreach (var chunk in keys.OfEpoch(old, buckets).Chunk(KeysPerCall)) await redis.UnlinkAsync(chunk);
             await redis.CallAsync(database => database.HashDeleteAsync(keys.Epochs, old));
         }
     }

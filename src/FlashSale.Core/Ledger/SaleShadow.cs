@@ -144,7 +144,8 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
     {
         await redis.CallAsync(async database =>
         {
-            var calls = new List<Task>(_facts.Count + 1);
+            // Once more: a load that was taken for dead may still write, after its entry has gone.
+            var calls = new List<Task>(_facts.Count + 2) { database.HashSetAsync(keys.Epochs, epoch, Buckets) };
             foreach (var (bucket, facts) in _facts) calls.Add(database.HashSetAsync(keys.Facts(epoch, bucket), [.. facts]));
             if (_buyers.Count > 0) calls.Add(database.StringAppendAsync(keys.Buyers(epoch), _buyers.SelectMany(hash => hash).ToArray()));
             await Task.WhenAll(calls);

@@ -14,12 +14,12 @@ for i, name in ipairs({ 'stock', 'limit', 'inflight', 'inflight_units' }) do
     if redis.call('EXISTS', shadow .. name) == 1 then
         redis.call('RENAME', shadow .. name, KEYS[i + 1])
     else
-        redis.call('DEL', KEYS[i + 1])
+        redis.call('UNLINK', KEYS[i + 1])
     end
 end
 -- What was applied under an earlier epoch is part of the new stock, and refused from now on.
-redis.call('DEL', KEYS[7])
-redis.call('DEL', string.sub(KEYS[1], 1, -5) .. 'owed')
+redis.call('UNLINK', KEYS[7])
+redis.call('UNLINK', string.sub(KEYS[1], 1, -5) .. 'owed')
 -- Not verified: it sells once the loader's transaction, and with it the lock, is known to have held to this point.
 redis.call('HDEL', KEYS[1], 'held', 'run')
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'version', ARGV[3], 'status', ARGV[4],

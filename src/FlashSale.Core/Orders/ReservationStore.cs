@@ -10,7 +10,7 @@ namespace FlashSale.Orders;
 /// <param name="Same">False when the id belongs to another purchase; then this one is not stored.</param>
 public sealed record StoredReservation(OrderStatus Status, string? Reason, bool Same);
 
-/// <summary>The caller of <c>persist_reservations</c> (Migrations/0002_persist_reservations.sql).</summary>
+/// <summary>The caller of <c>persist_reservations</c> (Migrations/0035_persist_item_by_item.sql).</summary>
 public sealed class ReservationStore(NpgsqlDataSource postgres)
 {
     /// <summary>

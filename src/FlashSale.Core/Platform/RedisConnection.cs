@@ -63,6 +63,9 @@ public sealed partial class RedisConnection : IAsyncDisposable
     public static async Task<RedisConnection> ConnectAsync(RedisOptions options, ILogger<RedisConnection> logger) =>
         new(options, await OpenAsync(options), logger);
 
+    /// <summary>Removes keys; their memory is freed beside the commands of others, which DEL would keep waiting. Exceptions as of <see cref="CallAsync"/>; may be repeated.</summary>
+    public Task UnlinkAsync(IEnumerable<RedisKey> keys) => CallAsync(database => database.ExecuteAsync("UNLINK", [.. keys.Select(key => (object)key)]));
+
     /// <summary>Runs one command on the current connection.</summary>
     /// <exception cref="RedisUnavailableException">It did not run.</exception>
     /// <exception cref="RedisOutcomeUnknownException">It may have run.</exception>
