@@ -53,8 +53,9 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
             // Whoever consumes makes the queue first.
             return true;
         }
-        catch (Exception e) when (!cancellation.IsCancellationRequested && IsNotToBeFoundOut(e))
+        catch (Exception) when (!cancellation.IsCancellationRequested)
         {
+            // A broker in whatever trouble; the next look is not far.
             return false;
         }
     }

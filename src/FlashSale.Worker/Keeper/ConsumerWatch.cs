@@ -1,5 +1,3 @@
-using System.Diagnostics;
-
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
@@ -23,9 +21,9 @@ public sealed partial class ConsumerWatch(BrokerBacklog queue, ILogger<ConsumerW
             await timer.WaitForNextTickAsync(stoppingToken);
             deserted = await queue.IsDesertedAsync(stoppingToken) ? deserted + 1 : 0;
         }
-        LogDeserted(LooksInARow * (int)Interval.TotalSeconds);
-        // An orderly end would wait for the bus.
-        Process.GetCurrentProcess().Kill();
+        LogDeserted((LooksInARow - 1) * (int)Interval.TotalSeconds);
+        // An orderly end would wait for the bus; a signal would not end the first process of a container.
+        Environment.Exit(1);
     }
 
     [LoggerMessage(1, LogLevel.Critical, "The broker answers, and nobody has consumed the queue of reservations for {Seconds} s: this worker ends, to be started again")]
