@@ -11,7 +11,7 @@ usage: scripts/chaos.sh ROW… | --all [--seeds N] [--seed S] [--port-base N] [-
 
 Brings up a stack of its own (--port-base, default 19080) whose hosts reach Redis, RabbitMQ and PostgreSQL through small TCP proxies, and runs each row:
 a sale of its own under load, the fault at a moment drawn from the seed, its end, the recovery, and a verdict over every answer and both stores.
-Takes the stack down and writes loadtests/results/<date>-chaos.md. A row takes 15 to 40 s. Rows that fill a disk mount small memory file systems, which
+Takes the stack down and writes a table: of --all into loadtests/results/<date>-chaos.md, of single rows into .local/chaos. A row takes 15 to 40 s. Rows that fill a disk mount small memory file systems, which
 only root may; for others they are inconclusive. Broken off, it heals what is broken and takes everything down.
 
   --result FILE   writes the table there
@@ -63,6 +63,7 @@ about() {
 
 take_down() {
   local mounted
+  end_running
   [[ ! -d $STACK ]] || "$ROOT/scripts/down.sh" --port-base "$BASE" >>"$WORK/chaos.log" 2>&1 || true
   # A run that was killed leaves what it had mounted.
   while read -r mounted; do umount "$mounted" || true; done < <(awk -v data="$(readlink -f "$DATA" || true)/" 'index($2, data) == 1 { print $2 }' /proc/mounts)
@@ -90,8 +91,10 @@ main() {
   trap 'code=$?; take_down "$code"; on_exit "$code"' EXIT
   STEP_LOG=$WORK/chaos.log step prepare 'secrets, packages' prepare_stack
   about >"$WORK/about"
-  [[ -n $RESULT ]] || printf -v RESULT '%s/loadtests/results/%(%F)T-chaos.md' "$ROOT" -1
-  bounded 86400 "$DOTNET" "$WORK/runner/FlashSale.LoadTests.dll" chaos --root "$ROOT" --stack "$STACK" --port-base "$BASE" --about "$WORK/about" --result "$RESULT" \
+  # The table that is kept is that of all rows.
+  [[ -n $RESULT || ${ROWS[*]} != --all ]] || printf -v RESULT '%s/loadtests/results/%(%F)T-chaos.md' "$ROOT" -1
+  [[ -n $RESULT ]] || { install -d "$ROOT/.local/chaos"; printf -v RESULT '%s/.local/chaos/%(%F-%H%M%S)T.md' "$ROOT" -1; }
+  GRACE=180 bounded 86400 "$DOTNET" "$WORK/runner/FlashSale.LoadTests.dll" chaos --root "$ROOT" --stack "$STACK" --port-base "$BASE" --about "$WORK/about" --result "$RESULT" \
     --seed "$SEED" --seeds "$SEEDS" "${ROWS[@]}" >&3 2>&4 || code=$?
   [[ ! -f $RESULT ]] || say "written to $(relative "$RESULT")"
   REPORTED=yes

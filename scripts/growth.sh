@@ -175,7 +175,7 @@ growth_report() {
 $(machine)
 Commit: $(commit)
 Loads of $SECONDS_EACH s by wrk on $CONNECTIONS connections. Processor time in microseconds per purchase, until it was in Postgres and settled; scripts: the part of Redis' that is reserve.lua
-and settle.lua. Run again: \`./scripts/growth.sh\`
+and settle.lua. Run again: \`./scripts/growth.sh --seconds $SECONDS_EACH --orders $MOST_ORDERS\`
 
 | grows | to | accepted/s | Api | Redis | scripts | Worker | Postgres |
 |---|---|---|---|---|---|---|---|$ROWS

@@ -64,7 +64,7 @@ all_free() {
 }
 
 # free_stack FIRST: for a stack of up.sh, with its hosts, their management ports, servers and what stands between them.
-free_stack() { free_base "$1" 50 {0..6} 50 {100..104} {110..112} {1000..1006}; }
+free_stack() { free_base "$1" 50 {0..6} 50 {100..104} {110..113} {1000..1006}; }
 
 private_stack() {
   sweep

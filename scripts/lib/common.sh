@@ -55,15 +55,23 @@ stopped_by() {
   exit "$2"
 }
 
+# end_running: what bounded has started, before what it uses is taken away. It heals what it has broken first.
+end_running() {
+  [[ -n $RUNNING ]] || return 0
+  kill -TERM "$RUNNING" 2>/dev/null || true
+  wait "$RUNNING" 2>/dev/null || true
+  RUNNING=''
+}
+
 on_exit() {
   [[ -z $RUNNING ]] || kill -TERM "$RUNNING" 2>/dev/null || true
   [[ $1 == 0 || -n $REPORTED ]] || (fail "a command ended with status $1") || true
 }
 
-# bounded SECONDS COMMAND…: in the background, so that a signal to this script is obeyed at once and not when the command is over.
+# bounded SECONDS COMMAND…: asked to end it has 20 s, or GRACE. In the background, so that a signal to this script is obeyed at once and not when the command is over.
 bounded() {
   local code=0
-  timeout --kill-after=20 "$@" 9>&- &
+  timeout --kill-after="${GRACE:-20}" "$@" 9>&- &
   RUNNING=$!
   wait "$RUNNING" || code=$?
   RUNNING=''

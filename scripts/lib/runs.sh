@@ -69,6 +69,7 @@ promise_of() {
 
 # break_api CONTROL: the stack's Api with a Core built from a copy of the sources with a patch applied to reserve.lua. The product has no switch for it.
 break_api() {
+  local broken=$CONTROL/build/bin/FlashSale.Core/release/FlashSale.Core.dll
   copy_sources
   have patch || install_packages patch
   # Without fuzz: where the script has changed, somebody must look what breaks it now.
@@ -77,9 +78,17 @@ break_api() {
   # The script is a resource of Core: the rest of the Api is the stack's own.
   bounded 600 "$DOTNET" build "$CONTROL/src/FlashSale.Core/FlashSale.Core.csproj" "${BUILD_ARGS[@]/#"$BUILD"/"$CONTROL/build"}" -p:RunAnalyzers=false 7>&- || fail "Core with control $1 cannot be built"
   build_unlock
-  ! cmp -s "$CONTROL/build/bin/FlashSale.Core/release/FlashSale.Core.dll" "$STACK/app/api/FlashSale.Core.dll" || fail "Core with control $1 is the Core without"
+  [[ -f $STACK/app/whole.dll ]] || cp "$STACK/app/api/FlashSale.Core.dll" "$STACK/app/whole.dll"
+  ! cmp -s "$broken" "$STACK/app/whole.dll" || fail "Core with control $1 is the Core without"
+  run_api_with "$broken"
+}
+
+# mend_api: with the Core that it had.
+mend_api() { run_api_with "$STACK/app/whole.dll"; }
+
+run_api_with() {
   stop_host api
-  cp "$CONTROL/build/bin/FlashSale.Core/release/FlashSale.Core.dll" "$STACK/app/api/FlashSale.Core.dll"
+  cp "$1" "$STACK/app/api/FlashSale.Core.dll"
   start_host api
   await_host api
 }

@@ -23,7 +23,7 @@ public sealed record FaultOutcome(string Row, int Seed)
     /// <summary>Purchases (not requests) whose last answer was a 202.</summary>
     public int Accepted { get; init; }
 
-    /// <summary>Purchases that were told that they were refused.</summary>
+    /// <summary>Purchases that were told to come again later. Not those that came too late or wanted too much.</summary>
     public int Refused { get; init; }
 
     /// <summary>Purchases whose shopper gave up without knowing.</summary>
@@ -32,7 +32,7 @@ public sealed record FaultOutcome(string Row, int Seed)
     /// <summary>From the end of the fault until a purchase begun after it was accepted and stored; null: never.</summary>
     public TimeSpan? Recovery { get; init; }
 
-    /// <summary>Longest time from a shopper's first request to an answer that settled it, however often they came again.</summary>
+    /// <summary>Longest time from a shopper's first request to an answer that settled it, however often they came again; or to their last, where none did.</summary>
     public TimeSpan Slowest { get; init; }
 
     /// <summary>Acceptances that are no order, where the fault may cost them.</summary>
@@ -47,23 +47,20 @@ public sealed record FaultOutcome(string Row, int Seed)
     public FaultOutcome WithHistory(string path)
     {
         // By purchase: when it began, and its last answer.
-        var purchases = new Dictionary<(string User, string Key), (long Began, long Settled, bool IsAccepted)>();
+        var purchases = new Dictionary<(string User, string Key), Purchase>();
         foreach (var told in History.Read(path))
         {
-            var known = purchases.TryGetValue((told.UserId, told.Key), out var purchase);
-            if (!known) purchase = (told.StartedMicroseconds, 0, false);
-            purchase.Began = Math.Min(purchase.Began, told.StartedMicroseconds);
+            var purchase = purchases.GetValueOrDefault((told.UserId, told.Key), new Purchase(told.StartedMicroseconds, 0, WasUnknown: false, Answer: default));
             // What came first settled it: a replay asked for later does not count.
-            if (!told.IsUnknown && (purchase.Settled == 0 || told.EndedMicroseconds < purchase.Settled)) purchase = (purchase.Began, told.EndedMicroseconds, told.IsAccepted);
-            purchases[(told.UserId, told.Key)] = purchase;
+            if (purchase.IsSettled) continue;
+            purchases[(told.UserId, told.Key)] = purchase with { Ended = told.EndedMicroseconds, WasUnknown = purchase.WasUnknown || told.IsUnknown, Answer = told };
         }
-        var settled = purchases.Values.Where(purchase => purchase.Settled > 0).ToArray();
         return this with
         {
-            Accepted = settled.Count(purchase => purchase.IsAccepted),
-            Refused = settled.Count(purchase => !purchase.IsAccepted),
-            Unknown = purchases.Count - settled.Length,
-            Slowest = TimeSpan.FromMicroseconds(settled.Length == 0 ? 0 : settled.Max(purchase => purchase.Settled - purchase.Began)),
+            Accepted = purchases.Values.Count(purchase => purchase.Answer.IsAccepted),
+            Refused = purchases.Values.Count(purchase => purchase is { IsSettled: true, Answer: { IsAccepted: false, IsDecision: false } }),
+            Unknown = purchases.Values.Count(purchase => !purchase.IsSettled),
+            Slowest = TimeSpan.FromMicroseconds(purchases.Values.Select(purchase => purchase.Ended - purchase.Began).DefaultIfEmpty().Max()),
         };
     }
 
@@ -75,6 +72,7 @@ public sealed record FaultOutcome(string Row, int Seed)
     public FaultOutcome WithVerdict(VerdictResult verdict, TimeSpan? recovery, IReadOnlyList<string> evidence, string? whyNot)
     {
         List<string> violations = [.. verdict.Violations];
+        if (verdict.Unsettled > 0) violations.Add($"I7: {verdict.Unsettled} shoppers asked again and again, and never learnt what became of their purchases");
         if (recovery is null) violations.Add("I8: no purchase that began after the fault was accepted and stored in time");
         var isConclusive = evidence.Count > 0 && whyNot is null && verdict.IsConclusive;
         return this with
@@ -86,5 +84,10 @@ public sealed record FaultOutcome(string Row, int Seed)
             Verdict = violations.Count > 0 ? FaultVerdict.Broken : isConclusive ? FaultVerdict.Pass : FaultVerdict.Inconclusive,
             Note = string.Join("; ", ((string?[])[.. evidence.DefaultIfEmpty("nothing shows that the fault took hold"), whyNot, verdict.WhyNot]).Where(note => note is not null)),
         };
+    }
+
+    private sealed record Purchase(long Began, long Ended, bool WasUnknown, Told Answer)
+    {
+        public bool IsSettled => Ended > 0 && Answer.IsSettled(WasUnknown);
     }
 }

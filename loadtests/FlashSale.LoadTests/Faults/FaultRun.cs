@@ -12,7 +12,11 @@ namespace FlashSale.LoadTests.Faults;
 /// </summary>
 public sealed class FaultRun(FaultStack stack, Row row, int seed)
 {
-    private const int Stock = 200_000;
+    private const int Plenty = 200_000;
+
+    // Sold out at about the time of the fault.
+    private const int Few = 400;
+
     private const int WarmUp = 300;
     private const int LongestReason = 400;
 
@@ -31,6 +35,7 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
     public async Task<FaultOutcome> RunAsync(Action<string> tell, CancellationToken cancel)
     {
         var fault = new Fault(stack, _random);
+        FaultOutcome? outcome = null;
         try
         {
             // Whatever a row before this one has left behind is no part of this one.
@@ -40,41 +45,49 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
             {
                 await row.Prepare(fault);
                 await stack.ReadyAsync(Ready);
-                return await SellAsync(fault, tell, cancel);
+                outcome = await SellAsync(fault, tell, cancel);
             }
             finally
             {
                 await fault.EndAsync();
             }
+            return outcome;
         }
         catch (Exception e) when (e is not OperationCanceledException || !cancel.IsCancellationRequested)
         {
-            return new FaultOutcome(row.Name, seed) { Verdict = FaultVerdict.Inconclusive, Note = Reason(e) };
+            // What was found stands, whatever came after it.
+            return outcome is { Verdict: FaultVerdict.Broken } ? outcome with { Note = $"{outcome.Note}; {Reason(e)}" }
+                : new FaultOutcome(row.Name, seed) { Verdict = FaultVerdict.Inconclusive, Note = Reason(e) };
         }
     }
 
     private async Task<FaultOutcome> SellAsync(Fault fault, Action<string> tell, CancellationToken cancel)
     {
-        using var sale = await LoadSale.OpenAsync(fault.Target, $"Fault {row.Name} {seed}", [new LoadItem("first", Stock), new LoadItem("second", Stock)], cancel: cancel);
+        using var sale = await LoadSale.OpenAsync(fault.Target, $"Fault {row.Name} {seed}", [new LoadItem("first", Plenty), new LoadItem("second", Plenty), new LoadItem("few", Few)], cancel: cancel);
         foreach (var api in fault.Apis) await sale.OpenAtAsync(api, cancel);
         fault.Sale = sale;
         var path = Path.Combine(stack.Folder, "log", $"chaos-{row.Name}-{seed}.history");
         TimeSpan? recovery;
+        long healed;
         await using (var history = History.Create(path))
         await using (var buyers = new Buyers(fault.Target, sale, history, new BuyersOptions { Apis = fault.Apis }))
         {
             if (!await StoredSinceAsync(fault.Target, sale, 0, WarmUp, LongestRecovery, cancel)) throw new InconclusiveException($"the sale came to no {WarmUp} orders before the fault.");
-            recovery = await BreakAsync(fault, sale, tell, cancel);
+            healed = await BreakAsync(fault, tell, cancel);
+            var clock = Stopwatch.StartNew();
+            recovery = await StoredSinceAsync(fault.Target, sale, healed, 1, LongestRecovery, cancel) ? clock.Elapsed : null;
             await Task.Delay(AfterRecovery, cancel);
             await buyers.StopAsync();
+            await sale.CloseAsync(cancel);
+            // Whoever was promised an order that is gone would buy another one.
+            if (row.Loss == Loss.None) await buyers.ReplayAsync(cancel);
         }
-        var verdict = await Verdict.CheckAsync(fault.Target, sale, path, row.Loss, Rest, cancel);
-        await sale.CloseAsync(cancel);
+        var verdict = await Verdict.CheckAsync(fault.Target, sale, path, row.Loss, Rest, cancel, healed);
         return new FaultOutcome(row.Name, seed).WithHistory(path).WithVerdict(verdict, recovery, fault.Evidence, fault.WhyNot);
     }
 
-    /// <returns>Time from the end of the fault to the next order that was stored.</returns>
-    private async Task<TimeSpan?> BreakAsync(Fault fault, LoadSale sale, Action<string> tell, CancellationToken cancel)
+    /// <returns>When the fault had ended, by <see cref="RunClock"/>.</returns>
+    private async Task<long> BreakAsync(Fault fault, Action<string> tell, CancellationToken cancel)
     {
         var moment = EarliestFault + _random.NextDouble() * (LatestFault - EarliestFault);
         var lasts = row.Lasts * (row.LastsAtRandom ? _random.NextDouble() : 1);
@@ -92,12 +105,18 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
         }
         finally
         {
-            await row.Heal(fault);
-            await fault.HealAsync();
+            // The one and the other: a server that does not start must not leave a worker frozen.
+            fault.AtHeal(() => row.Heal(fault));
+            try
+            {
+                await fault.HealAsync();
+            }
+            catch (Exception e) when (e is not OperationCanceledException || !cancel.IsCancellationRequested)
+            {
+                fault.WhyNot ??= Reason(e);
+            }
         }
-        var healed = RunClock.Microseconds;
-        var clock = Stopwatch.StartNew();
-        return await StoredSinceAsync(fault.Target, sale, healed, 1, LongestRecovery, cancel) ? clock.Elapsed : null;
+        return RunClock.Microseconds;
     }
 
     /// <summary>Waits until that many purchases accepted since a moment are in Postgres. The judge's own connection, past the proxy.</summary>

@@ -17,7 +17,7 @@ public enum Part
 }
 
 /// <summary>
-/// The stack of a fault run: that of scripts/up.sh, with production's settings, except that its hosts reach each server through a <see cref="Proxy"/> and
+/// The stack of a fault run: that of scripts/up.sh, with production's settings, except that its hosts reach each server through a <see cref="Proxy"/> (there is one before the Api, too) and
 /// publish unsettled orders again after 5 s instead of 60, so that a lost queue can be waited for.
 /// </summary>
 public sealed class FaultStack : IAsyncDisposable
@@ -42,6 +42,7 @@ public sealed class FaultStack : IAsyncDisposable
             [Part.Redis] = new(portBase + 110, new IPEndPoint(IPAddress.Loopback, portBase + 100)),
             [Part.Postgres] = new(portBase + 111, new IPEndPoint(IPAddress.Loopback, portBase + 101)),
             [Part.RabbitMq] = new(portBase + 112, new IPEndPoint(IPAddress.Loopback, portBase + 102)),
+            [Part.Api] = new(portBase + 113, new IPEndPoint(IPAddress.Loopback, portBase)),
         }.ToImmutableDictionary();
     }
 
@@ -65,8 +66,11 @@ public sealed class FaultStack : IAsyncDisposable
         ["Relay__RepublishAfterSeconds"] = "5",
     }, isShown: true);
 
-    /// <summary>The proxy before a server.</summary>
-    public Proxy ProxyOf(Part server) => _proxies[server];
+    /// <summary>The proxy before a server, or before the Api.</summary>
+    public Proxy ProxyOf(Part part) => _proxies[part];
+
+    /// <summary>The Api as shoppers reach it through its proxy.</summary>
+    public Uri ProxiedApi => new($"http://127.0.0.1:{_proxies[Part.Api].Port}");
 
     /// <summary>The process id of a part, as of now; 0 while it has none.</summary>
     public int PidOf(Part part) => int.TryParse(Env($"FLASHSALE_PID_{part.ToString().ToUpperInvariant()}"), out var pid) ? pid : 0;

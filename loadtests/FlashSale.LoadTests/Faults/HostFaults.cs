@@ -20,43 +20,75 @@ public static class HostFaults
             Inject = async fault =>
             {
                 using var http = new HttpClient();
-                foreach (var api in fault.Apis)
+                foreach (var (api, shift) in fault.Apis.Zip((TimeSpan[])[Shift, -Shift]))
                 {
                     using var response = await http.GetAsync(new Uri(api, "/api/v1/sales"));
                     var off = response.Headers.Date - TimeProvider.System.GetUtcNow();
-                    if (off?.Duration() < Shift - TimeSpan.FromSeconds(10)) throw new InconclusiveException($"the clock at {api} is only {off} off.");
-                    fault.TookHold($"{api} is {off?.TotalSeconds:+0;-0} s off");
+                    if (off is null || (off.Value - shift).Duration() > TimeSpan.FromSeconds(10)) throw new InconclusiveException($"the clock at {api} is {off} off, not {shift}.");
+                    fault.TookHold($"{api} is {off.Value.TotalSeconds:+0;-0} s off");
                 }
             },
             Lasts = TimeSpan.FromSeconds(6),
         },
-        new("limits-reloaded", "an operator sets other rate limits every second for 8 s")
+        new("limits-reloaded", "an operator sets other rate limits every second for 8 s; every other document lets nobody see the list of sales")
         {
             Inject = async fault =>
             {
-                using var http = new HttpClient { BaseAddress = fault.Target.Admin };
-                http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", fault.Target.AdminToken);
-                var changes = 0;
+                using var admin = Admin(fault);
+                using var shop = new HttpClient { BaseAddress = fault.Apis[0] };
+                // As it was before, whatever the next rows are.
+                var before = await admin.GetStringAsync("/api/v1/ops/limits");
+                fault.AtEnd(() => SetAsync(fault, before));
+                var (changes, followed) = (0, 0);
                 for (var clock = Stopwatch.StartNew(); clock.Elapsed < Lasting; await Task.Delay(TimeSpan.FromSeconds(1)))
                 {
-                    using var body = new StringContent(Limits(capacity: 1_000 + changes), Encoding.UTF8, "application/json");
-                    using var response = await http.PutAsync("/api/v1/ops/limits", body);
-                    if (response.StatusCode == HttpStatusCode.OK) changes++;
+                    var isTight = changes % 2 == 0;
+                    using var body = new StringContent(Limits(1_000 + changes, isTight), Encoding.UTF8, "application/json");
+                    using var response = await admin.PutAsync("/api/v1/ops/limits", body);
+                    if (response.StatusCode != HttpStatusCode.OK) continue;
+                    changes++;
+                    if (await IsAnsweredAsync(shop, isTight ? HttpStatusCode.TooManyRequests : HttpStatusCode.OK)) followed++;
                 }
-                if (changes >= 5) fault.TookHold($"{changes} changes were taken");
+                if (changes >= 5 && followed == changes) fault.TookHold($"{changes} changes were taken, and seen at the Api within a second");
+                else fault.WhyNot = $"{changes} changes were taken, {followed} of them seen at the Api within a second";
             },
         },
     ];
 
-    private static string Limits(int capacity) => JsonSerializer.Serialize(new
+    private static string Limits(int capacity, bool isTight) => JsonSerializer.Serialize(new
     {
         rules = new object[]
         {
-            new { name = "shopper", match = new { method = "POST", path = "/api/v1/sales/{saleId}/orders" }, partition = "user", scope = "node", capacity, refillPerSecond = 100 },
-            new { name = "everybody", match = new { path = "/api/**" }, partition = "global", scope = "cluster", capacity = capacity * 100, refillPerSecond = 100_000, onStoreFailure = "local" },
+            new { name = "shopper", match = new { method = "POST", path = "/api/v1/sales/{saleId}/orders" }, partition = "user", scope = "node", capacity, refillPerSecond = 100.0 },
+            new { name = "list", match = new { method = "GET", path = "/api/v1/sales" }, partition = "global", scope = "node", capacity = isTight ? 1 : capacity, refillPerSecond = isTight ? 0.01 : 1_000 },
+            new { name = "everybody", match = new { path = "/api/**" }, partition = "global", scope = "cluster", capacity = capacity * 100, refillPerSecond = 100_000.0, onStoreFailure = "local" },
         },
         allow = new { cidrs = Array.Empty<string>(), users = Array.Empty<string>(), clients = Array.Empty<string>() },
     });
+
+    private static async Task<bool> IsAnsweredAsync(HttpClient shop, HttpStatusCode expected)
+    {
+        for (var clock = Stopwatch.StartNew(); clock.Elapsed < TimeSpan.FromSeconds(1); await Task.Delay(20))
+        {
+            using var response = await shop.GetAsync("/api/v1/sales");
+            if (response.StatusCode == expected) return true;
+        }
+        return false;
+    }
+
+    private static async Task SetAsync(Fault fault, string document)
+    {
+        using var admin = Admin(fault);
+        using var body = new StringContent(document, Encoding.UTF8, "application/json");
+        using var response = await admin.PutAsync("/api/v1/ops/limits", body);
+        response.EnsureSuccessStatusCode();
+    }
+
+    private static HttpClient Admin(Fault fault) => new()
+    {
+        BaseAddress = fault.Target.Admin,
+        DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", fault.Target.AdminToken) },
+    };
 
     // The settings of the Api that runs, on another port and under another clock. Timers go by the monotonic clock, which stays true: a wrong
     // wall clock is what broken time servers make, a wrong monotonic one is nobody's.

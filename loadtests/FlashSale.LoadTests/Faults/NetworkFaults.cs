@@ -2,29 +2,36 @@ using static FlashSale.LoadTests.Faults.ProxyMode;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>The network between the hosts and a server.</summary>
+/// <summary>The network between the hosts and a server, or between shoppers and the Api. Nobody calls the Worker.</summary>
 public static class NetworkFaults
 {
-    private static readonly Part[] Servers = [Part.Redis, Part.RabbitMq, Part.Postgres];
+    private static readonly Part[] Parts = [Part.Api, Part.Redis, Part.RabbitMq, Part.Postgres];
 
     public static IReadOnlyList<Row> Rows { get; } =
     [
-        .. Servers.Select(server => Of(server, Blackhole, $"nothing passes between the hosts and {server} for 6 s; it arrives after")),
-        .. Servers.Select(server => Of(server, Reset, $"connections to {server} are reset for 6 s, new ones at once")),
-        .. Servers.Select(server => Of(server, Latency, $"200 ms more per round trip to {server} for 6 s")),
+        .. Parts.Select(part => Of(part, Blackhole, $"nothing passes between {Callers(part)} and {part} for 6 s; it arrives after")),
+        .. Parts.Select(part => Of(part, Reset, $"connections of {Callers(part)} to {part} are reset for 6 s, new ones at once")),
+        .. Parts.Select(part => Of(part, Latency, $"200 ms more per round trip of {Callers(part)} to {part} for 6 s")),
     ];
 
-    private static Row Of(Part server, ProxyMode mode, string what) => new($"{mode.ToString().ToLowerInvariant()}-{server.Name}", what)
+    private static string Callers(Part part) => part == Part.Api ? "shoppers" : "the hosts";
+
+    private static Row Of(Part part, ProxyMode mode, string what) => new($"{mode.ToString().ToLowerInvariant()}-{part.Name}", what)
     {
+        Prepare = fault =>
+        {
+            if (part == Part.Api) fault.Apis = [fault.Stack.ProxiedApi];
+            return Task.CompletedTask;
+        },
         Inject = fault =>
         {
-            fault.Stack.ProxyOf(server).Set(mode);
+            fault.Stack.ProxyOf(part).Set(mode);
             return Task.CompletedTask;
         },
         Lasts = TimeSpan.FromSeconds(6),
         Heal = fault =>
         {
-            var proxy = fault.Stack.ProxyOf(server);
+            var proxy = fault.Stack.ProxyOf(part);
             if (proxy.Hits > 0) fault.TookHold($"{proxy.Hits} {(mode == Reset ? "connections were reset" : "pieces were held back")}");
             proxy.Set(Pass);
             return Task.CompletedTask;

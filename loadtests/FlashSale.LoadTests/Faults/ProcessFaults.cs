@@ -54,7 +54,7 @@ public static class ProcessFaults
 
     private static Task<int> KillAsync(Fault fault, Part part) => Processes.KillAsync(Pid(fault, part));
 
-    private static int Pid(Fault fault, Part part) =>
+    internal static int Pid(Fault fault, Part part) =>
         fault.Stack.PidOf(part) is var pid and > 0 && Processes.IsAlive(pid) ? pid : throw new InconclusiveException($"{part} was not running.");
 
     extension(Part part)

@@ -54,10 +54,10 @@ public static partial class RedisFaults
             Inject = async fault =>
             {
                 // So that some are not: as a rule they are there within 0.1 s.
-                var worker = Processes.Freeze(fault.Stack.PidOf(Part.Worker));
+                var worker = Processes.Freeze(ProcessFaults.Pid(fault, Part.Worker));
                 fault.AtHeal(() => Task.Run(() => Processes.Thaw(worker)));
                 await Task.Delay(fault.Random.Next(2_000));
-                await Processes.KillAsync(fault.Stack.PidOf(Part.Redis));
+                await Processes.KillAsync(ProcessFaults.Pid(fault, Part.Redis));
                 var bytes = fault.Random.Next(1, MostCut);
                 var left = Cut(fault.Stack.DataOf(Part.Redis), bytes);
                 fault.TookHold($"{bytes} bytes cut off, {left} left");
@@ -70,13 +70,16 @@ public static partial class RedisFaults
 
     private static long Cut(string folder, int bytes)
     {
-        var path = Directory.EnumerateFiles(Path.Combine(folder, "appendonlydir"), "*.incr.aof").Max(StringComparer.Ordinal)
+        var path = Directory.EnumerateFiles(Path.Combine(folder, "appendonlydir"), "*.incr.aof").MaxBy(NumberOf)
             ?? throw new InconclusiveException($"there is no append-only file in {folder}.");
         using var file = File.Open(path, FileMode.Open, FileAccess.Write);
         if (file.Length <= bytes) throw new InconclusiveException($"{path} has only {file.Length} bytes.");
         file.SetLength(file.Length - bytes);
         return file.Length;
     }
+
+    // appendonly.aof.12.incr.aof
+    private static int NumberOf(string log) => int.Parse(Path.GetFileName(log).Split('.')[^3], CultureInfo.InvariantCulture);
 
     // errorstat_OOM:count=17
     private static async Task<long> ErrorsAsync(RedisClient redis, string error)

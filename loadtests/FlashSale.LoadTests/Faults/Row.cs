@@ -72,7 +72,20 @@ public sealed class Fault(FaultStack stack, Random random)
 
     private static async Task UndoAsync(Stack<Func<Task>> undo)
     {
-        while (undo.TryPop(out var step)) await step();
+        // Each, whatever became of the one before it.
+        List<Exception> failed = [];
+        while (undo.TryPop(out var step))
+        {
+            try
+            {
+                await step();
+            }
+            catch (Exception e)
+            {
+                failed.Add(e);
+            }
+        }
+        if (failed.Count > 0) throw new AggregateException(failed);
     }
 }
 

@@ -9,8 +9,8 @@ public static class Answers
 {
     private static readonly ConcurrentDictionary<(int Status, string Code, bool IsError), Response<object>> Known = new();
 
-    /// <summary>Good: the purchase was decided. Failed: it was not (no answer, an unknown outcome, come again later).</summary>
-    public static Response<object> Of(in Told told) => Of(told, LoadRun.IsToComeAgain(told));
+    /// <summary>Good: the purchase was decided. Failed: it was not (no answer, an unknown outcome, come again later, no token, no such sale).</summary>
+    public static Response<object> Of(in Told told) => Of(told, !(told.IsAccepted || told.IsDecision));
 
     /// <summary>Good: one of these codes ("202" is an acceptance). Failed: anything else.</summary>
     public static Response<object> Expect(in Told told, params ReadOnlySpan<string> expected) => Of(told, !expected.Contains(told.Code.Length == 0 ? $"{told.Status}" : told.Code));

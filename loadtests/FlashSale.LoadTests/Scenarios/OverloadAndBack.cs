@@ -24,6 +24,7 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
 
     private readonly TimeSpan _duration = options.Duration ?? TimeSpan.FromSeconds(60);
     private double _rate = options.Rate ?? 0;
+    private double _probed;
 
     // Half of the time goes to the two stretches at 1 times, a quarter to 10 times, a quarter to the ramps.
     private double Quarter => _duration.TotalSeconds / 4;
@@ -45,7 +46,8 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
                 if ((await run.AskAsync(run.NewUser(), "probe", Sku, cancel)).IsAccepted) Interlocked.Increment(ref accepted);
             }
         }));
-        _rate = Math.Max(1, ShareOfCapacity * accepted / Probe.TotalSeconds);
+        _probed = accepted / Probe.TotalSeconds;
+        _rate = Math.Max(1, ShareOfCapacity * _probed);
     }
 
     public override ScenarioProps Describe(string name, LoadRun run)
@@ -77,7 +79,7 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
         var rise = course.Between(Quarter, 1.5 * Quarter);
         var high = course.Between(1.5 * Quarter + 1, 2.5 * Quarter);
         var back = 3 * Quarter;
-        var peak = Math.Max(first.AcceptedPerSecond, Math.Max(rise.AcceptedPerSecond, high.AcceptedPerSecond));
+        var peak = new[] { _probed, first.AcceptedPerSecond, rise.AcceptedPerSecond, high.AcceptedPerSecond }.Max();
         var share = peak > 0 ? high.AcceptedPerSecond / peak : 0;
         var recovery = course.SecondsUntilItself(back, 4 * Quarter, MostP50Of(first));
         ended.Tell("1 times", $"{_rate:N0} purchases/s wanted, {first.AcceptedPerSecond:N0} accepted/s, p50 {first.P50Ms:0.0} ms");

@@ -37,7 +37,7 @@ public static class ScenarioCommand
         {
             return await run.RunAsync(rest);
         }
-        catch (Exception e) when (e is InvalidOperationException or HttpRequestException or TimeoutException or IOException or Npgsql.NpgsqlException or System.Net.Sockets.SocketException)
+        catch (Exception e) when (e is InvalidOperationException or HttpRequestException or TimeoutException or IOException or Verdicts.RedisErrorException or Npgsql.NpgsqlException or System.Net.Sockets.SocketException)
         {
             // The target refused or is not there: nothing was learnt of the promises.
             await Console.Error.WriteLineAsync($"the run could not be made: {e.Message}");

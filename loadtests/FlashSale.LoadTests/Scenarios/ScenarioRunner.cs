@@ -60,9 +60,11 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
             .WithLoadSimulations(Simulation.KeepConstant(WarmShoppers, options.WarmUp));
         var load = await LoadRunner.RegisterScenarios(shopping).WithoutReports().WithConsole(TextWriter.Null).RunAsync([]);
         if (load.BrokenOff.Count > 0) throw new InvalidOperationException(string.Join("; ", load.BrokenOff));
+        await sale.CloseAsync();
         await run.History.DisposeAsync();
         var verdict = await Verdict.CheckAsync(target, sale, historyPath, Loss.None, options.Rest, CancellationToken.None);
         _warmUpViolations.AddRange(verdict.Violations);
+        if (verdict.Accepted == 0) throw new InvalidOperationException($"nothing could be bought: the answers were {string.Join(", ", verdict.Answers.Keys)}");
         Console.WriteLine($"warmed up with {verdict.Accepted:N0} purchases; all at rest after {verdict.RestTook.TotalSeconds:0.0} s");
         return verdict;
     }
@@ -93,6 +95,8 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
         // Before the replays, so that the cost is that of the load: the worker may still have orders to store.
         await Verdict.RestAsync(target, run.Sale.Id, options.Rest, cancel);
         var stored = Costs.Now(target) - _before!;
+        await run.Sale.CloseAsync(cancel);
+        // Of a sale that is over, too.
         var (replayed, notAccepted) = await run.ReplayAsync(cancel);
         await run.History.DisposeAsync();
         var verdict = await Verdict.CheckAsync(target, run.Sale, historyPath, Loss.None, options.Rest, cancel);
@@ -105,6 +109,7 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
     private static IEnumerable<string> Unjudged(VerdictResult verdict, int notAccepted)
     {
         if (verdict.WhyNot is { } why) yield return why;
+        if (verdict.Accepted == 0) yield return "nobody bought anything";
         if (notAccepted > 0) yield return $"{notAccepted} replays of accepted purchases got no 202";
         if (verdict.Unsettled > 0) yield return $"the outcome of {verdict.Unsettled} purchases is unknown to their shoppers";
     }

@@ -41,8 +41,8 @@ public sealed class Spike(ScenarioOptions options) : LoadScenario(options)
     public override ScenarioProps Describe(string name, LoadRun run) => Scenario.Create(name, context => ShopAsync(run, context))
         .WithoutWarmUp()
         .WithLoadSimulations(Simulation.Inject(_rate, TimeSpan.FromSeconds(1), _duration))
-        // All may wait at once. That they begin to within a second or two is what a second of everyone means; latency counts from when each was due.
-        .WithGeneratorLimits(new GeneratorLimits { CopiesCap = Shoppers + 1, LagP99 = TimeSpan.FromSeconds(2), CompletionTimeout = Patience })
+        // All may wait at once. They begin within half as much time again as they are due in; latency counts from when each was due.
+        .WithGeneratorLimits(new GeneratorLimits { CopiesCap = Shoppers + 1, LagP99 = _duration / 2, CompletionTimeout = Patience })
         .WithThresholds(Threshold.Create(stats => stats.AllFailCount == 0));
 
     public override void Judge(EndedRun ended) => ended.ExpectAllSold();

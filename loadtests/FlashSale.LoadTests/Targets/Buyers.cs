@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net.Http.Headers;
 using System.Text;
 using FlashSale.LoadTests.Verdicts;
@@ -27,12 +28,19 @@ public sealed record BuyersOptions
 }
 
 /// <summary>
-/// Shoppers who buy one after another until told to stop, each purchase by a new user. A shopper who cannot know the outcome comes again
-/// with the same key until it is settled, as the contract asks. Every answer goes into the history.
+/// Shoppers who buy one after another until told to stop, each purchase by a new user, of the sale's items in turn. A shopper who cannot know the outcome
+/// comes again with the same key until it is settled, as the contract asks. One in 20 wants another of what they got, one in 25 cancels. Every answer to a purchase goes into
+/// the history.
 /// </summary>
 public sealed class Buyers : IAsyncDisposable
 {
+    private const int OneInWantsMore = 20;
+    private const int OneInCancels = 25;
+    private const int OneInIsAskedAgain = 100;
+    private const int MostAskedAgain = 200;
+
     private readonly CancellationTokenSource _stop = new();
+    private readonly ConcurrentQueue<(string UserId, string Key, string Sku)> _kept = new();
     private readonly Tokens _tokens;
     private readonly LoadSale _sale;
     private readonly History _history;
@@ -77,6 +85,20 @@ public sealed class Buyers : IAsyncDisposable
         await _shopping;
     }
 
+    /// <summary>Sends a sample of the accepted purchases again, from the sale's whole course, until each is answered: the judge compares. Everyone must have stopped.</summary>
+    public async Task ReplayAsync(CancellationToken cancel)
+    {
+        foreach (var (userId, key, sku) in _kept)
+        {
+            var began = TimeProvider.System.GetTimestamp();
+            for (var told = default(Told); !told.IsAccepted && !told.IsDecision && TimeProvider.System.GetElapsedTime(began) < _options.Patience; await Task.Delay(_options.Pause, cancel))
+            {
+                told = await AskAsync(_nodes[0], _tokens.For(userId), userId, key, sku);
+                _history.Add(told);
+            }
+        }
+    }
+
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
@@ -89,21 +111,44 @@ public sealed class Buyers : IAsyncDisposable
         while (!_stop.IsCancellationRequested)
         {
             var number = Interlocked.Increment(ref _next);
-            await BuyAsync($"{_options.Prefix}-{number}", $"key-{number}", _sale.Items[(int)(number % _sale.Items.Count)].Sku, _nodes[number % _nodes.Length]);
+            var (userId, sku, node) = ($"{_options.Prefix}-{number}", _sale.Items[(int)(number % _sale.Items.Count)].Sku, _nodes[number / _sale.Items.Count % _nodes.Length]);
+            var told = await BuyAsync(userId, $"key-{number}", sku, node);
+            if (told.IsAccepted)
+            {
+                if (number % OneInCancels == 0) await CancelAsync(node, userId, told.OrderId);
+                if (number % OneInWantsMore == 0) await BuyAsync(userId, $"more-{number}", sku, node);
+            }
             await Task.Delay(_options.Pause);
         }
     }
 
-    private async Task BuyAsync(string userId, string key, string sku, HttpClient node)
+    // Until it is known what became of it. "Come again later" says so of one request, not of those before it.
+    private async Task<Told> BuyAsync(string userId, string key, string sku, HttpClient node)
     {
         var token = _tokens.For(userId);
         var began = RunClock.Microseconds;
-        for (; ; await Task.Delay(_options.Pause))
+        for (var wasUnknown = false; ; await Task.Delay(_options.Pause))
         {
             var told = await AskAsync(node, token, userId, key, sku);
             _history.Add(told);
-            if (told.IsAccepted) Interlocked.Increment(ref _accepted);
-            if (!told.IsUnknown || told.EndedMicroseconds - began > _options.MostRetrying.TotalMicroseconds) return;
+            if (told.IsAccepted && Interlocked.Increment(ref _accepted) % OneInIsAskedAgain == 0 && _kept.Count < MostAskedAgain) _kept.Enqueue((userId, key, sku));
+            wasUnknown |= told.IsUnknown;
+            if (told.IsSettled(wasUnknown) || told.EndedMicroseconds - began > _options.MostRetrying.TotalMicroseconds) return told;
+        }
+    }
+
+    // Whatever comes of it: an order that is not stored yet cannot be cancelled, and a fault may be going on. The judge sees in the stores whether it was one or the other.
+    private async Task CancelAsync(HttpClient node, string userId, Guid orderId)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, $"/api/v1/orders/{orderId}/cancel");
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", _tokens.For(userId));
+        try
+        {
+            using var response = await node.SendAsync(request);
+        }
+        catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+        {
+            // Unknown, and nobody asks again.
         }
     }
 

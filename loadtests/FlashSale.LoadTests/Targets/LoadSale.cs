@@ -23,6 +23,7 @@ public sealed class LoadSale : IDisposable
 
     private readonly Target _target;
     private readonly Manager _manager;
+    private bool _isOpen;
 
     private LoadSale(Target target, Manager manager, string id, IReadOnlyList<LoadItem> items, int? perUserLimit)
     {
@@ -56,17 +57,21 @@ public sealed class LoadSale : IDisposable
     public static async Task<LoadSale> OpenAsync(Target target, string name, IReadOnlyList<LoadItem> items, int? perUserLimit = null, int payWithinSeconds = 86_400, CancellationToken cancel = default)
     {
         var manager = new Manager(target);
+        LoadSale? sale = null;
         try
         {
-            var sale = new LoadSale(target, manager, await CreateAsync(manager, name, items, perUserLimit, payWithinSeconds, cancel), items, perUserLimit);
+            sale = new LoadSale(target, manager, await CreateAsync(manager, name, items, perUserLimit, payWithinSeconds, cancel), items, perUserLimit);
             await sale.PostAsync("preload", cancel);
             await LogRewrittenAsync(target, cancel);
             await sale.PostAsync("open", cancel);
+            sale._isOpen = true;
             await sale.OpenAtAsync(target.Api, cancel);
             return sale;
         }
         catch
         {
+            // Nobody else would end it.
+            if (sale is { _isOpen: true }) await sale.CloseAsync(CancellationToken.None);
             manager.Dispose();
             throw;
         }
@@ -92,8 +97,13 @@ public sealed class LoadSale : IDisposable
     /// <summary>What the product's own ledger says of the sale.</summary>
     public Task<JsonElement> LedgerAsync(CancellationToken cancel) => _manager.GetAsync($"/api/v1/sales/{Id}/ledger", cancel);
 
-    /// <summary>Ends the sale.</summary>
-    public Task CloseAsync(CancellationToken cancel = default) => PostAsync("close", cancel);
+    /// <summary>Ends the sale, unless it is closed.</summary>
+    public async Task CloseAsync(CancellationToken cancel = default)
+    {
+        if (!_isOpen) return;
+        await PostAsync("close", cancel);
+        _isOpen = false;
+    }
 
     public void Dispose() => _manager.Dispose();
 

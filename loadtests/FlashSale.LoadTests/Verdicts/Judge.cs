@@ -9,12 +9,9 @@ namespace FlashSale.LoadTests.Verdicts;
 /// </summary>
 public sealed class Judge
 {
-    // What only the script decides: whoever is told so has had their key looked up first.
-    private static readonly HashSet<string> Decisions = new(StringComparer.Ordinal)
-        { "sold_out", "purchase_limit_reached", "sale_closed", "sale_paused", "sale_not_open", "ticket_required", "ticket_invalid" };
-
     private readonly BooksView _view;
     private readonly Loss _loss;
+    private readonly long _lossUntil;
     private readonly Dictionary<Guid, OrderRow> _orders;
     private readonly HashSet<Guid> _accepted = [];
     private readonly Dictionary<(string UserId, string Key), KeyState> _keys = [];
@@ -22,10 +19,11 @@ public sealed class Judge
     private readonly SortedDictionary<string, long> _answers = new(StringComparer.Ordinal);
     private readonly HashSet<Guid> _deadLetters;
 
-    private Judge(BooksView view, Loss loss)
+    private Judge(BooksView view, Loss loss, long lossUntil)
     {
         _view = view;
         _loss = loss;
+        _lossUntil = lossUntil;
         _orders = view.Orders.ToDictionary(order => order.OrderId);
         _deadLetters = [.. view.DeadLetters];
     }
@@ -52,9 +50,10 @@ public sealed class Judge
     /// <param name="view">Of a sale at rest.</param>
     /// <param name="history">In the order in which the answers came.</param>
     /// <param name="loss">What is no violation here.</param>
-    public static Judge Of(BooksView view, IEnumerable<Told> history, Loss loss = Loss.None)
+    /// <param name="lossUntil">For acceptances that were asked for until then, by <see cref="RunClock"/>.</param>
+    public static Judge Of(BooksView view, IEnumerable<Told> history, Loss loss = Loss.None, long lossUntil = long.MaxValue)
     {
-        var judge = new Judge(view, loss);
+        var judge = new Judge(view, loss, lossUntil);
         judge.JudgeStock();
         judge.JudgeUsers();
         judge.JudgeLives();
@@ -188,14 +187,16 @@ public sealed class Judge
         if (isOrder && (order!.UserId, order.Key, order.Sku, order.Quantity) != (told.UserId, told.Key, told.Sku, told.Quantity)) Findings.Add("I3", $"{told} became {order}");
         if (!isOrder && !_deadLetters.Contains(told.OrderId))
         {
-            if (_loss.HasFlag(Loss.Acceptances)) Lost++;
+            if (MayBeLost(told.StartedMicroseconds)) Lost++;
             else Findings.Add("I3", $"{told.UserId} was told 202 with {told.OrderId}, which is not in Postgres");
         }
         if (order?.Status == "rejected" && !_loss.HasFlag(Loss.Rejections)) Findings.Add("I3", $"{told.UserId} was told 202 with {told.OrderId}, which was rejected");
         // Units that went back may be promised to somebody else; so may those that a fault has cost.
-        var isHeld = isOrder ? order!.IsLive || (order.Status == "rejected" && !_loss.HasFlag(Loss.Rejections)) : !_loss.HasFlag(Loss.Acceptances);
+        var isHeld = isOrder ? order!.IsLive || (order.Status == "rejected" && !_loss.HasFlag(Loss.Rejections)) : !MayBeLost(told.StartedMicroseconds);
         if (isHeld) CollectionsMarshal.GetValueRefOrAddDefault(_toldUnits, (told.UserId, told.Sku), out _) += told.Quantity;
     }
+
+    private bool MayBeLost(long started) => _loss.HasFlag(Loss.Acceptances) && started <= _lossUntil;
 
     private void HearUnknown(in Told told)
     {
@@ -209,8 +210,8 @@ public sealed class Judge
     {
         ref var key = ref CollectionsMarshal.GetValueRefOrNullRef(_keys, (told.UserId, told.Key));
         if (System.Runtime.CompilerServices.Unsafe.IsNullRef(ref key)) return;
-        var isDecision = Decisions.Contains(told.Code);
-        if (key.IsAccepted && told.StartedMicroseconds > key.AcceptedEnded && _loss == Loss.None)
+        var isDecision = told.IsDecision;
+        if (key.IsAccepted && told.StartedMicroseconds > key.AcceptedEnded && (_loss == Loss.None || key.AcceptedEnded > _lossUntil))
         {
             var isSame = (key.Sku, key.Quantity) == (told.Sku, told.Quantity);
             if (isDecision || (isSame && told.Code == "idempotency_key_reused"))

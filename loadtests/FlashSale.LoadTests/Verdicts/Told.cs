@@ -20,15 +20,26 @@ namespace FlashSale.LoadTests.Verdicts;
 public readonly record struct Told(
     long StartedMicroseconds, long EndedMicroseconds, string UserId, string Key, string Sku, int Quantity, int Status, string Code, Guid OrderId, bool IsReplay, ulong BodyHash)
 {
+    // What only the script decides: whoever is told so has had their key looked up first.
+    private static readonly HashSet<string> Decisions = new(StringComparer.Ordinal)
+        { "sold_out", "purchase_limit_reached", "sale_closed", "sale_paused", "sale_not_open", "ticket_required", "ticket_invalid" };
+
     private static readonly string[] Codes = ["sold_out", "purchase_limit_reached", "overloaded", "rate_limited", "outcome_unknown", "temporarily_unavailable", "unauthenticated"];
 
     /// <summary>The code of a request that never left: nothing can have become of it.</summary>
     public const string NothingSent = "not_sent";
 
-    /// <summary>Whether the shopper cannot know what became of it.</summary>
-    public bool IsUnknown => (Status == 0 && Code != NothingSent) || Code == "outcome_unknown";
+    /// <summary>Whether the shopper cannot know what became of it: no answer, or one that does not say (another's 502, a 500).</summary>
+    public bool IsUnknown => Status is 0 or >= 500 && Code is not (NothingSent or "overloaded" or "temporarily_unavailable" or "purchases_suspended");
 
     public bool IsAccepted => Status == 202;
+
+    /// <summary>Refused for good, as this key's outcome: settles what was unknown before, where "come again later" does not.</summary>
+    public bool IsDecision => Decisions.Contains(Code);
+
+    /// <summary>Whether a shopper knows, after this answer, what became of the purchase.</summary>
+    /// <param name="wasUnknown">Whether an earlier answer to the same key left it open.</param>
+    public bool IsSettled(bool wasUnknown) => IsAccepted || IsDecision || !(IsUnknown || wasUnknown);
 
     /// <summary>Reads an answer as it came.</summary>
     /// <param name="started">When it was sent.</param>

@@ -65,7 +65,8 @@ public static class Verdict
     /// <param name="loss">What its faults may have cost.</param>
     /// <param name="rest">How long to wait for rest.</param>
     /// <param name="cancel">Ends the waiting.</param>
-    public static async Task<VerdictResult> CheckAsync(Target target, LoadSale sale, string historyPath, Loss loss, TimeSpan rest, CancellationToken cancel)
+    /// <param name="lossUntil">When the fault was over, by <see cref="RunClock"/>: what was accepted later it cannot have cost.</param>
+    public static async Task<VerdictResult> CheckAsync(Target target, LoadSale sale, string historyPath, Loss loss, TimeSpan rest, CancellationToken cancel, long lossUntil = long.MaxValue)
     {
         await using var postgres = NpgsqlDataSource.Create(ConnectionString(target.Postgres));
         await using var redis = new RedisClient(target.Redis, target.RedisPassword);
@@ -74,8 +75,10 @@ public static class Verdict
         var restTook = TimeProvider.System.GetElapsedTime(began);
         await using var connection = await postgres.OpenConnectionAsync(cancel);
         var view = await BooksView.ReadAsync(connection, redis, sale.Id);
-        var judge = Judge.Of(view, History.Read(historyPath), loss);
+        var judge = Judge.Of(view, History.Read(historyPath), loss, lossUntil);
         var findings = new Findings();
+        // No run sends anything that only an operator could decide.
+        if (view.DeadLetters.Count > 0) findings.Add("I3", $"{view.DeadLetters.Count} reservations became dead letters, such as {view.DeadLetters[0]}");
         // Two looks at what moves do not fit together; what was promised and what users hold does not depend on it.
         if (whyNot is not null) findings.AddRange(judge.Findings, except: ["I2", "I3"]);
         else

@@ -48,13 +48,21 @@ public sealed class FaultOutcomeTests : IDisposable
             history.Add(Told("b", 1_300_000, 2_500_000, 202));
             history.Add(Told("c", 0, 300, 409, "sold_out"));
             history.Add(Told("d", 0, 400, 0));
+            history.Add(Told("e", 0, 500, 503, "overloaded"));
+            // That one was not decided says nothing of the one before it.
+            history.Add(Told("f", 0, 600, 0));
+            history.Add(Told("f", 700, 2_600_000, 503, "temporarily_unavailable"));
             // A replay that somebody asks for later changes nothing.
             history.Add(Told("a", 9_000_000, 9_000_100, 202));
         }
         var outcome = new FaultOutcome("row", 1).WithHistory(_path);
-        Assert.Equal((2, 1, 1), (outcome.Accepted, outcome.Refused, outcome.Unknown));
-        Assert.Equal(TimeSpan.FromSeconds(2.5), outcome.Slowest);
+        Assert.Equal((2, 1, 2), (outcome.Accepted, outcome.Refused, outcome.Unknown));
+        Assert.Equal(TimeSpan.FromSeconds(2.6), outcome.Slowest);
     }
+
+    [Fact]
+    public void A_shopper_who_never_learns_the_outcome_is_a_broken_promise() =>
+        Assert.Contains("I7: 3 shoppers", Assert.Single(Judge(Verdict() with { Unsettled = 3 }, Recovered, Seen).Violations));
 
     [Fact]
     public void Every_row_has_a_name_of_its_own() => Assert.Equal(Rows.All.Count, Rows.All.DistinctBy(row => row.Name).Count());

@@ -95,7 +95,7 @@ public sealed class HistoryTests : IDisposable
     [InlineData(409, """{"title":"x","code":"sold_out","traceId":"1"}""", "sold_out", null, false)]
     [InlineData(503, """{"code":"outcome_unknown"}""", "outcome_unknown", null, true)]
     [InlineData(503, """{"code":"overloaded"}""", "overloaded", null, false)]
-    [InlineData(502, "<html>a proxy</html>", "", null, false)]
+    [InlineData(502, "<html>a proxy</html>", "", null, true)]
     [InlineData(0, "", "", null, true)]
     public void An_answer_is_read_as_it_came(int status, string body, string code, string? orderId, bool isUnknown)
     {

@@ -70,6 +70,8 @@ public sealed class JudgeTests
         var judge = lost.Judge(Loss.Acceptances);
         Assert.Empty(judge.Findings.Lines);
         Assert.Equal(1, judge.Lost);
+        // What was asked for when the fault was over it cannot have cost.
+        Assert.Contains("not in Postgres", Assert.Single(lost.Judge(Loss.Acceptances, lossUntil: lost.History[^1].StartedMicroseconds - 1).Findings.Lines));
 
         var rejected = new Case();
         rejected.History.Add(Accepted("late"));
@@ -200,7 +202,7 @@ public sealed class JudgeTests
             Remaining[sku] -= quantity;
         }
 
-        public Judge Judge(Loss loss = Loss.None) =>
-            FlashSale.LoadTests.Verdicts.Judge.Of(new BooksView(Items, Orders, Quotas, SaleLimit: 3, [], Remaining, InflightUnits, Inflight, OutboxLength: 0, PendingReturns: 0), History, loss);
+        public Judge Judge(Loss loss = Loss.None, long lossUntil = long.MaxValue) =>
+            FlashSale.LoadTests.Verdicts.Judge.Of(new BooksView(Items, Orders, Quotas, SaleLimit: 3, [], Remaining, InflightUnits, Inflight, OutboxLength: 0, PendingReturns: 0), History, loss, lossUntil);
     }
 }
