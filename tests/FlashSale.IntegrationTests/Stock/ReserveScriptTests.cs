@@ -67,47 +67,58 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
     }
 
     [Fact]
-    public async Task In_parallel_no_unit_and_no_limit_is_exceeded_and_every_acceptance_is_in_the_outbox()
+    public async Task The_model_test_notices_a_script_that_gives_back_twice()
+    {
+        var sale = await NewSaleAsync();
+        var model = new SaleModel();
+        await FollowAsync([new Step.Buy([new(0, 0, 0, 2)], false, false), new Step.Settle(0, Verdict.Live), new Step.Return(0, false)], sale, model);
+        await fixture.Redis.CallAsync(database => database.KeyDeleteAsync(sale.Keys.Returned));
+        await Assert.ThrowsAnyAsync<Xunit.Sdk.XunitException>(() => FollowAsync([new Step.Return(0, false)], sale, model));
+    }
+
+    [Fact]
+    public async Task In_parallel_with_pause_close_return_and_epoch_change_no_unit_and_no_limit_is_exceeded_and_every_acceptance_is_in_the_outbox()
     {
         const int Stock = 60, Limit = 2, Users = 80, Lanes = 16, CallsPerLane = 120;
         var sale = await ScriptedSale.StartAsync(fixture.Redis, [Stock], [Limit], 0);
-        var answers = await Task.WhenAll(Enumerable.Range(0, Lanes).Select(lane => Task.Run(async () =>
-        {
-            var random = new Random(lane);
-            var mine = new List<(Wish Wish, Guid Id, ReserveDecision Decision)>();
-            for (var call = 0; call < CallsPerLane; call++)
-            {
-                var wishes = Enumerable.Range(0, random.Next(1, 9)).Select(_ => new Wish(random.Next(Users), random.Next(3), 0, random.Next(1, 3))).ToList();
-                var ids = wishes.Select(ScriptedSale.NewOrderId).ToList();
-                var decisions = await sale.BuyAsync(wishes, ids);
-                mine.AddRange(wishes.Select((wish, i) => (wish, ids[i], decisions[i])));
-                if (call % 10 == 3) await sale.TurnAsync("paused");
-                if (call % 10 == 5) await sale.TurnAsync("live");
-                if (random.Next(4) == 0 && mine.Find(answer => answer.Decision.Code is ReserveCode.Accepted) is { Id: var id } && id != Guid.Empty)
-                    await sale.SettleAsync(id, random.Next(2) == 0 ? Verdict.Live : Verdict.Rejected);
-            }
-            return mine;
-        })));
-        await sale.TurnAsync("live");
+        var lanes = Enumerable.Range(0, Lanes).Select(number => new SaleLane(sale, number, Users)).ToList();
+        await Task.WhenAll(lanes.Select(lane => Task.Run(() => lane.RunAsync(CallsPerLane))));
 
-        var all = answers.SelectMany(lane => lane).ToList();
-        var accepted = all.Where(answer => answer.Decision.Code is ReserveCode.Accepted or ReserveCode.AcceptedLast).ToList();
-        Assert.NotEmpty(accepted);
-        var outbox = await sale.OutboxAsync();
-        Assert.Equal(accepted.Select(answer => answer.Id).Order(), outbox.Order());
+        var all = lanes.SelectMany(lane => lane.Answers).ToList();
+        var orders = lanes.SelectMany(lane => lane.Orders).ToList();
+        // Without these it was no test of them.
+        Assert.All([ReserveCode.Paused, ReserveCode.Closed, ReserveCode.OtherEpoch, ReserveCode.SoldOut, ReserveCode.LimitReached],
+            code => Assert.Contains(all, answer => answer.Decision.Code == code));
+        Assert.True(orders.Where(order => order.ReturnedUnder is not null).DistinctBy(order => order.ReturnedUnder).Count() > 1);
+        Assert.Contains(orders, order => order.Verdict is null);
+
+        Assert.Equal(orders.Select(order => order.Id).Order(), (await sale.OutboxAsync()).Order());
         // One acceptance per key, and every replay names it.
-        var byKey = accepted.ToDictionary(answer => (answer.Wish.User, answer.Wish.Key), answer => answer.Id);
+        var byKey = orders.ToDictionary(order => (order.Wish.User, order.Wish.Key), order => order.Id);
         Assert.All(all.Where(answer => answer.Decision.Code is ReserveCode.Replay),
             answer => Assert.Equal(byKey[(answer.Wish.User, answer.Wish.Key)], answer.Decision.OrderId));
-        var held = 0L;
-        for (var user = 0; user < Users; user++)
+        Assert.Equal(orders.Where(order => order.Verdict is null).Select(order => order.Id).ToHashSet(), await sale.InFlightAsync());
+        Assert.Equal(orders.Where(order => order.Verdict is null).Sum(order => order.Wish.Quantity), await sale.InFlightUnitsAsync(0));
+        await AssertHeldAsync();
+
+        // The control: what came back comes back once more.
+        await sale.RaiseEpochAsync();
+        await AssertHeldAsync();
+        Assert.True(await sale.ReturnAsync(orders.First(order => order.ReturnedUnder is not null).Id, sale.Epoch));
+        await Assert.ThrowsAnyAsync<Xunit.Sdk.XunitException>(AssertHeldAsync);
+
+        async Task AssertHeldAsync()
         {
-            var units = await sale.UnitsOfAsync(user, 0);
-            Assert.InRange(units, 0, Limit);
-            Assert.Equal(units, await sale.UnitsOfAsync(user, null));
-            held += units;
+            var held = orders.Where(order => order.HoldsUnits).ToLookup(order => order.Wish.User, order => order.Wish.Quantity);
+            for (var user = 0; user < Users; user++)
+            {
+                var units = await sale.UnitsOfAsync(user, 0);
+                Assert.InRange(units, 0, Limit);
+                Assert.Equal(held[user].Sum(), units);
+                Assert.Equal(units, await sale.UnitsOfAsync(user, null));
+            }
+            Assert.Equal(Stock, held.Sum(user => user.Sum()) + await sale.RemainingAsync(0));
         }
-        Assert.Equal(Stock, held + await sale.RemainingAsync(0));
     }
 
     [Fact]
@@ -315,12 +326,27 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
             case Step.Settle settle when model.InFlight.Count > 0:
                 var index = settle.Choice % model.InFlight.Count;
                 var id = model.InFlight[index].OrderId;
-                model.Settle(index, settle.Verdict);
-                await sale.SettleAsync(id, settle.Verdict);
+                var verdict = model.Settle(index, settle.Verdict);
+                await sale.SettleAsync(id, verdict);
                 // A redelivery: nothing may happen a second time.
-                await sale.SettleAsync(id, settle.Verdict);
+                await sale.SettleAsync(id, verdict);
+                break;
+            case Step.Return give:
+                await ReturnAsync(give, sale, model);
                 break;
         }
+    }
+
+    private static async Task ReturnAsync(Step.Return give, ScriptedSale sale, SaleModel model)
+    {
+        if (model.Held.Count > 0)
+        {
+            var index = give.Choice % model.Held.Count;
+            var id = model.Held[index].OrderId;
+            Assert.Equal(model.Return(index, give.WithOldEpoch), await sale.ReturnAsync(id, give.WithOldEpoch ? model.Epoch - 1 : model.Epoch));
+        }
+        // Calls that were given up and arrive late, each under its epoch: nothing may happen a second time.
+        foreach (var (id, epoch) in model.Returned) await sale.ReturnAsync(id, epoch);
     }
 
     private static Arbitrary<IList<Step>> Histories(int maxBatch, bool ticketed = false)
@@ -344,6 +370,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
             (20, buy),
             (2, Gen.Elements("live", "live", "live", "paused", "closed").Select(status => (Step)new Step.Turn(status))),
             (6, from choice in Gen.Choose(0, 100) from verdict in Gen.Elements(Verdict.Live, Verdict.Rejected, Verdict.RejectedForStock) select (Step)new Step.Settle(choice, verdict)),
+            (4, from choice in Gen.Choose(0, 100) from oldEpoch in Gen.Frequency((6, Gen.Constant(false)), (1, Gen.Constant(true))) select (Step)new Step.Return(choice, oldEpoch)),
             (1, Gen.Constant((Step)new Step.NextEpoch())),
             (1, Gen.Elements(true, true, false).Select(verified => (Step)new Step.Verified(verified))));
         return Gen.ListOf(step).Select(steps => (IList<Step>)[.. steps]).ToArbitrary();

@@ -27,6 +27,9 @@ public abstract record Step
     /// <summary>An order in flight is settled.</summary>
     public sealed record Settle(int Choice, Verdict Verdict) : Step;
 
+    /// <summary>The units of a stored order come back, be it settled or in flight still; and all that came back before does so again.</summary>
+    public sealed record Return(int Choice, bool WithOldEpoch) : Step;
+
     /// <summary>The sale is loaded anew: the same facts under the next epoch.</summary>
     public sealed record NextEpoch : Step;
 
@@ -40,7 +43,7 @@ public abstract record Step
 public sealed record Expected(ReserveCode Code, Guid OrderId);
 
 /// <summary>
-/// The sale as plain dictionaries: what reserve.lua and settle.lua must do, said a second time, without Redis, bytes,
+/// The sale as plain dictionaries: what reserve.lua, settle.lua and release.lua must do, said a second time, without Redis, bytes,
 /// buckets or batches.
 /// </summary>
 public sealed class SaleModel(bool requiresTicket = false)
@@ -68,6 +71,12 @@ public sealed class SaleModel(bool requiresTicket = false)
 
     public List<(Guid OrderId, Wish Wish)> InFlight { get; } = [];
 
+    /// <summary>Orders that hold units which may come back: in flight or live.</summary>
+    public List<(Guid OrderId, Wish Wish)> Held { get; } = [];
+
+    /// <summary>What came back, and under which epoch.</summary>
+    public List<(Guid OrderId, long Epoch)> Returned { get; } = [];
+
     public int Accepted { get; private set; }
 
     public Expected Decide(Wish wish, Guid orderId, bool withOldEpoch, bool tooLate)
@@ -82,6 +91,7 @@ public sealed class SaleModel(bool requiresTicket = false)
         if (requiresTicket) _burnt.Add((wish.User, wish.TicketNumber));
         _idempotency.Add((wish.User, wish.Key), (orderId, wish.Item, wish.Quantity));
         InFlight.Add((orderId, wish));
+        Held.Add((orderId, wish));
         Accepted++;
         return new(Remaining[wish.Item] == 0 ? ReserveCode.AcceptedLast : ReserveCode.Accepted, orderId);
     }
@@ -101,12 +111,31 @@ public sealed class SaleModel(bool requiresTicket = false)
         _burnt.Clear();
     }
 
-    public void Settle(int index, Verdict verdict)
+    /// <returns>The verdict; of an order whose units came back it can only be that it was stored.</returns>
+    public Verdict Settle(int index, Verdict verdict)
     {
-        var wish = InFlight[index].Wish;
+        var order = InFlight[index];
         InFlight.RemoveAt(index);
-        if (verdict is Verdict.Rejected) Remaining[wish.Item] += wish.Quantity;
-        if (verdict is not Verdict.Live) Count(wish, -wish.Quantity);
+        if (!Held.Contains(order)) return Verdict.Live;
+        if (verdict is Verdict.Rejected) Remaining[order.Wish.Item] += order.Wish.Quantity;
+        if (verdict is not Verdict.Live)
+        {
+            Held.Remove(order);
+            Count(order.Wish, -order.Wish.Quantity);
+        }
+        return verdict;
+    }
+
+    /// <returns>Whether Redis takes it.</returns>
+    public bool Return(int index, bool withOldEpoch)
+    {
+        if (!IsVerified || withOldEpoch) return false;
+        var (orderId, wish) = Held[index];
+        Held.RemoveAt(index);
+        Returned.Add((orderId, Epoch));
+        Remaining[wish.Item] += wish.Quantity;
+        Count(wish, -wish.Quantity);
+        return true;
     }
 
     public int UnitsOf(int user) => Enumerable.Range(0, Items).Sum(item => Bought.GetValueOrDefault((user, item)));

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using FlashSale.Contracts;
@@ -33,7 +34,7 @@ public sealed class ScriptFixture : IAsyncLifetime
     }
 }
 
-/// <summary>A sale that lies in Redis alone, driven through the callers of reserve.lua and settle.lua.</summary>
+/// <summary>A sale that lies in Redis alone, driven through the callers of reserve.lua and settle.lua, and by release.lua itself.</summary>
 public sealed class ScriptedSale
 {
     private const int SaleNumber = 7;
@@ -41,12 +42,25 @@ public sealed class ScriptedSale
     private const int Price = 100;
     private const int BurntIdSize = 10;
 
+    // Its caller reads what is to come back from Postgres, which these tests do without.
+    private static readonly RedisScript Release = new("Stock.units.lua", "Stock.release.lua");
+
+    // In one step, as it is for those who buy meanwhile.
+    private const string Raise = """
+        redis.call('DEL', KEYS[2], KEYS[3])
+        for i = 4, #KEYS, 2 do
+            if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('RENAME', KEYS[i], KEYS[i + 1]) end
+        end
+        return redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
+        """;
+
     private static int _sales;
 
     private readonly RedisConnection _redis;
     private readonly ReserveScript _reserve;
     private readonly SettleScript _settle;
-    private readonly Dictionary<Guid, (byte[] Record, long AcceptedAt)> _accepted = [];
+    private readonly ConcurrentDictionary<Guid, (byte[] Record, long AcceptedAt, long Number)> _accepted = [];
+    private long _orders;
     private long _epoch = 1;
 
     private ScriptedSale(RedisConnection redis)
@@ -58,6 +72,8 @@ public sealed class ScriptedSale
     }
 
     public SaleKeys Keys { get; }
+
+    public long Epoch => Interlocked.Read(ref _epoch);
 
     public static async Task<ScriptedSale> StartAsync(RedisConnection redis, IReadOnlyList<int> stock, IReadOnlyList<int> limits, int saleLimit, bool requiresTicket = false)
     {
@@ -92,11 +108,11 @@ public sealed class ScriptedSale
         var decisions = new ReserveDecision[records.Length];
         var notAfter = _redis.NowMilliseconds + (tooLate ? -60_000 : 60_000);
         var tickets = wishes.Select(TicketOf).ToArray();
-        await _reserve.DecideAsync(Keys, withOldEpoch ? _epoch - 1 : _epoch, notAfter, records, tickets, decisions, TimeSpan.FromSeconds(10));
-        lock (_accepted)
+        await _reserve.DecideAsync(Keys, withOldEpoch ? Epoch - 1 : Epoch, notAfter, records, tickets, decisions, TimeSpan.FromSeconds(10));
+        for (var i = 0; i < decisions.Length; i++)
         {
-            for (var i = 0; i < decisions.Length; i++)
-                if (decisions[i].Code is ReserveCode.Accepted or ReserveCode.AcceptedLast) _accepted[orderIds[i]] = (records[i], decisions[i].AcceptedAt);
+            if (decisions[i].Code is ReserveCode.Accepted or ReserveCode.AcceptedLast)
+                _accepted[orderIds[i]] = (records[i], decisions[i].AcceptedAt, Interlocked.Increment(ref _orders));
         }
         return decisions;
     }
@@ -112,14 +128,33 @@ public sealed class ScriptedSale
     public Task<int?> SettleAsync(Guid orderId, Verdict verdict) =>
         _settle.SettleAsync(Keys, [], [new(verdict, _accepted[orderId].AcceptedAt, _accepted[orderId].Record)]);
 
-    /// <summary>What a rebuild that finds the same facts leaves behind. It knows nothing of burnt tickets.</summary>
+    /// <summary>Gives the units of an order back, as a row of Postgres says that was written under an epoch.</summary>
+    /// <returns>Whether Redis holds the sale, verified, under that epoch.</returns>
+    public async Task<bool> ReturnAsync(Guid orderId, long epoch)
+    {
+        var (record, acceptedAt, number) = _accepted[orderId];
+        var sku = record.AsSpan(58, record[57]);
+        var row = new byte[60 + sku.Length];
+        // Six bytes of time are enough; the number overwrites the two above them.
+        BinaryPrimitives.WriteInt64BigEndian(row.AsSpan(6), acceptedAt);
+        BinaryPrimitives.WriteInt64BigEndian(row, number);
+        record.AsSpan(0, 46).CopyTo(row.AsSpan(14));
+        sku.CopyTo(row.AsSpan(60));
+        return (int)await Release.CallAsync(_redis, [Keys.Sale, Keys.Stock, Keys.Returned], [Keys.SettledChannel, epoch, row]) == 1;
+    }
+
+    /// <summary>What a rebuild that finds the same facts leaves behind. It knows nothing of burnt tickets, nor of what came back before it.</summary>
     public async Task RaiseEpochAsync()
     {
         await ForgetBurntTicketsAsync();
-        for (var bucket = 0; bucket < Buckets; bucket++) await MoveAsync(Keys.Facts(_epoch, bucket), Keys.Facts(_epoch + 1, bucket));
-        await MoveAsync(Keys.Buyers(_epoch), Keys.Buyers(_epoch + 1));
-        _epoch++;
-        await _redis.CallAsync(database => database.HashSetAsync(Keys.Sale, "epoch", _epoch));
+        var next = Epoch + 1;
+        RedisKey[] keys =
+        [
+            Keys.Sale, Keys.Returned, Keys.Prefix + "owed", Keys.Buyers(next - 1), Keys.Buyers(next),
+            .. Enumerable.Range(0, Buckets).SelectMany(bucket => (RedisKey[])[Keys.Facts(next - 1, bucket), Keys.Facts(next, bucket)]),
+        ];
+        await _redis.CallAsync(database => database.ScriptEvaluateAsync(Raise, keys, [next]));
+        Interlocked.Exchange(ref _epoch, next);
     }
 
     /// <summary>Redis loses its memory of all orders, and the sale is loaded with that much of its first item.</summary>
@@ -193,9 +228,4 @@ public sealed class ScriptedSale
     }
 
     public async Task<long> BuyersAsync() => await _redis.CallAsync(database => database.StringLengthAsync(Keys.Buyers(_epoch))) / 8;
-
-    private async Task MoveAsync(RedisKey from, RedisKey to)
-    {
-        if (await _redis.CallAsync(database => database.KeyExistsAsync(from))) await _redis.CallAsync(database => database.KeyRenameAsync(from, to));
-    }
 }

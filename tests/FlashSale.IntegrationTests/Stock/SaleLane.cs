@@ -1,0 +1,76 @@
+using FlashSale.Stock;
+
+namespace FlashSale.IntegrationTests.Stock;
+
+/// <summary>An order of a lane and what has become of it.</summary>
+public sealed class LaneOrder(Guid id, Wish wish)
+{
+    public Guid Id => id;
+
+    public Wish Wish => wish;
+
+    /// <summary>What it was settled with; null while it is in flight.</summary>
+    public Verdict? Verdict { get; set; }
+
+    /// <summary>The epoch under which its units came back.</summary>
+    public long? ReturnedUnder { get; set; }
+
+    public bool HoldsUnits => Verdict is null or FlashSale.Stock.Verdict.Live && ReturnedUnder is null;
+}
+
+/// <summary>
+/// One of many that drive a sale of one item at once: it buys, and settles and gives back what it bought, while it pauses
+/// and closes the sale for all. The first one raises the epoch as well.
+/// </summary>
+public sealed class SaleLane(ScriptedSale sale, int number, int users)
+{
+    private const int KeysPerUser = 12;
+
+    private readonly Random _random = new(number);
+
+    public List<(Wish Wish, Guid Id, ReserveDecision Decision)> Answers { get; } = [];
+
+    public List<LaneOrder> Orders { get; } = [];
+
+    public async Task RunAsync(int calls)
+    {
+        for (var call = 0; call < calls; call++)
+        {
+            await BuyAsync();
+            var status = (call % 20) switch { 3 => "paused", 13 => "closed", 5 or 15 => "live", _ => null };
+            if (status is not null) await sale.TurnAsync(status);
+            if (number == 0 && call % 10 == 7) await sale.RaiseEpochAsync();
+            if (Orders.Count == 0) continue;
+            if (_random.Next(3) == 0) await SettleAsync(Orders[_random.Next(Orders.Count)]);
+            if (_random.Next(3) == 0) await ReturnAsync(Orders[_random.Next(Orders.Count)]);
+        }
+    }
+
+    private async Task BuyAsync()
+    {
+        var wishes = Enumerable.Range(0, _random.Next(1, 9)).Select(_ => new Wish(_random.Next(users), _random.Next(KeysPerUser), 0, _random.Next(1, 3))).ToList();
+        var ids = wishes.Select(ScriptedSale.NewOrderId).ToList();
+        var decisions = await sale.BuyAsync(wishes, ids, withOldEpoch: _random.Next(12) == 0);
+        for (var i = 0; i < decisions.Length; i++)
+        {
+            Answers.Add((wishes[i], ids[i], decisions[i]));
+            if (decisions[i].Code is ReserveCode.Accepted or ReserveCode.AcceptedLast) Orders.Add(new(ids[i], wishes[i]));
+        }
+    }
+
+    // Also again, with the same verdict. What came back had been stored.
+    private async Task SettleAsync(LaneOrder order)
+    {
+        order.Verdict ??= order.ReturnedUnder is not null || _random.Next(2) == 0 ? Verdict.Live : Verdict.Rejected;
+        await sale.SettleAsync(order.Id, order.Verdict.Value);
+    }
+
+    // Twice at once, and also again, under the epoch of the first time. What another epoch refused may come under the next.
+    private async Task ReturnAsync(LaneOrder order)
+    {
+        if (order.Verdict is Verdict.Rejected) return;
+        var epoch = order.ReturnedUnder ?? sale.Epoch;
+        var taken = await Task.WhenAll(sale.ReturnAsync(order.Id, epoch), sale.ReturnAsync(order.Id, epoch));
+        if (taken.Contains(true)) order.ReturnedUnder = epoch;
+    }
+}
