@@ -46,15 +46,26 @@ public sealed class AnswerHeaderTests(OneOfEach fixture, ITestOutputHelper outpu
     [Theory]
     [InlineData("Api")]
     [InlineData("Admin")]
-    public async Task What_the_server_itself_refuses_is_a_problem_with_the_same_headers(string host)
+    public async Task What_the_server_itself_refuses_is_a_problem_with_the_same_headers_while_others_buy(string host)
     {
+        const int AtATime = 8;
         var port = (host == "Api" ? Stack.Api : Stack.Admin).Port;
-        Check(431, Refusal.AssertIs(431, "headers_too_large", await SendAsync($"GET / HTTP/1.1\r\nHost: x\r\nX-Large: {new string('x', 17 * 1024)}\r\n\r\n")));
-        var many = string.Concat(Enumerable.Range(0, 65).Select(i => $"X-{i}: y\r\n"));
-        Check(431, Refusal.AssertIs(431, "headers_too_large", await SendAsync($"GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n")));
-        Check(414, Refusal.AssertIs(414, "address_too_long", await SendAsync($"GET /{new string('x', 9_000)} HTTP/1.1\r\nHost: x\r\n\r\n")));
-        Check(400, Refusal.AssertIs(400, "invalid_request", await SendAsync("GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n")));
-        Task<Answer> SendAsync(string request) => RawHttp.SendAsync(port, request);
+        var sale = await Stack.OpenSaleAsync(stock: 1_000_000);
+        await using var load = new Load(Stack, sale);
+        await load.AcceptedMoreAsync(100);
+        var bought = load.AcceptedMoreAsync(1_000);
+        var sent = 0;
+        do
+        {
+            await Task.WhenAll(Enumerable.Range(0, AtATime).Select(_ => RefusedAsync(port)));
+            sent += AtATime;
+        }
+        while (!bought.IsCompleted);
+        await bought;
+        await load.StopAsync();
+        Tell($"{sent} requests of each kind; slowest purchase {sale.History.Attempts.Max(attempt => attempt.Answer.Took).TotalMilliseconds:0} ms");
+        sale.History.AssertEveryoneWasServed();
+        await Books.CheckAsync(Stack, sale);
     }
 
     [Fact]
@@ -69,6 +80,17 @@ public sealed class AnswerHeaderTests(OneOfEach fixture, ITestOutputHelper outpu
             Refusal.AssertIs(413, "body_too_large", await Stack.Shopper("heavy").SendAsync(HttpMethod.Post, "/api/v1/payments/webhook", body, contentType: "application/json"));
             Refusal.AssertIs(404, "not_found", await Stack.Shopper("heavy").SendAsync(HttpMethod.Post, "/nowhere", body));
         }
+    }
+
+    private static async Task RefusedAsync(int port)
+    {
+        Check(431, Refusal.AssertIs(431, "headers_too_large", await SendAsync($"GET / HTTP/1.1\r\nHost: x\r\nX-Large: {new string('x', 17 * 1024)}\r\n\r\n")));
+        var many = string.Concat(Enumerable.Range(0, 65).Select(i => $"X-{i}: y\r\n"));
+        Check(431, Refusal.AssertIs(431, "headers_too_large", await SendAsync($"GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n")));
+        Check(414, Refusal.AssertIs(414, "address_too_long", await SendAsync($"GET /{new string('x', 9_000)} HTTP/1.1\r\nHost: x\r\n\r\n")));
+        Check(400, Refusal.AssertIs(400, "invalid_request", await SendAsync("GET / HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n")));
+
+        Task<Answer> SendAsync(string request) => RawHttp.SendAsync(port, request);
     }
 
     private static Answer Check(int status, Answer answer)
