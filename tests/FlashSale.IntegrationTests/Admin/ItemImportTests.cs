@@ -81,6 +81,30 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
     }
 
     [Fact]
+    public async Task A_file_of_a_hundred_thousand_lines_takes_no_more_memory_than_one_of_ten_thousand()
+    {
+        // A process that has held nothing else. Both parts make the same garbage, so that only what is held at once can differ.
+        await Stack.Admin.RestartAsync();
+        for (var i = 0; i < 10; i++) await ImportNewAsync(10_000);
+        var peak = Stack.Admin.PeakMemory;
+        var length = await ImportNewAsync(100_000);
+        var grown = Stack.Admin.PeakMemory - peak;
+        Tell($"The peak was {peak / 1e6:0.0} MB with files of 10,000 lines; it grew by {grown / 1e6:0.0} MB with one of 100,000, which has {length / 1e6:0.0} MB");
+        Assert.InRange(grown, 0, length / 3);
+
+        async Task<int> ImportNewAsync(int lines)
+        {
+            var id = await Stack.Manager.CreateSaleAsync([]);
+            var file = new StringBuilder(Header).Append('\n');
+            // A name of 450 bytes.
+            for (var i = 0; i < lines; i++) file.Append($"sku-{i:000000},{i:000000}").Append('箱', 148).Append(",100,,CNY,1,\n");
+            var text = file.ToString();
+            Assert.Equal($"{lines}", Manager.Expect(200, await ImportAsync(id, text)).Member("imported"));
+            return Encoding.UTF8.GetByteCount(text);
+        }
+    }
+
+    [Fact]
     public async Task Other_media_types_and_files_beyond_the_limit_are_refused()
     {
         var id = await Stack.Manager.CreateSaleAsync([]);

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace FlashSale.IntegrationTests.Infrastructure;
 
 /// <summary>One of the product's hosts as a process of its own, configured by its environment as an operator would.</summary>
@@ -22,6 +24,16 @@ public sealed class HostProcess(string host, IReadOnlyDictionary<string, string>
 
     /// <summary>The id of its process.</summary>
     public int ProcessId => _process!.Id;
+
+    /// <summary>The most memory that its process has held since its start, in bytes.</summary>
+    public long PeakMemory
+    {
+        get
+        {
+            var line = File.ReadLines($"/proc/{ProcessId}/status").Single(line => line.StartsWith("VmHWM:", StringComparison.Ordinal));
+            return long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) * 1024;
+        }
+    }
 
     /// <summary>Starts it and waits until it is ready.</summary>
     public async Task StartAsync()
