@@ -112,18 +112,22 @@ public sealed class Proxy : IAsyncDisposable
 
     private async Task AcceptAsync()
     {
-        try
+        while (!_stop.IsCancellationRequested)
         {
-            while (true)
+            try
             {
                 var link = new Link(this, await _listener.AcceptSocketAsync(_stop.Token));
                 _links.TryAdd(link, 0);
                 link.Start();
             }
-        }
-        catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException && _stop.IsCancellationRequested)
-        {
-            // Disposed of.
+            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or InvalidOperationException && _stop.IsCancellationRequested)
+            {
+                // Disposed of.
+            }
+            catch (SocketException)
+            {
+                // Whoever came is gone again.
+            }
         }
     }
 

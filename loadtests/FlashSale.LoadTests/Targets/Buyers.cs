@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net.Http.Headers;
+using System.Net.Sockets;
 using System.Text;
 using FlashSale.LoadTests.Verdicts;
 
@@ -146,7 +147,7 @@ public sealed class Buyers : IAsyncDisposable
         {
             using var response = await node.SendAsync(request);
         }
-        catch (Exception e) when (e is HttpRequestException or TaskCanceledException)
+        catch (Exception e) when (IsNoAnswer(e))
         {
             // Unknown, and nobody asks again.
         }
@@ -165,9 +166,12 @@ public sealed class Buyers : IAsyncDisposable
             var body = await response.Content.ReadAsByteArrayAsync();
             return Told.Of(started, RunClock.Microseconds, userId, key, sku, 1, (int)response.StatusCode, body, response.Headers.Contains("Idempotency-Replayed"));
         }
-        catch (Exception e) when (e is HttpRequestException or TaskCanceledException or IOException)
+        catch (Exception e) when (IsNoAnswer(e))
         {
             return Told.Of(started, RunClock.Microseconds, userId, key, sku, 1, 0, [], isReplay: false);
         }
     }
+
+    // A connection that is reset while it is being made comes out of HttpClient as the socket's own exception.
+    private static bool IsNoAnswer(Exception e) => e is HttpRequestException or TaskCanceledException or IOException or SocketException;
 }
