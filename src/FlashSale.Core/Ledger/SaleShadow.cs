@@ -37,8 +37,8 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
     private async Task ClearAsync()
     {
         await redis.CallAsync(database => database.HashSetAsync(keys.Epochs, epoch, Buckets));
-        await redis.CallAsync(database => database.KeyDeleteAsync(
-            [Shadow("stock"), Shadow("limit"), Shadow("inflight"), Shadow("inflight_units"), keys.Buyers(epoch)]));
+        // Facts are overwritten.
+        await redis.UnlinkAsync(keys.OfEpoch(epoch, buckets: 0));
     }
 
     private async Task FillOrdersAsync(NpgsqlConnection connection, string saleId, Dictionary<string, int> numbers, bool rejected, CancellationToken cancellation)

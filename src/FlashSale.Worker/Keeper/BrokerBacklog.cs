@@ -31,7 +31,8 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
             for (var empty = 0; empty < LooksInARow; await Task.Delay(Interval, patience.Token))
                 empty = await channel.MessageCountAsync(ReservationPackConsumerDefinition.Queue, patience.Token) == 0 ? empty + 1 : 0;
         }
-        catch (Exception e) when (!cancellation.IsCancellationRequested && IsNotToBeFoundOut(e))
+        catch (Exception e) when (!cancellation.IsCancellationRequested
+            && e is OperationCanceledException or BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException or IOException or DependencyRejectedException or DependencyTimeoutException)
         {
             // Not to be found out.
         }
@@ -65,7 +66,4 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
         var factory = new ConnectionFactory { Uri = options.Parse(), ClientProvidedName = "flashsale-backlog", AutomaticRecoveryEnabled = false };
         return await broker.OnceAsync(static async (factory, token) => await factory.CreateConnectionAsync(token), factory, cancellation);
     }
-
-    private static bool IsNotToBeFoundOut(Exception e) =>
-        e is OperationCanceledException or BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException or IOException or DependencyRejectedException or DependencyTimeoutException;
 }
