@@ -2,7 +2,8 @@
 # A private PostgreSQL cluster. TCP on loopback only: a socket's path may have 107 characters, which a deep checkout exceeds.
 
 postgres_launch() {
-  local user dir=$DATA_REAL/postgres
+  local user kib dir=$DATA_REAL/postgres
+  kib=$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)
   user=$(server_user postgres)
   check_port postgres
   [[ -f $dir/PG_VERSION ]] || postgres_init "$user"
@@ -10,7 +11,7 @@ postgres_launch() {
   launch postgres "$user" "$dir" "$POSTGRES_BIN/postgres" -D "$dir" -p "${PORT[postgres]}" \
     -c listen_addresses=127.0.0.1 -c unix_socket_directories='' \
     -c fsync=on -c synchronous_commit=on -c full_page_writes=on \
-    -c max_connections=200 -c shared_buffers=256MB -c max_wal_size=4GB -c checkpoint_timeout=15min \
+    -c max_connections=200 -c shared_buffers=$((kib / 8 < 1048576 ? kib / 8 : 1048576))kB -c max_wal_size=4GB -c checkpoint_timeout=15min \
     -c logging_collector=off -c log_line_prefix='%m [%p] %u@%d ' -c cluster_name="flashsale-$BASE"
 }
 

@@ -10,9 +10,11 @@ namespace FlashSale.Orders;
 /// <param name="Same">False when the id belongs to another purchase; then this one is not stored.</param>
 public sealed record StoredReservation(OrderStatus Status, string? Reason, bool Same);
 
-/// <summary>The caller of <c>persist_reservations</c> (Migrations/0035_persist_item_by_item.sql).</summary>
+/// <summary>The caller of <c>persist_reservations</c> (Migrations/0036_persist_new_orders_first.sql).</summary>
 public sealed class ReservationStore(NpgsqlDataSource postgres)
 {
+    private static readonly StoredReservation Placed = new(OrderStatus.PendingPayment, null, Same: true);
+
     /// <summary>
     /// Stores reservations of one sale, each once, and judges those that are new. One transaction, one round trip.
     /// </summary>
@@ -41,6 +43,8 @@ public sealed class ReservationStore(NpgsqlDataSource postgres)
             }, cancellationToken: cancellation));
 
         var stored = new StoredReservation[reservations.Count];
+        // Postgres says nothing of a pack in which all is as Redis had it.
+        Array.Fill(stored, Placed);
         foreach (var (pos, status, reason, same) in rows) stored[pos - 1] = new(OrderStatuses.Parse(status), reason, same);
         return stored;
     }

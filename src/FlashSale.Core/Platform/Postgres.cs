@@ -46,6 +46,9 @@ public static class Postgres
         connection.Timeout = 5;
         connection.CommandTimeout = 0;   // the server's statement_timeout decides, and says so
         connection.KeepAlive = 15;
+        // A connection without prepared statements is cleaned by DISCARD ALL when it changes hands, and every plan within it is made anew.
+        connection.MaxAutoPrepare = 32;
+        connection.AutoPrepareMinUsages = 2;
         connection.TcpKeepAlive = true;
         connection.Options = $"-c statement_timeout={options.StatementTimeoutMilliseconds} -c lock_timeout={options.LockTimeoutMilliseconds} -c idle_in_transaction_session_timeout=60000"
             // The server lets go of the locks of a host that lost its power: by default it would wait two hours.
