@@ -28,8 +28,8 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         var numbers = sale.Items.ToDictionary(item => item.Sku, item => item.Number, StringComparer.Ordinal);
         // Rejected ones first: where one shares its key with a live order, the live one's record stays.
         foreach (var rejected in new[] { true, false }) await FillOrdersAsync(connection, sale.SaleId, numbers, rejected, cancellation);
-        await FillCountsAsync(connection, sale.SaleId, numbers, cancellation);
-        var inFlight = await FillDeadLettersAsync(connection, sale.SaleId);
+        await FillCountsAsync(connection, sale, numbers, cancellation);
+        var inFlight = await FillDeadLettersAsync(connection, sale);
         await FillStockAsync(connection, sale, inFlight);
     }
 
@@ -59,33 +59,31 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         await FlushAsync();
     }
 
-    private async Task FillCountsAsync(NpgsqlConnection connection, string saleId, Dictionary<string, int> numbers, CancellationToken cancellation)
+    private async Task FillCountsAsync(NpgsqlConnection connection, PublishedSale sale, Dictionary<string, int> numbers, CancellationToken cancellation)
     {
-        // The count of the whole sale is kept for every user, whether or not the sale has a limit of its own.
+        // The count of the whole sale (sku '') is there where the sale has a limit of its own.
         var quotas = connection.QueryUnbufferedAsync<(string UserId, string Sku, int Units)>(
-            "select user_id, sku, units from user_quota where sale_id = @saleId and units > 0 and sku <> '' order by user_id", new { saleId });
-        var (last, total, count) = ("", 0L, 0);
+            "select user_id, sku, units from user_quota where sale_id = @SaleId and units > 0", new { sale.SaleId });
+        var count = 0;
         await foreach (var (userId, sku, units) in quotas.WithCancellation(cancellation))
         {
-            if (last != userId && last.Length > 0) AddTotal(last, total);
-            if (last != userId) (last, total) = (userId, 0);
-            total += units;
-            if (numbers.TryGetValue(sku, out var number)) AddItem(userId, number, units);
+            var user = Fingerprints.OfUser(userId);
+            if (sku.Length == 0) Add(user, Bytes(user), units);
+            else if (numbers.TryGetValue(sku, out var number)) Add(user, ItemOf(user, number), units);
             if (++count % OrdersPerChunk == 0) await FlushAsync();
         }
-        if (last.Length > 0) AddTotal(last, total);
         await FlushAsync();
     }
 
     // Reservations that wait for an operator hold their units and counts; answers the units per sku.
-    private async Task<Dictionary<string, long>> FillDeadLettersAsync(NpgsqlConnection connection, string saleId)
+    private async Task<Dictionary<string, long>> FillDeadLettersAsync(NpgsqlConnection connection, PublishedSale sale)
     {
         var inFlight = new Dictionary<string, long>(StringComparer.Ordinal);
         var letters = await connection.QueryAsync<(byte[] Record, DateTime AcceptedAt)>("""
             select d.record, d.accepted_at from dead_letter d
-            where d.sale_id = @saleId and d.state = 'open' and d.order_id <> '00000000-0000-0000-0000-000000000000'
+            where d.sale_id = @SaleId and d.state = 'open' and d.order_id <> '00000000-0000-0000-0000-000000000000'
               and not exists (select 1 from orders o where o.order_id = d.order_id)
-            """, new { saleId });
+            """, new { sale.SaleId });
         foreach (var (record, acceptedAt) in letters)
         {
             var at = new DateTimeOffset(acceptedAt).ToUnixTimeMilliseconds();
@@ -94,7 +92,7 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
             inFlight[reservation.Sku] = inFlight.GetValueOrDefault(reservation.Sku) + reservation.Quantity;
             await redis.CallAsync(database => database.HashSetAsync(Shadow("inflight"), record[..16], (byte[])[.. Time(at), .. record[..length]]));
             await redis.CallAsync(database => database.HashSetAsync(Facts(user), record[16..32], Record(reservation.OrderId, at, reservation.ItemNumber, reservation.Quantity)));
-            await redis.CallAsync(database => database.HashIncrementAsync(Facts(user), record[32..40], reservation.Quantity));
+            if (sale.PerUserLimit is not null) await redis.CallAsync(database => database.HashIncrementAsync(Facts(user), record[32..40], reservation.Quantity));
             await redis.CallAsync(database => database.HashIncrementAsync(Facts(user), record[32..44], reservation.Quantity));
             _buyers.Add(Bytes(user));
         }
@@ -115,21 +113,6 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
             await redis.CallAsync(database => Done(database.HashSetAsync(Shadow("stock"), stock)));
             await redis.CallAsync(database => Done(database.HashSetAsync(Shadow("limit"), limits)));
         }
-    }
-
-    private void AddTotal(string userId, long units)
-    {
-        var user = Fingerprints.OfUser(userId);
-        Add(user, Bytes(user), units);
-    }
-
-    private void AddItem(string userId, int number, int units)
-    {
-        var user = Fingerprints.OfUser(userId);
-        var field = new byte[12];
-        BinaryPrimitives.WriteUInt64BigEndian(field, user);
-        BinaryPrimitives.WriteInt32BigEndian(field.AsSpan(8), number);
-        Add(user, field, units);
     }
 
     private void Add(ulong user, byte[] field, RedisValue value)
@@ -176,6 +159,14 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
     {
         var bytes = new byte[8];
         BinaryPrimitives.WriteUInt64BigEndian(bytes, user);
+        return bytes;
+    }
+
+    private static byte[] ItemOf(ulong user, int number)
+    {
+        var bytes = new byte[12];
+        BinaryPrimitives.WriteUInt64BigEndian(bytes, user);
+        BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(8), number);
         return bytes;
     }
 

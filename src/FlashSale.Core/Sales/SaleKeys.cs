@@ -16,7 +16,7 @@ namespace FlashSale.Sales;
 /// fs:{sale}:returned        hash    id of a stock return or change -> epoch it was applied under (negative: refused)
 /// fs:{sale}:facts:E:B       hash    of epoch E, bucket B (user hash mod buckets), packed:
 ///                                   idempotency fingerprint (16) -> order id (16) acceptedAt (6) item (4) quantity (2)
-///                                   user hash (8) -> units in the sale;  user hash (8) + item (4) -> units of the item;  start of a burnt ticket's id (10) -> 1
+///                                   user hash (8) + item (4) -> units of the item;  user hash (8) -> units in the sale, where it has a limit;  start of a burnt ticket's id (10) -> 1
 /// fs:{sale}:buyers:E        string  user hashes (8 bytes each) in the order of their acceptances
 /// fs:{sale}:shadow:E:NAME           what a load of epoch E will put in the place of stock, limit, inflight, inflight_units
 /// fs:{sale}:epochs          hash    E -> buckets, for each epoch of which there may be keys: written before the first of them

@@ -29,6 +29,7 @@ public sealed class SettleScript(RedisConnection redis)
 {
     // A call holds Redis for about a microsecond an order; purchases wait that long.
     private const int OrdersPerCall = 512;
+    private const int IdSize = 16;
 
     private static readonly RedisScript Script = new("Stock.units.lua", "Stock.settle.lua");
 
@@ -38,25 +39,39 @@ public sealed class SettleScript(RedisConnection redis)
     /// <exception cref="RedisOutcomeUnknownException">A part may be done; repeat.</exception>
     public async Task<int?> SettleAsync(SaleKeys keys, IReadOnlyList<string> entryIds, IReadOnlyList<Settlement> settlements)
     {
-        int? forgotten = 0;
+        var forgotten = 0;
         for (var start = 0; start == 0 || start < settlements.Count; start += OrdersPerCall)
         {
-            var count = Math.Min(OrdersPerCall, settlements.Count - start);
-            var last = start + count >= settlements.Count;
-            var entries = last ? entryIds : [];
-            var arguments = new RedisValue[2 + entries.Count + count];
-            arguments[0] = keys.SettledChannel;
-            arguments[1] = entries.Count;
-            for (var i = 0; i < entries.Count; i++) arguments[2 + i] = entries[i];
-            for (var i = 0; i < count; i++) arguments[2 + entries.Count + i] = Encode(settlements[start + i]);
-            var answer = await Script.CallAsync(redis, [keys.Sale, keys.Stock, keys.Inflight, keys.InflightUnits, keys.Outbox], arguments);
-            if (answer.IsNull) return null;
-            forgotten += (int)((RedisResult[])answer!)[1];
+            Settlement[] chunk = [.. settlements.Skip(start).Take(OrdersPerCall)];
+            var entries = start + OrdersPerCall >= settlements.Count ? entryIds : [];
+            var answer = await CallAsync(keys, entries, chunk, Short);
+            // Settled before, or forgotten: only the whole record tells what there is to do.
+            if (answer is { Length: > 1 })
+            {
+                Settlement[] live = [.. chunk.Where(settlement => settlement.Verdict is Verdict.Live)];
+                answer = await CallAsync(keys, entries, [.. answer.Skip(1).Select(position => live[position - 1])], Whole);
+            }
+            if (answer is null) return null;
+            forgotten += answer[0];
         }
         return forgotten;
     }
 
-    private static byte[] Encode(Settlement settlement)
+    // What settle.lua says; null when the sale is not loaded.
+    private async Task<int[]?> CallAsync(SaleKeys keys, IReadOnlyList<string> entries, Settlement[] settlements, Func<Settlement, byte[]> encode)
+    {
+        var arguments = new RedisValue[2 + entries.Count + settlements.Length];
+        arguments[0] = keys.SettledChannel;
+        arguments[1] = entries.Count;
+        for (var i = 0; i < entries.Count; i++) arguments[2 + i] = entries[i];
+        for (var i = 0; i < settlements.Length; i++) arguments[2 + entries.Count + i] = encode(settlements[i]);
+        var answer = await Script.CallAsync(redis, [keys.Sale, keys.Stock, keys.Inflight, keys.InflightUnits, keys.Outbox], arguments);
+        return answer.IsNull ? null : (int[])answer!;
+    }
+
+    private static byte[] Short(Settlement settlement) => settlement.Verdict is Verdict.Live ? settlement.Record[..IdSize].ToArray() : Whole(settlement);
+
+    private static byte[] Whole(Settlement settlement)
     {
         var record = settlement.Record.Span;
         var bytes = new byte[7 + record.Length];

@@ -9,13 +9,15 @@
 --   P paused   O not open yet   C closed   T ticket missing   I ticket invalid   U purchase limit   S sold out   F fewer left than asked for
 -- Invariants: remaining never below 0, no user above a limit, one order per key, one per ticket, and each acceptance is in the outbox.
 --   Lua has no rollback: everything is read and checked first, then XADD, the only write that can be refused (OOM).
-local sub, byte = string.sub, string.byte
+-- Numbers become text by %d: Lua's own way is to print a floating-point number, several times a purchase.
+local sub, byte, format = string.sub, string.byte, string.format
 local prefix = sub(KEYS[1], 1, -5)                         -- without 'sale'
 local needs_ticket = sale[9] == '1'
 
 local state
 local sale_limit = tonumber(sale[7] or 0)
 local buckets = tonumber(sale[8] or 1)
+local all_facts = prefix .. 'facts:' .. (sale[1] or '0') .. ':'
 local stock, limit, units, seen, burnt = {}, {}, {}, {}, {}    -- what this call has read and changed
 local codes, accepted, records, repeated = {}, {}, {}, {}
 
@@ -27,14 +29,13 @@ local function judge_ticket(ticket, id, is_burnt)
 end
 
 local function judge(p, i, ticket)
-    local key, user, item = sub(p, 17, 32), sub(p, 33, 40), sub(p, 41, 44)
+    local key, user, user_item = sub(p, 17, 32), sub(p, 33, 40), sub(p, 33, 44)
     local quantity = byte(p, 45) * 256 + byte(p, 46)
     local sku = sub(p, 59, 58 + byte(p, 58))
-    local user_item = user .. item
-    local facts = prefix .. 'facts:' .. (sale[1] or '0') .. ':' .. (struct.unpack('>I4', user) % buckets)
+    local facts = all_facts .. format('%d', struct.unpack('>I4', user) % buckets)
     -- Burnt tickets are known by 10 bytes of their id: no other fact's name is as long.
     local ticket_id = needs_ticket and ticket and #ticket == 28 and sub(ticket, 1, 10)
-    local known = ticket_id and redis.call('HMGET', facts, key, user, user_item, ticket_id) or redis.call('HMGET', facts, key, user, user_item)
+    local known = (sale_limit > 0 or ticket_id) and redis.call('HMGET', facts, key, user_item, user, ticket_id or '') or redis.call('HMGET', facts, key, user_item)
 
     if seen[key] then
         if sub(seen[key], 41, 46) ~= sub(p, 41, 46) then return 'K' end
@@ -56,23 +57,25 @@ local function judge(p, i, ticket)
     end
     local refused = needs_ticket and judge_ticket(ticket, ticket_id, known[4])
     if refused then return refused end
-    local in_sale = units[user] or tonumber(known[2] or 0)
-    local of_item = units[user_item] or tonumber(known[3] or 0)
-    if of_item + quantity > limit[sku] or (sale_limit > 0 and in_sale + quantity > sale_limit) then return 'U' end
+    local of_item = (units[user_item] or tonumber(known[2] or 0)) + quantity
+    -- Counted only where it is limited.
+    local in_sale = sale_limit > 0 and (units[user] or tonumber(known[3] or 0)) + quantity
+    if of_item > limit[sku] or (in_sale and in_sale > sale_limit) then return 'U' end
     if stock[sku] <= 0 then return 'S' end
     if stock[sku] < quantity then return 'F' end
 
     stock[sku] = stock[sku] - quantity
-    units[user], units[user_item] = in_sale + quantity, of_item + quantity
+    units[user], units[user_item] = in_sale, of_item
     seen[key] = p
     if ticket_id then burnt[ticket_id] = true end
     records[#records + 1] = p
-    accepted[#accepted + 1] = { p = p, key = key, user = user, user_item = user_item, facts = facts, sku = sku, quantity = quantity, ticket_id = ticket_id }
+    accepted[#accepted + 1] = {
+        p = p, facts = facts, key = key, sku = sku, quantity = quantity, user = user, in_sale = in_sale, user_item = user_item, of_item = of_item, ticket_id = ticket_id }
     return stock[sku] == 0 and 'Z' or 'A'
 end
 
-local position = 4
-while position <= #ARGV do
+local position, last = 4, #ARGV
+while position <= last do
     local p, ticket = ARGV[position], ARGV[position + 1]
     if ticket and #ticket > 28 then ticket = nil end       -- the next purchase
     local i = #codes + 1
@@ -85,7 +88,7 @@ if #accepted > 0 then
     -- Keys of another type raise here, before anything is written.
     redis.call('HLEN', KEYS[4])
     redis.call('STRLEN', buyers)
-    local in_flight, remaining, log = {}, {}, {}
+    local in_flight, log = {}, {}
     for _, a in ipairs(accepted) do
         in_flight[a.sku] = (in_flight[a.sku] or tonumber(redis.call('HGET', KEYS[5], a.sku) or 0)) + a.quantity
     end
@@ -96,14 +99,13 @@ if #accepted > 0 then
 
     local inflight = {}
     for n, a in ipairs(accepted) do
-        inflight[n * 2 - 1], inflight[n * 2] = sub(a.p, 1, 16), at .. a.p
+        local id = sub(a.p, 1, 16)
+        inflight[n * 2 - 1], inflight[n * 2] = id, at .. a.p
         log[n] = a.user
-        local record = sub(a.p, 1, 16) .. at .. sub(a.p, 41, 46)
-        if a.ticket_id then
-            redis.call('HSET', a.facts, a.key, record, a.user, units[a.user], a.user_item, units[a.user_item], a.ticket_id, 1)
-        else
-            redis.call('HSET', a.facts, a.key, record, a.user, units[a.user], a.user_item, units[a.user_item])
-        end
+        local facts = { a.facts, a.key, id .. at .. sub(a.p, 41, 46), a.user_item, format('%d', a.of_item) }
+        if a.in_sale then facts[6], facts[7] = a.user, format('%d', a.in_sale) end
+        if a.ticket_id then facts[#facts + 1], facts[#facts + 2] = a.ticket_id, '1' end
+        redis.call('HSET', unpack(facts))
     end
     redis.call('HSET', KEYS[4], unpack(inflight))
     for sku, total in pairs(in_flight) do

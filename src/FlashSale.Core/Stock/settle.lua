@@ -1,17 +1,23 @@
 -- settle: what Postgres has decided about reservations, applied to Redis: they are in flight no longer.
 -- KEYS  1 sale  2 stock  3 inflight  4 inflight_units  5 outbox
 -- ARGV  1 channel of settled orders  2 number n of outbox entries  3..n+2 their ids  then one string per order:
+--   its id (16), of one that is live and, as nearly all are, in flight: what is in flight says the rest;  or in full
 --   verdict (L live | S rejected for stock | R rejected for limit or as duplicate) | acceptedAt (6) | record (Contracts/Reservation.cs)
--- Answers {orders that were in flight, orders that Redis had forgotten}; nil when the sale is not loaded.
+-- Answers {orders that Redis had forgotten, positions from 1 of the ids that are not in flight}; nil when the sale is not loaded.
+--   With such positions the entries stay: the caller settles those orders in full, and the entries with them.
 -- Invariant: each order takes effect once, however often it is settled. In flight: the units stay taken (L, S: Redis
 --   had too many) or go back (R); the user's counts go back unless live. Neither in flight nor known by its idempotency
 --   record: Redis had forgotten it, so a live one is debited and recorded; a rejected one only recorded.
 --   What remaining could not give is owed (units.lua). A rejection for stock means that one unit too many was sold: it pays as well, or in advance.
 local sub, byte = string.sub, string.byte
-local sale = redis.call('HMGET', KEYS[1], 'epoch', 'buckets')
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'buckets', 'limit')
 if not sale[1] then return nil end
+local is_limited = tonumber(sale[3] or 0) > 0
 local entries = tonumber(ARGV[2])
-local known, forgotten, announce, units = 0, 0, {}, {}
+local forgotten, announce, units = 0, {}, {}
+
+local function units_of(record) return sub(record, 59, 58 + byte(record, 58)), byte(record, 45) * 256 + byte(record, 46) end
+local function count(sku, quantity) units[sku] = (units[sku] or 0) + quantity end
 
 -- Takes units of an order that Redis had forgotten, as far as no rejection has paid for them in advance.
 local function take(sku, quantity)
@@ -24,16 +30,32 @@ local function take(sku, quantity)
     if change ~= 0 then redis.call('HINCRBY', prefix .. 'owed', sku, change) end
 end
 
+local full, live = {}, {}
 for i = entries + 3, #ARGV do
-    local a = ARGV[i]
-    local verdict, p = sub(a, 1, 1), sub(a, 8)
-    local id, quantity, sku = sub(p, 1, 16), byte(p, 45) * 256 + byte(p, 46), sub(p, 59, 58 + byte(p, 58))
-    local was_in_flight = redis.call('HDEL', KEYS[3], id) == 1
-    if was_in_flight then
-        known = known + 1
-        units[sku] = (units[sku] or 0) + quantity
+    if #ARGV[i] == 16 then live[#live + 1] = ARGV[i] else full[#full + 1] = ARGV[i] end
+end
+
+local answer = { 0 }
+if #live > 0 then
+    local records, seen = redis.call('HMGET', KEYS[3], unpack(live)), {}
+    for i, id in ipairs(live) do
+        if not records[i] then
+            answer[#answer + 1] = i
+        elseif not seen[id] then
+            seen[id] = true
+            count(units_of(sub(records[i], 7)))
+            announce[#announce + 1] = id .. 'L'
+        end
     end
-    -- An order in flight that is live needs no more than that, and nearly all are.
+    redis.call('HDEL', KEYS[3], unpack(live))
+end
+
+for _, a in ipairs(full) do
+    local verdict, p = sub(a, 1, 1), sub(a, 8)
+    local id, sku, quantity = sub(p, 1, 16), units_of(p)
+    local was_in_flight = redis.call('HDEL', KEYS[3], id) == 1
+    if was_in_flight then count(sku, quantity) end
+    -- An order in flight that is live needs no more than that.
     if not was_in_flight or verdict ~= 'L' then
         local key, user, item = sub(p, 17, 32), sub(p, 33, 40), sub(p, 41, 44)
         local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
@@ -50,7 +72,7 @@ for i = entries + 3, #ARGV do
                 redis.call('APPEND', prefix .. 'buyers:' .. sale[1], user)
                 if verdict == 'L' then
                     take(sku, quantity)
-                    redis.call('HINCRBY', facts, user, quantity)
+                    if is_limited then redis.call('HINCRBY', facts, user, quantity) end
                     redis.call('HINCRBY', facts, user .. item, quantity)
                 end
             end
@@ -60,7 +82,10 @@ for i = entries + 3, #ARGV do
 end
 
 for sku, quantity in pairs(units) do redis.call('HINCRBY', KEYS[4], sku, -quantity) end
--- In pieces: Lua unpacks no more than about 8,000 values.
-for first = 3, entries + 2, 1000 do redis.call('XDEL', KEYS[5], unpack(ARGV, first, math.min(first + 999, entries + 2))) end
+if #answer == 1 then
+    -- In pieces: Lua unpacks no more than about 8,000 values.
+    for first = 3, entries + 2, 1000 do redis.call('XDEL', KEYS[5], unpack(ARGV, first, math.min(first + 999, entries + 2))) end
+end
 if #announce > 0 then redis.call('PUBLISH', ARGV[1], table.concat(announce)) end
-return { known, forgotten }
+answer[1] = forgotten
+return answer

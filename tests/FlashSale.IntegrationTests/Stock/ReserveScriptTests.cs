@@ -80,7 +80,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
     public async Task In_parallel_with_pause_close_return_and_epoch_change_no_unit_and_no_limit_is_exceeded_and_every_acceptance_is_in_the_outbox()
     {
         const int Stock = 60, Limit = 2, Users = 80, Lanes = 16, CallsPerLane = 120;
-        var sale = await ScriptedSale.StartAsync(fixture.Redis, [Stock], [Limit], 0);
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [Stock], [Limit], Limit);
         var lanes = Enumerable.Range(0, Lanes).Select(number => new SaleLane(sale, number, Users)).ToList();
         await Task.WhenAll(lanes.Select(lane => Task.Run(() => lane.RunAsync(CallsPerLane))));
 
@@ -200,6 +200,58 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
         Assert.Equal(2, await sale.UnitsOfAsync(0, 0));
         var again = await sale.BuyAsync([wish], [ScriptedSale.NewOrderId(wish)]);
         Assert.Equal((ReserveCode.Replay, id), (again[0].Code, again[0].OrderId));
+    }
+
+    [Fact]
+    public async Task A_pack_in_which_orders_were_settled_before_forgotten_and_rejected_settles_each_once_however_often_it_comes()
+    {
+        const int Orders = 1_200;
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [2 * Orders], [9], 9);
+        var wishes = Enumerable.Range(0, Orders).Select(user => new Wish(user, 0, 0, 1 + user % 2)).ToArray();
+        var ids = wishes.Select(ScriptedSale.NewOrderId).ToArray();
+        for (var first = 0; first < Orders; first += 60) await sale.BuyAsync(wishes[first..(first + 60)], ids[first..(first + 60)]);
+        var remaining = await sale.RemainingAsync(0);
+        var entries = await sale.OutboxEntriesAsync();
+        // Every seventh was settled before; every fifth is unknown to Redis by all but the outbox, and its units are for sale again; every eleventh is refused by Postgres.
+        var (settled, forgotten, rejected) = (Every(7), Every(5), Every(11));
+        await sale.SettleAsync([], settled.Select(order => (ids[order], Verdict.Live)));
+        foreach (var order in forgotten) await sale.ForgetOrderAsync(ids[order]);
+        var pack = Enumerable.Range(0, Orders).Select(order => (ids[order], rejected.Contains(order) ? Verdict.Rejected : Verdict.Live)).ToArray();
+
+        Assert.Equal(forgotten.Count, await sale.SettleAsync(entries, pack));
+        for (var again = 0; again < 2; again++)
+        {
+            var back = rejected.Where(order => !settled.Contains(order)).Sum(order => wishes[order].Quantity);
+            Assert.Equal(remaining + back, await sale.RemainingAsync(0));
+            Assert.Equal((0, 0), (await sale.InFlightUnitsAsync(0), (await sale.InFlightAsync()).Count));
+            Assert.Empty(await sale.OutboxAsync());
+            foreach (var order in Enumerable.Range(0, Orders))
+            {
+                var held = rejected.Contains(order) && !settled.Contains(order) ? 0 : wishes[order].Quantity;
+                Assert.Equal((held, held), (await sale.UnitsOfAsync(order, 0), await sale.UnitsOfAsync(order, null)));
+            }
+            Assert.Equal(0, await sale.SettleAsync(entries, pack));
+        }
+
+        // None is two of them: each way is told from the others.
+        static HashSet<int> Every(int n) => [.. Enumerable.Range(0, Orders).Where(order => order % n == 0 && new[] { 5, 7, 11 }.All(other => other == n || order % other != 0))];
+    }
+
+    [Fact]
+    public async Task Entries_stay_while_an_order_of_theirs_is_not_settled()
+    {
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [5], [9], 0);
+        Wish[] wishes = [new(0, 0, 0, 1), new(1, 0, 0, 1)];
+        Guid[] ids = [.. wishes.Select(ScriptedSale.NewOrderId)];
+        await sale.BuyAsync(wishes, ids);
+        await sale.ForgetOrderAsync(ids[1]);
+        // The first call of two, as when the process dies between them.
+        var answer = await sale.SettleShortAsync(ids);
+        Assert.Equal([0, 2], answer);
+        Assert.Equal(2, (await sale.OutboxAsync()).Count);
+        Assert.Equal(1, await sale.SettleAsync(await sale.OutboxEntriesAsync(), ids.Select(id => (id, Verdict.Live))));
+        Assert.Empty(await sale.OutboxAsync());
+        Assert.Equal(3, await sale.RemainingAsync(0));
     }
 
     [Fact]

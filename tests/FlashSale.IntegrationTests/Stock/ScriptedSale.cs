@@ -45,6 +45,8 @@ public sealed class ScriptedSale
     // Its caller reads what is to come back from Postgres, which these tests do without.
     private static readonly RedisScript Release = new("Stock.units.lua", "Stock.release.lua");
 
+    private static readonly RedisScript Settle = new("Stock.units.lua", "Stock.settle.lua");
+
     // In one step, as it is for those who buy meanwhile.
     private const string Raise = """
         redis.call('DEL', KEYS[2], KEYS[3])
@@ -125,8 +127,14 @@ public sealed class ScriptedSale
         await _redis.CallAsync(database => database.HashSetAsync(Keys.Sale, "run", run));
     }
 
-    public Task<int?> SettleAsync(Guid orderId, Verdict verdict) =>
-        _settle.SettleAsync(Keys, [], [new(verdict, _accepted[orderId].AcceptedAt, _accepted[orderId].Record)]);
+    public Task<int?> SettleAsync(Guid orderId, Verdict verdict) => SettleAsync([], [(orderId, verdict)]);
+
+    /// <summary>Settles many orders as one pack, whose outbox entries go with them.</summary>
+    public Task<int?> SettleAsync(IReadOnlyList<string> entryIds, IEnumerable<(Guid OrderId, Verdict Verdict)> orders) =>
+        _settle.SettleAsync(Keys, entryIds, [.. orders.Select(order => new Settlement(order.Verdict, _accepted[order.OrderId].AcceptedAt, _accepted[order.OrderId].Record))]);
+
+    public async Task<string[]> OutboxEntriesAsync() =>
+        [.. ((RedisResult[])(await _redis.CallAsync(database => database.ExecuteAsync("XRANGE", Keys.Outbox, "-", "+")))!).Select(entry => (string)((RedisResult[])entry!)[0]!)];
 
     /// <summary>Gives the units of an order back, as a row of Postgres says that was written under an epoch.</summary>
     /// <returns>Whether Redis holds the sale, verified, under that epoch.</returns>
@@ -163,6 +171,26 @@ public sealed class ScriptedSale
         await _redis.CallAsync(database => database.KeyDeleteAsync(
             [Keys.Inflight, Keys.InflightUnits, Keys.Outbox, Keys.Buyers(_epoch), .. Enumerable.Range(0, Buckets).Select(bucket => Keys.Facts(_epoch, bucket))]));
         await _redis.CallAsync(database => database.HashSetAsync(Keys.Stock, Sku(0), stock));
+    }
+
+    /// <summary>Redis loses all that it knows of one order but its outbox entry, and has its units for sale again.</summary>
+    public async Task ForgetOrderAsync(Guid orderId)
+    {
+        var (record, _, _) = _accepted[orderId];
+        var (user, quantity) = (BinaryPrimitives.ReadUInt64BigEndian(record.AsSpan(32)), BinaryPrimitives.ReadUInt16BigEndian(record.AsSpan(44)));
+        var (facts, sku) = (Keys.Facts(_epoch, (long)((user >> 32) % Buckets)), Encoding.ASCII.GetString(record, 58, record[57]));
+        await _redis.CallAsync(database => database.HashDeleteAsync(facts, [record[16..32], record[32..44], record[32..40]]));
+        await _redis.CallAsync(database => database.HashDeleteAsync(Keys.Inflight, record[..16]));
+        await _redis.CallAsync(database => database.HashDecrementAsync(Keys.InflightUnits, sku, (long)quantity));
+        await _redis.CallAsync(database => database.HashIncrementAsync(Keys.Stock, sku, (long)quantity));
+    }
+
+    /// <summary>Only the first call that settling a pack of live orders makes: by their ids. Answers what settle.lua says.</summary>
+    public async Task<int[]> SettleShortAsync(Guid[] orderIds)
+    {
+        var entries = await OutboxEntriesAsync();
+        RedisValue[] arguments = [Keys.SettledChannel, entries.Length, .. entries.Select(id => (RedisValue)id), .. orderIds.Select(id => (RedisValue)id.ToByteArray(bigEndian: true))];
+        return (int[])(await Settle.CallAsync(_redis, [Keys.Sale, Keys.Stock, Keys.Inflight, Keys.InflightUnits, Keys.Outbox], arguments))!;
     }
 
     public async Task ForgetBurntTicketsAsync()
