@@ -15,7 +15,10 @@ public sealed record Pack(IReadOnlyList<OutboxEntry> Entries, int Reservations, 
 /// <summary>Reads a sale's outbox: a stream without consumer groups, since an entry's only end is that it is settled.</summary>
 public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
 {
-    private const int EntriesPerRead = 256;
+    private const int MaxEntriesPerRead = 256;
+
+    // How many reservations an entry held lately: what is read beyond a pack was read, sent and parsed in vain.
+    private double _perEntry = 1;
 
     /// <summary>Reads entries after an id until they hold so many reservations; null when there are none.</summary>
     public async Task<Pack?> ReadAsync(string after, int reservations)
@@ -24,8 +27,9 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
         var (count, last) = (0, after);
         while (count < reservations)
         {
+            var wanted = Math.Min((int)Math.Ceiling((reservations - count) / _perEntry), MaxEntriesPerRead);
             var page = (RedisResult[])(await redis.CallAsync(database =>
-                database.ExecuteAsync("XRANGE", keys.Outbox, $"({last}", "+", "COUNT", EntriesPerRead)))!;
+                database.ExecuteAsync("XRANGE", keys.Outbox, $"({last}", "+", "COUNT", wanted)))!;
             foreach (var item in page)
             {
                 var parts = (RedisResult[])item!;
@@ -38,7 +42,8 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
                 count += CountOf(entry);
                 if (count >= reservations) break;
             }
-            if (page.Length < EntriesPerRead) break;
+            if (entries.Count > 0) _perEntry = (double)count / entries.Count;
+            if (page.Length < wanted) break;
         }
         return last == after ? null : new Pack(entries, count, last);
     }
@@ -54,7 +59,7 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
     public async Task<bool> HoldsAnyAsync(IReadOnlyList<OutboxEntry> entries)
     {
         var found = (RedisResult[])(await redis.CallAsync(database =>
-            database.ExecuteAsync("XRANGE", keys.Outbox, entries[0].Id, entries[^1].Id, "COUNT", EntriesPerRead)))!;
+            database.ExecuteAsync("XRANGE", keys.Outbox, entries[0].Id, entries[^1].Id, "COUNT", MaxEntriesPerRead)))!;
         var ids = found.Select(item => (string)((RedisResult[])item!)[0]!).ToHashSet(StringComparer.Ordinal);
         return entries.Any(entry => ids.Contains(entry.Id));
     }

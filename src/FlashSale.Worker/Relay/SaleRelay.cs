@@ -47,6 +47,7 @@ public sealed partial class SaleRelay(
                 if (!_troubled) LogTrouble(saleId, e.Message);
                 _troubled = true;
                 Restart();
+                await GiveUpLeaseAsync();
             }
             await Task.Delay(TimeSpan.FromMilliseconds(Math.Min(500, options.LeaseMilliseconds / 4)), cancellation);
         }
@@ -59,6 +60,19 @@ public sealed partial class SaleRelay(
         if (await redis.CallAsync(database => database.StringSetAsync(LeaseKey, _owner, lease, When.NotExists))) return true;
         return await redis.CallAsync(database => database.StringGetAsync(LeaseKey)) == _owner
                && await redis.CallAsync(database => database.KeyExpireAsync(LeaseKey, lease));
+    }
+
+    // A relay that cannot publish does not keep those of other workers, whose connections may be whole, from doing it.
+    private async Task GiveUpLeaseAsync()
+    {
+        try
+        {
+            if (await redis.CallAsync(database => database.StringGetAsync(LeaseKey)) == _owner) await redis.CallAsync(database => database.KeyDeleteAsync(LeaseKey));
+        }
+        catch (Exception e) when (Stores.IsRedisAway(e))
+        {
+            // It ends by itself.
+        }
     }
 
     private async Task RelayAsync(CancellationToken cancellation)

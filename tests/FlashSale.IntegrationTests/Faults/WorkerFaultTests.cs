@@ -79,6 +79,23 @@ public sealed class WorkerFaultTests(ImpatientRelay fixture, ITestOutputHelper o
     }
 
     [Fact]
+    public async Task A_worker_that_cannot_reach_the_broker_leaves_the_outbox_to_those_that_can()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 100);
+        await Task.WhenAll(Stack.Workers.Select(worker => worker.KillAsync()));
+        var settings = Stack.Settings();
+        // Nobody listens there.
+        (settings["RabbitMq__Url"], settings["Relay__ConfirmMilliseconds"]) = ("amqp://nobody:nothing@127.0.0.1:1/nowhere", "500");
+        await using var cutOff = new HostProcess("Worker", settings);
+        await cutOff.StartAsync();
+        await Crowd.AllBuyAsync(Stack, sale, users: 100);
+        await Eventually.TrueAsync("the worker without a broker holds the outbox", TimeSpan.FromSeconds(20), async () => await Stack.Redis.Client.NumberAsync("EXISTS", sale.RedisPrefix + "relay") == 1);
+        await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
+        Assert.Equal(100, (await Books.CheckAsync(Stack, sale)).Orders.Count);
+        Assert.True(cutOff.IsRunning);
+    }
+
+    [Fact]
     public async Task A_worker_told_to_stop_leaves_in_order_and_the_other_goes_on()
     {
         var sale = await Stack.OpenSaleAsync(stock: 1_000_000);
