@@ -9,6 +9,7 @@ using FlashSale.Platform;
 
 return await HostRunner.RunAsync(args, async builder =>
 {
+    builder.AnswerInPlace();
     await builder.AddRedisAsync();
     builder.AddPostgres();
     builder.AddProtection();

@@ -14,11 +14,11 @@ public sealed class Buyers(RedisConnection redis, SaleKeys keys, long epoch)
     private const int ChunkBytes = 1 << 20;
 
     private readonly SemaphoreSlim _loading = new(1, 1);
-    private volatile ulong[] _sorted = [];
+    private readonly UserHashes _known = new();
     private long _offset;
 
     /// <summary>Whether a user was among the buyers at the last load.</summary>
-    public bool Contains(ulong userHash) => Array.BinarySearch(_sorted, userHash) >= 0;
+    public bool Contains(ulong userHash) => _known.Contains(userHash);
 
     /// <summary>Loads all who have bought before this call.</summary>
     /// <exception cref="RedisUnavailableException">Nothing was loaded.</exception>
@@ -38,22 +38,13 @@ public sealed class Buyers(RedisConnection redis, SaleKeys keys, long epoch)
                 for (var i = 0; i + 8 <= bytes.Length; i += 8) fresh.Add(BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(i)));
                 offset += bytes.Length / 8 * 8;
             }
-            // Only what was merged counts as read: a load that fails half way is repeated as a whole.
-            if (fresh.Count > 0) _sorted = Merge(_sorted, fresh);
+            // Only what was added counts as read: a load that fails half way is repeated as a whole.
+            foreach (var hash in fresh) _known.Add(hash);
             _offset = offset;
         }
         finally
         {
             _loading.Release();
         }
-    }
-
-    private static ulong[] Merge(ulong[] known, List<ulong> fresh)
-    {
-        fresh.Sort();
-        var merged = new ulong[known.Length + fresh.Count];
-        for (int k = 0, f = 0, m = 0; m < merged.Length; m++)
-            merged[m] = f == fresh.Count || (k < known.Length && known[k] <= fresh[f]) ? known[k++] : fresh[f++];
-        return merged;
     }
 }

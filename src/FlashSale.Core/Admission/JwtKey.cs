@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -17,6 +16,20 @@ internal abstract class JwtKey(string kid, JwtAlgorithm algorithm)
     public string Kid { get; } = kid;
     public byte[] KidUtf8 { get; } = Encoding.UTF8.GetBytes(kid);
     public JwtAlgorithm Algorithm { get; } = algorithm;
+
+    private volatile byte[] usualHeader = [];
+
+    /// <summary>Whether a good token of this key came with the same header, byte by byte, before.</summary>
+    public bool IsUsualHeader(ReadOnlySpan<byte> encodedHeader) => encodedHeader.SequenceEqual(usualHeader);
+
+    /// <summary>A good token of this key came with this header: a forger cannot change what is usual.</summary>
+    public void NoteHeader(ReadOnlySpan<byte> encodedHeader)
+    {
+        if (!IsUsualHeader(encodedHeader))
+        {
+            usualHeader = encodedHeader.ToArray();
+        }
+    }
 
     /// <summary>Whether <paramref name="signature"/> is this key's over <paramref name="signingInput"/>; never throws on hostile input.</summary>
     public abstract bool Verify(ReadOnlySpan<byte> signingInput, ReadOnlySpan<byte> signature);
@@ -75,12 +88,17 @@ internal sealed class EcJwtKey(string kid, ECParameters publicKey) : JwtKey(kid,
     }
 }
 
-/// <summary>These objects are not thread-safe: each is used by one thread at a time. One that throws is not returned.</summary>
+/// <summary>
+/// These objects are not thread-safe: each is used by one thread at a time. One that throws is not returned. What a thread returns it finds
+/// again; where two threads share a place, one of them makes a new object and the other's is left to the garbage collector.
+/// </summary>
 internal sealed class KeyPool<T>(Func<T> create) where T : class
 {
-    private readonly ConcurrentBag<T> idle = [];
+    private const int Places = 64;
 
-    public T Rent() => idle.TryTake(out var key) ? key : create();
+    private readonly T?[] idle = new T?[Places];
 
-    public void Return(T key) => idle.Add(key);
+    public T Rent() => Interlocked.Exchange(ref idle[Environment.CurrentManagedThreadId % Places], null) ?? create();
+
+    public void Return(T key) => Volatile.Write(ref idle[Environment.CurrentManagedThreadId % Places], key);
 }

@@ -130,10 +130,11 @@ public sealed class JwtVerifier
 
         try
         {
-            var found = FindKey(bytes[..firstDot], scratch, out var key);
-            if (found != JwtResult.Ok)
+            var header = bytes[..firstDot];
+            var key = FindUsual(header);
+            if (key is null && FindKey(header, scratch, out key) is not JwtResult.Ok and var refusal)
             {
-                return found;
+                return refusal;
             }
 
             if (!TryDecode(bytes[(lastDot + 1)..], scratch, out var signature))
@@ -142,9 +143,13 @@ public sealed class JwtVerifier
             }
 
             // Nothing of the payload is looked at before its signature holds.
-            return key!.Verify(bytes[..lastDot], signature)
-                ? JudgeClaims(bytes[(firstDot + 1)..lastDot], scratch, out userId, out clientHash)
-                : JwtResult.BadSignature;
+            if (!key!.Verify(bytes[..lastDot], signature))
+            {
+                return JwtResult.BadSignature;
+            }
+
+            key.NoteHeader(header);
+            return JudgeClaims(bytes[(firstDot + 1)..lastDot], scratch, out userId, out clientHash);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
@@ -171,6 +176,20 @@ public sealed class JwtVerifier
 
         // The key decides what it is used for: an RSA public key never becomes an HMAC secret.
         return key?.Algorithm == algorithm ? JwtResult.Ok : JwtResult.UnknownKey;
+    }
+
+    // Nearly all tokens begin with the same bytes; what they mean was found out before.
+    private JwtKey? FindUsual(ReadOnlySpan<byte> encodedHeader)
+    {
+        foreach (var key in keys)
+        {
+            if (key.IsUsualHeader(encodedHeader))
+            {
+                return key;
+            }
+        }
+
+        return null;
     }
 
     private JwtResult JudgeClaims(ReadOnlySpan<byte> encodedPayload, Span<byte> scratch, out string userId, out ulong clientHash)

@@ -15,6 +15,17 @@ public static class OrderId
     /// <summary>Number of virtual shards that users are spread over.</summary>
     public const int Shards = 4096;
 
+    private const int RandomSize = 5;
+
+    // One call of the generator costs about as much as a hundred bytes of it.
+    private const int RandomChunk = 256 * RandomSize;
+
+    [ThreadStatic]
+    private static byte[]? _random;
+
+    [ThreadStatic]
+    private static int _unused;
+
     /// <summary>Largest sale number that fits the 22 bits of an id.</summary>
     public const int MaxSaleNumber = (1 << 22) - 1;
 
@@ -28,12 +39,22 @@ public static class OrderId
         ArgumentOutOfRangeException.ThrowIfGreaterThan(saleNumber, MaxSaleNumber);
         Span<byte> id = stackalloc byte[16];
         BinaryPrimitives.WriteUInt64BigEndian(id, (ulong)unixMilliseconds << 16 | 0x8000 | userHash >> 52);
-        RandomNumberGenerator.Fill(id[11..]);
+        FillRandom(id[^RandomSize..]);
         // variant (2 bit) | sale number (22 bit)
         id[8] = (byte)(0x80 | saleNumber >> 16);
         id[9] = (byte)(saleNumber >> 8);
         id[10] = (byte)saleNumber;
         return new Guid(id, bigEndian: true);
+    }
+
+    private static void FillRandom(Span<byte> destination)
+    {
+        if (_unused == 0)
+        {
+            RandomNumberGenerator.Fill(_random ??= new byte[RandomChunk]);
+            _unused = RandomChunk;
+        }
+        _random.AsSpan(_unused -= RandomSize, RandomSize).CopyTo(destination);
     }
 
     /// <summary>Reads the sale number out of an id; false when the UUID is not an order id of this layout.</summary>

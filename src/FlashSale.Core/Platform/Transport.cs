@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace FlashSale.Platform;
@@ -82,6 +83,19 @@ public static class Transport
                 if (endpoint.IPEndPoint?.Port != management) endpoint.Use(cap.Before);
             });
         });
+    }
+
+    /// <summary>
+    /// Lets a request be read, answered and sent by the thread that noticed it, one of as many as there are cores: handing it from thread to thread
+    /// takes a fifth of a purchase and a third of a refusal. For a host whose requests never block; the first thing it does, before it opens a socket.
+    /// </summary>
+    public static void AnswerInPlace(this WebApplicationBuilder builder)
+    {
+        // Over TLS this version of the client greets Redis by calls that block, on the thread that would have to wake them.
+        if (builder.Configuration.GetValue<bool>("Redis:Ssl")) return;
+        // There is no other way to say so.
+        Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
+        builder.WebHost.UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);
     }
 
     private static void SetLimits(KestrelServerLimits limits, TransportOptions options)

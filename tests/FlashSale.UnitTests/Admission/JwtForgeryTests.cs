@@ -58,6 +58,23 @@ public sealed class JwtForgeryTests : IDisposable
         Assert.Equal(JwtResult.Malformed, Verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, header)));
 
     [Fact]
+    public void A_header_that_is_usual_for_one_key_makes_no_other_signature_good()
+    {
+        const string Ours = """{"alg":"HS256","kid":"main"}""", Theirs = """{"alg":"HS256","kid":"other"}""", Other = "another secret of more than thirty-two bytes";
+        var verifier = JwtForge.Verifier(new JwtKeyOptions { Kid = "main", Secret = JwtForge.Secret }, new JwtKeyOptions { Kid = "other", Secret = Other });
+        for (var round = 0; round < 3; round++)
+        {
+            // A forger's token in between is no token of the key.
+            Assert.Equal(JwtResult.BadSignature, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, Ours, Other)));
+            Assert.Equal(JwtResult.BadSignature, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, Theirs, JwtForge.Secret)));
+            Assert.Equal(JwtResult.Ok, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, Ours)));
+            Assert.Equal(JwtResult.Ok, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, Theirs, Other)));
+            Assert.Equal(JwtResult.UnknownKey, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, """{"alg":"none","kid":"main"}""")));
+            Assert.Equal(JwtResult.UnknownKey, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, """{"alg":"HS256","kid":"third"}""")));
+        }
+    }
+
+    [Fact]
     public void An_rsa_token_is_good_and_one_signed_by_hmac_with_the_public_key_is_not()
     {
         byte[] Rsa(byte[] input) => rsa.SignData(input, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);

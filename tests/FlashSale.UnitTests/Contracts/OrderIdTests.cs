@@ -44,6 +44,14 @@ public sealed class OrderIdTests
         Assert.Equal(10_000, ids.Count);
     }
 
+    [Fact]
+    public async Task Threads_that_issue_ids_at_once_never_issue_the_same()
+    {
+        const int Threads = 8, Each = 20_000;
+        var ids = await Task.WhenAll(Enumerable.Range(0, Threads).Select(_ => Task.Run(() => Enumerable.Range(0, Each).Select(_ => OrderId.New(Time, 1, 1)).ToArray())));
+        Assert.Equal(Threads * Each, ids.SelectMany(id => id).Distinct().Count());
+    }
+
     [Theory]
     [InlineData("00000000-0000-0000-0000-000000000000")]
     [InlineData("0197a1b2-3c4d-4e5f-8607-08090a0b0c0d")]
