@@ -29,7 +29,7 @@ public sealed record TicketPage(string Ticket, string ExpiresAt);
 /// admits, and, while challenges are on, only for a solved one.
 /// </summary>
 public sealed class AdmissionEndpoint(
-    JwtVerifier tokens, Degradation degradation, BlocklistFeed blocklist, Storefront storefront, Tickets tickets, Challenges challenges, ChallengeSwitch challenge, AdmitScript script,
+    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, BlocklistFeed blocklist, Storefront storefront, Tickets tickets, Challenges challenges, ChallengeSwitch challenge, AdmitScript script,
     RequestLimiter limiter, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker, AdmissionOptions options, PurchaseOptions purchases)
 {
     // At the lowest rate, one a second.
@@ -50,6 +50,11 @@ public sealed class AdmissionEndpoint(
         if (degradation.IsOff(Features.Purchases))
         {
             await RefuseAsync(context, PurchaseProblems.Suspended);
+            return;
+        }
+        if (shedder.IsFull)
+        {
+            await ShedAsync(context);
             return;
         }
         if (tokens.Verify(context.Request.Headers.Authorization.ToString(), out var userId, out var client) is not JwtResult.Ok)
@@ -88,7 +93,19 @@ public sealed class AdmissionEndpoint(
                 return;
             }
         }
+        // Those who ask for admission and those who buy share what the node takes on.
+        if (!shedder.TryEnter())
+        {
+            await ShedAsync(context);
+            return;
+        }
         await AnswerAsync(context, sale, userId, await AskAsync(sale, solved));
+    }
+
+    private async Task ShedAsync(HttpContext context)
+    {
+        await shedder.HoldRefusedAsync();
+        await RefuseAsync(context, RequestGuard.Overloaded);
     }
 
     // A ticket that could not be used would only keep others from theirs.
@@ -127,14 +144,14 @@ public sealed class AdmissionEndpoint(
             : null;
     }
 
-    // Null: Redis is away, or has not answered in time.
+    // Null: Redis is away, or has not answered in time. Gives back the place that the request was given.
     private async Task<(SaleOnSale Sale, AdmitDecision Decision)?> AskAsync(SaleOnSale sale, SolvedChallenge? solved)
     {
-        var wait = _emptyUntil.GetValueOrDefault(sale.Published.SaleId) - redis.NowMilliseconds;
-        // Longer than any bucket keeps anybody waiting: Redis' clock was set back.
-        if (wait is > 0 and <= LongestWaitMilliseconds) return (sale, new(AdmitCode.RateLimited, 0, wait));
         try
         {
+            var wait = _emptyUntil.GetValueOrDefault(sale.Published.SaleId) - redis.NowMilliseconds;
+            // Longer than any bucket keeps anybody waiting: Redis' clock was set back.
+            if (wait is > 0 and <= LongestWaitMilliseconds) return (sale, new(AdmitCode.RateLimited, 0, wait));
             var decision = await CallAsync(sale, solved);
             if (decision.Code is AdmitCode.OtherEpoch)
             {
@@ -149,6 +166,10 @@ public sealed class AdmissionEndpoint(
         catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or BrokenCircuitException or TimeoutException)
         {
             return null;
+        }
+        finally
+        {
+            shedder.LeaveUnmeasured();
         }
     }
 

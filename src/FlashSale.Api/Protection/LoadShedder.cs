@@ -80,18 +80,15 @@ public sealed class LoadShedder
     /// <summary>Whether a purchase that comes now is one too many: asked before anything is spent on it.</summary>
     public bool IsFull => !_limit.HasRoom();
 
-    /// <summary>Lets a purchase go to Redis, or not.</summary>
+    /// <summary>Lets a purchase, or an admission to one, go to Redis, or not.</summary>
     public bool TryEnter() => _limit.TryEnter();
 
     /// <summary>Redis has decided it, or has not answered.</summary>
     /// <param name="enteredAt">When it entered, a Stopwatch timestamp.</param>
     public void Leave(long enteredAt) => _limit.Leave(enteredAt);
 
-    /// <summary>It never got as far as Redis.</summary>
+    /// <summary>It never got as far as Redis, or is no purchase: how long it took says nothing of what purchases take.</summary>
     public void LeaveUnmeasured() => _limit.LeaveUnmeasured();
-
-    /// <summary>Counts a purchase that was one too many.</summary>
-    public static void CountShed() => Shed.Add(1, new KeyValuePair<string, object?>("path", "purchase"));
 
     /// <summary>Takes on a request that is not a purchase, or not.</summary>
     public bool TryEnterPeriphery()
@@ -109,11 +106,12 @@ public sealed class LoadShedder
     public void LeavePeriphery() => Interlocked.Decrement(ref _periphery);
 
     /// <summary>
-    /// Keeps whoever was refused from coming again at once. Refusals leave one after the other, at a bounded rate: so what they
-    /// cost does not grow with those who are refused, each of whom holds a connection and no more.
+    /// Counts a purchase, or an admission to one, that was one too many, and keeps whoever sent it from coming again at once. Refusals leave one after the
+    /// other, at a bounded rate: so what they cost does not grow with those who are refused, each of whom holds a connection and no more.
     /// </summary>
-    public Task HoldAsync()
+    public Task HoldRefusedAsync()
     {
+        Shed.Add(1, new KeyValuePair<string, object?>("path", "purchase"));
         var now = Stopwatch.GetTimestamp();
         var (earliest, latest) = (now + Ticks(_options.HoldMilliseconds), now + Ticks(_options.MaxHoldMilliseconds));
         long turn;

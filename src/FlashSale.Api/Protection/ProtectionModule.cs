@@ -14,7 +14,11 @@ public static class ProtectionModule
         builder.AddTrustedProxies();
         var limits = builder.Services.AddSettings<LimitOptions>(builder.Configuration, "Limits").Read();
         builder.Services.AddSingleton<LoadShedder>();
-        builder.Services.AddSingleton<Degradation>();
+        builder.Services.AddSingleton(services =>
+        {
+            var redis = services.GetRequiredService<RedisConnection>();
+            return new Degradation(services.GetRequiredService<DegradationOptions>(), () => redis.NowMilliseconds);
+        });
         builder.Services.AddSingleton<ClusterBuckets>();
         builder.Services.AddSingleton(services => new RequestLimiter(limits, services.GetRequiredService<ClusterBuckets>()));
         builder.Services.AddSingleton<RequestGuard>();

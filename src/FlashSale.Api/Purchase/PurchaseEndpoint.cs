@@ -50,8 +50,7 @@ public sealed class PurchaseEndpoint(
 
     private async Task ShedAsync(HttpContext context)
     {
-        LoadShedder.CountShed();
-        await shedder.HoldAsync();
+        await shedder.HoldRefusedAsync();
         await RefuseAsync(context, RequestGuard.Overloaded);
     }
 

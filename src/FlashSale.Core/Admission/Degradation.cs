@@ -13,7 +13,9 @@ public sealed record DegradationState(int Level, string Cause, long Since, Featu
 /// What a node does without. An operator's level wins until it ends; without one the level follows the node's own
 /// pressure, a step at a time and slower down than up, between the operator's floor and ceiling. Switches win over any level.
 /// </summary>
-public sealed class Degradation(DegradationOptions options, TimeProvider time)
+/// <param name="options">When pressure makes a step.</param>
+/// <param name="clock">Unix milliseconds by which an operator's level ends, the same on all nodes: Redis TIME.</param>
+public sealed class Degradation(DegradationOptions options, Func<long> clock)
 {
     private const double Quiet = 0.5;
 
@@ -23,7 +25,7 @@ public sealed class Degradation(DegradationOptions options, TimeProvider time)
     private string _pressedBy = "";
     private long? _pressedSince;
     private long? _quietSince;
-    private volatile DegradationState _state = new(0, "nothing presses", time.GetUtcNow().ToUnixTimeMilliseconds(), Features.None);
+    private volatile DegradationState _state = new(0, "nothing presses", clock(), Features.None);
     private volatile Features _off = Features.None;
 
     /// <summary>The state now.</summary>
@@ -74,7 +76,7 @@ public sealed class Degradation(DegradationOptions options, TimeProvider time)
 
     private void Decide()
     {
-        var now = time.GetUtcNow().ToUnixTimeMilliseconds();
+        var now = clock();
         var inForce = _document.Until is null || now < _document.Until;
         var level = inForce && _document.Level is { } pinned ? pinned : _automatic;
         var off = SwitchDocument.OffAt(level);

@@ -42,6 +42,8 @@ public sealed class SheddingTests(NarrowNode fixture, ITestOutputHelper output) 
                 Refusal.AssertIs(503, "overloaded", await buyer.PurchaseAsync(sale.Id, "no body either", key: null));
             var crowd = await Task.WhenAll(Enumerable.Range(0, 400).Select(i => Buyer(http, $"out-{i}").BuyAsync(sale)));
             Assert.All(crowd, answer => Refusal.AssertIs(503, "overloaded", answer));
+            // Nor does whoever only asks for admission.
+            Refusal.AssertIs(503, "overloaded", await Buyer(http, "late").AdmitAsync(sale.Id));
             // Refusals wait a moment, so that whoever is refused does not come again at once.
             Assert.All(crowd, answer => Assert.InRange(answer.Took, TimeSpan.FromMilliseconds(90), TimeSpan.FromSeconds(20)));
             Assert.Equal(Limit, await FigureAsync("flashsale_purchases_in_flight"));

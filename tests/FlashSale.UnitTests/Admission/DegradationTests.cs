@@ -32,11 +32,11 @@ public sealed class DegradationTests
     [Fact]
     public void What_has_ended_is_no_longer_in_force()
     {
-        var clock = new Clock();
-        var degradation = new Degradation(new DegradationOptions(), clock);
+        var now = new DateTimeOffset(2026, 11, 11, 12, 0, 0, TimeSpan.Zero);
+        var degradation = new Degradation(new DegradationOptions(), () => now.ToUnixTimeMilliseconds());
         degradation.Follow(Document("\"level\":4,\"until\":\"2026-11-11T12:00:10Z\",\"switches\":{\"purchases\":false}"));
         Assert.Equal(4, degradation.State.Level);
-        clock.Now = clock.Now.AddSeconds(10);
+        now = now.AddSeconds(10);
         degradation.Press(0, "");
         Assert.Equal((0, Features.None), (degradation.State.Level, degradation.State.Off));
     }
@@ -44,7 +44,7 @@ public sealed class DegradationTests
     [Fact]
     public void Pressure_cannot_lift_a_pin()
     {
-        var degradation = new Degradation(Impatient(), TimeProvider.System);
+        var degradation = new Degradation(Impatient(), Now);
         degradation.Follow(Document("\"level\":0"));
         for (var i = 0; i < 5; i++) degradation.Press(2, "memory");
         Assert.Equal(0, degradation.State.Level);
@@ -54,7 +54,7 @@ public sealed class DegradationTests
     [Fact]
     public void The_level_rises_by_steps_under_pressure_stays_between_and_falls_when_it_is_quiet()
     {
-        var degradation = new Degradation(Impatient(), TimeProvider.System);
+        var degradation = new Degradation(Impatient(), Now);
         degradation.Follow(Document("\"level\":null,\"floor\":0,\"ceiling\":2"));
         degradation.Press(1.5, "outbox age");
         Assert.Equal(1, degradation.State.Level);
@@ -82,10 +82,10 @@ public sealed class DegradationTests
     [Fact]
     public void Always_the_same_share_of_users_may_buy()
     {
-        var degradation = new Degradation(new DegradationOptions { SharePercent = 25 }, TimeProvider.System);
+        var degradation = new Degradation(new DegradationOptions { SharePercent = 25 }, Now);
         var users = Enumerable.Range(0, 20_000).Select(i => FlashSale.Contracts.Fingerprints.OfUser($"user-{i}")).ToList();
         Assert.InRange(users.Count(degradation.IsOfTheShare), 4_700, 5_300);
-        Assert.Equal(users.Where(degradation.IsOfTheShare), users.Where(new Degradation(new DegradationOptions { SharePercent = 25 }, TimeProvider.System).IsOfTheShare));
+        Assert.Equal(users.Where(degradation.IsOfTheShare), users.Where(new Degradation(new DegradationOptions { SharePercent = 25 }, Now).IsOfTheShare));
     }
 
     [Theory]
@@ -102,7 +102,7 @@ public sealed class DegradationTests
         Assert.Contains(errors, error => error.Message.Contains(message, StringComparison.Ordinal));
     }
 
-    private static Degradation New() => new(new DegradationOptions(), TimeProvider.System);
+    private static Degradation New() => new(new DegradationOptions(), Now);
 
     // Each look is a step: what is tested is the order of things.
     private static DegradationOptions Impatient() => new() { RiseMilliseconds = 0, FallMilliseconds = 0 };
@@ -115,10 +115,5 @@ public sealed class DegradationTests
         return document;
     }
 
-    private sealed class Clock : TimeProvider
-    {
-        public DateTimeOffset Now { get; set; } = new(2026, 11, 11, 12, 0, 0, TimeSpan.Zero);
-
-        public override DateTimeOffset GetUtcNow() => Now;
-    }
+    private static long Now() => TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
 }

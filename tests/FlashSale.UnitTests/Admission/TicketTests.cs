@@ -83,7 +83,7 @@ public sealed class TicketTests
     [Fact]
     public void Challenges_are_wanted_by_the_setting_or_by_a_level_that_asks_for_them()
     {
-        var degradation = new Degradation(new DegradationOptions(), TimeProvider.System);
+        var degradation = new Degradation(new DegradationOptions(), () => 0);
         Assert.True(new ChallengeSwitch(new AdmissionOptions { Challenge = "on" }, degradation).IsOn);
         var off = new ChallengeSwitch(new AdmissionOptions(), degradation);
         Assert.False(off.IsOn);
