@@ -176,12 +176,12 @@ quietly() {
   record noise "$NOISE"
 }
 
-# cpu_of PID: microseconds of processor time of a process and its children, so far.
+# cpu_of PID: microseconds of processor time of a process and its children, so far; of those as well that have ended and that it has seen end.
 cpu_of() {
   local pid
   for pid in "$1" $(ps -o pid= --ppid "$1"); do
     sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null || true
-  done | awk -v hz="$(getconf CLK_TCK)" '{ ticks += $12 + $13 } END { printf "%.0f", ticks * 1e6 / hz }'
+  done | awk -v hz="$(getconf CLK_TCK)" 'NR == 1 { ticks = $14 + $15 } { ticks += $12 + $13 } END { printf "%.0f", ticks * 1e6 / hz }'
 }
 
 # cpu_now: sets CPU to what every part has used so far.

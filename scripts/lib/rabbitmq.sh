@@ -44,8 +44,9 @@ rabbitmq_launch() {
   epmd_launch "$user"
   mapfile -t LAUNCH_ENV < <(rabbitmq_environment)
   # As under systemd the start script becomes the node itself, so that its pid is the one we know.
+  # Without +sbwt none Erlang's schedulers spin for a while when they have nothing to do, on cores that others need.
   LAUNCH_ENV+=(RUNNING_UNDER_SYSTEMD=true RABBITMQ_SCHEDULER_BIND_TYPE=u
-    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false")
+    "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1} -start_epmd false")
   launch rabbitmq "$user" "$DATA_REAL/rabbitmq" "$RABBITMQ_BIN/rabbitmq-server"
 }
 
