@@ -1,5 +1,6 @@
-using System.IO.Pipelines;
 using System.Buffers.Text;
+using System.IO.Pipelines;
+using System.Text;
 using FlashSale.Api.Sales;
 using FlashSale.Contracts;
 
@@ -9,6 +10,10 @@ namespace FlashSale.Api.Purchase;
 public static class AcceptedAnswer
 {
     private const string StatusUrl = "/api/v1/orders/";
+
+    // The purchases of a call are answered one after the other, and were accepted in the same millisecond.
+    [ThreadStatic]
+    private static (long Of, byte[] Text) _time;
 
     /// <summary>Writes status, headers and body.</summary>
     public static async Task WriteAsync(HttpContext context, ItemOnSale item, Guid orderId, int quantity, long acceptedAt, bool replayed)
@@ -41,11 +46,16 @@ public static class AcceptedAnswer
         Copy("\",\"eventsUrl\":\"/api/v1/orders/"u8, body, ref length);
         Id(orderId, body, ref length);
         Copy("/events\",\"acceptedAt\":\""u8, body, ref length);
-        DateTimeOffset.FromUnixTimeMilliseconds(acceptedAt).TryFormat(body[length..], out var written, Timestamps.Format);
-        length += written;
+        Copy(TextOf(acceptedAt), body, ref length);
         Copy("\"}"u8, body, ref length);
         writer.Advance(length);
         return length;
+    }
+
+    private static byte[] TextOf(long acceptedAt)
+    {
+        if (_time.Text is null || _time.Of != acceptedAt) _time = (acceptedAt, Encoding.ASCII.GetBytes(Timestamps.Text(acceptedAt)));
+        return _time.Text;
     }
 
     private static void Copy(ReadOnlySpan<byte> text, Span<byte> body, ref int length)

@@ -153,7 +153,8 @@ public sealed class PurchaseEndpoint(
         var now = Environment.TickCount64;
         if (sale.IsNotOpen(redisNow)) return PurchaseProblems.SaleNotOpen;
         if (sale.IsClosedFor(userHash, redisNow, now)) return PurchaseProblems.SaleClosed;
-        if (sale.Published.Status is not FlashSale.Sales.SaleStatus.Paused && !sale.Buyers.Contains(userHash) && item.SoldOut.Refuses(now)) return PurchaseProblems.SoldOut;
+        // In this order: the buyers are loaded before the mark is set.
+        if (sale.Published.Status is not FlashSale.Sales.SaleStatus.Paused && item.SoldOut.Refuses(now) && !sale.Buyers.Contains(userHash)) return PurchaseProblems.SoldOut;
         return null;
     }
 

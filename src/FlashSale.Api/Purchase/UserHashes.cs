@@ -1,7 +1,7 @@
 namespace FlashSale.Api.Purchase;
 
 /// <summary>
-/// A set of user hashes that only grows: open addressing, half full at most, 16 bytes a user. One thread adds at a time; any number of them read
+/// A set of user hashes that only grows: open addressing, half full at most, 16 to 32 bytes a user. One thread adds at a time; any number of them read
 /// meanwhile, without a lock: a place is taken once and for ever, and a table that is too small is replaced as a whole. The hashes are random enough to
 /// be places.
 /// </summary>

@@ -42,7 +42,7 @@ public enum JwtResult
 
 /// <summary>
 /// Verifies shoppers' bearer tokens: RFC 7515 compact form, RFC 7519 claims, RFC 8725 advice. Singleton, thread-safe.
-/// It stands on every purchase: with HS256 the user id is all it allocates. Where the RFCs leave a choice it refuses.
+/// It stands on every purchase: with HS256, and a header as that key's last token had it, the user id is all it allocates. Where the RFCs leave a choice it refuses.
 /// </summary>
 public sealed class JwtVerifier
 {

@@ -24,7 +24,7 @@ public sealed class ReservationStore(NpgsqlDataSource postgres)
         string saleId, int saleNumber, IReadOnlyList<Reservation> reservations, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        var rows = await connection.QueryAsync<(int Pos, string Status, string? Reason, bool Same)>(new CommandDefinition("""
+        var rows = (await connection.QueryAsync<(int Pos, string Status, string? Reason, bool Same)>(new CommandDefinition("""
             select pos, status, reason, same
             from persist_reservations(@saleId, @saleNumber, @orderIds, @skus, @users, @keys, @quantities, @amounts, @currencies, @accepted)
             """,
@@ -40,8 +40,10 @@ public sealed class ReservationStore(NpgsqlDataSource postgres)
                 amounts = Column(reservations, r => r.Amount),
                 currencies = Column(reservations, r => r.Currency),
                 accepted = Column(reservations, r => DateTimeOffset.FromUnixTimeMilliseconds(r.AcceptedAt).UtcDateTime),
-            }, cancellationToken: cancellation));
+            }, cancellationToken: cancellation))).AsList();
 
+        if (rows.Count > 0 && rows.Count != reservations.Count)
+            throw new InvalidOperationException($"persist_reservations answered {rows.Count} rows for {reservations.Count} reservations; allowed are none or all.");
         var stored = new StoredReservation[reservations.Count];
         // Postgres says nothing of a pack in which all is as Redis had it.
         Array.Fill(stored, Placed);

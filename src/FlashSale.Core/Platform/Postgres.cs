@@ -51,6 +51,8 @@ public static class Postgres
         connection.AutoPrepareMinUsages = 2;
         connection.TcpKeepAlive = true;
         connection.Options = $"-c statement_timeout={options.StatementTimeoutMilliseconds} -c lock_timeout={options.LockTimeoutMilliseconds} -c idle_in_transaction_session_timeout=60000"
+            // Prepared once, planned each time: a plan made while a table was small must not scan it when it is large. Who can do with one says so.
+            + " -c plan_cache_mode=force_custom_plan"
             // The server lets go of the locks of a host that lost its power: by default it would wait two hours.
             + " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000";
         return NpgsqlDataSource.Create(connection);

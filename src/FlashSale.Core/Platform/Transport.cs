@@ -3,7 +3,6 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
-using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace FlashSale.Platform;
@@ -86,17 +85,11 @@ public static class Transport
     }
 
     /// <summary>
-    /// Lets a request be read, answered and sent by the thread that noticed it, one of as many as there are cores: handing it from thread to thread
-    /// takes a fifth of a purchase and a third of a refusal. For a host whose requests never block; the first thing it does, before it opens a socket.
+    /// Lets a request be read, answered and sent by the thread that its connection woke, rather than handed on twice: a sixth of what a refusal takes, and
+    /// a tenth of a purchase. For a host whose requests never block.
     /// </summary>
-    public static void AnswerInPlace(this WebApplicationBuilder builder)
-    {
-        // Over TLS this version of the client greets Redis by calls that block, on the thread that would have to wake them.
-        if (builder.Configuration.GetValue<bool>("Redis:Ssl")) return;
-        // There is no other way to say so.
-        Environment.SetEnvironmentVariable("DOTNET_SYSTEM_NET_SOCKETS_INLINE_COMPLETIONS", "1");
+    public static void AnswerInPlace(this WebApplicationBuilder builder) =>
         builder.WebHost.UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);
-    }
 
     private static void SetLimits(KestrelServerLimits limits, TransportOptions options)
     {

@@ -48,6 +48,7 @@ public sealed class SettleScript(RedisConnection redis)
             // Settled before, or forgotten: only the whole record tells what there is to do.
             if (answer is { Length: > 1 })
             {
+                forgotten += answer[0];
                 Settlement[] live = [.. chunk.Where(settlement => settlement.Verdict is Verdict.Live)];
                 answer = await CallAsync(keys, entries, [.. answer.Skip(1).Select(position => live[position - 1])], Whole);
             }

@@ -69,9 +69,9 @@ public sealed partial class SaleRelay(
         {
             if (await redis.CallAsync(database => database.StringGetAsync(LeaseKey)) == _owner) await redis.CallAsync(database => database.KeyDeleteAsync(LeaseKey));
         }
-        catch (Exception e) when (Stores.IsRedisAway(e))
+        catch (Exception)
         {
-            // It ends by itself.
+            // Whatever it was: the lease ends by itself, and the relay goes on.
         }
     }
 

@@ -25,8 +25,8 @@ create or replace function persist_reservations(
     p_quantities int[], p_amounts bigint[], p_currencies text[], p_accepted timestamptz[])
 returns table (pos int, status text, reason text, same boolean)
 language plpgsql
--- A plan made while orders was small must not scan it when it is large.
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+-- Planned once for all calls of a session; a plan made while orders was small must not scan it when it is large.
+set plan_cache_mode = auto set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
 #variable_conflict use_column
 declare

@@ -1,0 +1,61 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Platform;
+
+/// <summary>An Api whose way to Redis is TLS.</summary>
+public sealed class RedisTlsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+{
+    [Fact]
+    public async Task An_Api_reaches_Redis_by_TLS_and_again_after_its_connections_broke()
+    {
+        var folder = Directory.CreateTempSubdirectory("flashsale-tls-");
+        try
+        {
+            var port = Ports.Take();
+            var certificate = await ListenAsync(port, folder.FullName);
+            var settings = Stack.Settings();
+            (settings["Redis__Endpoint"], settings["Redis__Ssl"], settings["SSL_CERT_FILE"]) = ($"127.0.0.1:{port}", "true", certificate);
+            await using var api = new HostProcess("Api", settings);
+            await api.StartAsync();
+            var sale = await Stack.OpenSaleAsync(stock: 200);
+            using var http = new HttpClient();
+            await SellsAsync(new Shopper(http, () => api.Url, "before"), sale);
+            for (var round = 0; round < 5; round++)
+            {
+                await Stack.Redis.Client.CallAsync("CLIENT", "KILL", "TYPE", "normal");
+                await SellsAsync(new Shopper(http, () => api.Url, $"after-{round}"), sale);
+            }
+            Assert.Equal(6, (await Books.CheckAsync(Stack, sale)).Orders.Count);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    // The same key until it is answered: whatever broke in between, it is one purchase.
+    private static Task<Answer> SellsAsync(Shopper shopper, Sale sale) =>
+        Eventually.GetAsync("a purchase by way of TLS", TimeSpan.FromSeconds(20), () => shopper.BuyAsync(sale, "once"), answer => answer.Status == 202);
+
+    // Lets the stack's Redis listen for TLS as well. Answers the file of the certificate that it shows, which is its own authority.
+    private async Task<string> ListenAsync(int port, string folder)
+    {
+        using var key = RSA.Create(2048);
+        var request = new CertificateRequest("CN=redis", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddIpAddress(IPAddress.Loopback);
+        request.CertificateExtensions.Add(names.Build());
+        var now = TimeProvider.System.GetUtcNow();
+        using var certificate = request.CreateSelfSigned(now.AddHours(-1), now.AddHours(1));
+        var (certificateFile, keyFile) = (Path.Combine(folder, "redis.crt"), Path.Combine(folder, "redis.key"));
+        await File.WriteAllTextAsync(certificateFile, certificate.ExportCertificatePem());
+        await File.WriteAllTextAsync(keyFile, key.ExportPkcs8PrivateKeyPem());
+        await Stack.Redis.Client.CallAsync("CONFIG", "SET", "tls-cert-file", certificateFile, "tls-key-file", keyFile, "tls-ca-cert-file", certificateFile, "tls-auth-clients", "no");
+        await Stack.Redis.Client.CallAsync("CONFIG", "SET", "tls-port", port);
+        return certificateFile;
+    }
+}
