@@ -25,7 +25,7 @@ public sealed class RelayOptions
     /// belong to the shoppers then, and the outbox keeps what was bought. When they stop, it drains as fast as it can.
     /// </summary>
     [Range(1_000, 10_000_000)]
-    public int BusyPerSecond { get; set; } = 20_000;
+    public int BusyPerSecond { get; set; } = 19_000;
 
     /// <summary>Messages that may wait for the broker's confirm at once.</summary>
     [Range(1, 256)]
