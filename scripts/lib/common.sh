@@ -116,6 +116,9 @@ wait_until() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# memory_kib: of this machine.
+memory_kib() { awk '/^MemTotal:/ { print $2 }' /proc/meminfo; }
+
 # reachable_by USER PATH TEST: may that user do it (r, w, x)? Walks every parent as that user.
 reachable_by() { setpriv --reuid "$1" --regid "$1" --init-groups test "-$3" "$2" 2>/dev/null; }
 

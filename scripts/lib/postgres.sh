@@ -3,7 +3,7 @@
 
 postgres_launch() {
   local user kib dir=$DATA_REAL/postgres
-  kib=$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)
+  kib=$(memory_kib)
   user=$(server_user postgres)
   check_port postgres
   [[ -f $dir/PG_VERSION ]] || postgres_init "$user"

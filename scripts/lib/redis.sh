@@ -3,7 +3,7 @@
 
 redis_config() {
   local kib
-  kib=$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)
+  kib=$(memory_kib)
   cat <<CONF
 bind 127.0.0.1
 port ${PORT[redis]}

@@ -42,7 +42,7 @@ build_runner() {
 # ---- what ran, and where, for the heads of reports ----------------------------------------------------------------------------
 
 hardware() {
-  printf '%s x %s, %d GB, %s\n' "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" "$(awk '/^MemTotal/ { print int($2 / 1048576 + 0.5) }' /proc/meminfo)" "$(uname -sr)"
+  printf '%s x %s, %d GB, %s\n' "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" "$((($(memory_kib) + 524288) / 1048576))" "$(uname -sr)"
 }
 
 # commit: with a word where what it measures was changed since. Earlier results are not part of that.

@@ -133,8 +133,8 @@ public sealed class ScriptedSale
     public Task<int?> SettleAsync(IReadOnlyList<string> entryIds, IEnumerable<(Guid OrderId, Verdict Verdict)> orders) =>
         _settle.SettleAsync(Keys, entryIds, [.. orders.Select(order => new Settlement(order.Verdict, _accepted[order.OrderId].AcceptedAt, _accepted[order.OrderId].Record))]);
 
-    public async Task<string[]> OutboxEntriesAsync() =>
-        [.. ((RedisResult[])(await _redis.CallAsync(database => database.ExecuteAsync("XRANGE", Keys.Outbox, "-", "+")))!).Select(entry => (string)((RedisResult[])entry!)[0]!)];
+    /// <summary>The ids of the outbox's entries, in order.</summary>
+    public async Task<string[]> OutboxEntriesAsync() => [.. (await EntriesAsync()).Select(entry => (string)entry[0]!)];
 
     /// <summary>Gives the units of an order back, as a row of Postgres says that was written under an epoch.</summary>
     /// <returns>Whether Redis holds the sale, verified, under that epoch.</returns>
@@ -239,11 +239,10 @@ public sealed class ScriptedSale
     /// <summary>The order ids in the outbox, in order.</summary>
     public async Task<List<Guid>> OutboxAsync()
     {
-        var entries = (RedisResult[])(await _redis.CallAsync(database => database.ExecuteAsync("XRANGE", Keys.Outbox, "-", "+")))!;
         var orders = new List<Guid>();
-        foreach (var entry in entries)
+        foreach (var entry in await EntriesAsync())
         {
-            var body = ((byte[])((RedisResult[])((RedisResult[])entry!)[1]!)[1]!).AsMemory();
+            var body = ((byte[])((RedisResult[])entry[1]!)[1]!).AsMemory();
             Assert.Equal(ReservationCodec.Version, body.Span[0]);
             for (body = body[1..]; !body.IsEmpty;)
             {
@@ -254,6 +253,10 @@ public sealed class ScriptedSale
         }
         return orders;
     }
+
+    // Each its id and its fields.
+    private async Task<IEnumerable<RedisResult[]>> EntriesAsync() =>
+        ((RedisResult[])(await _redis.CallAsync(database => database.ExecuteAsync("XRANGE", Keys.Outbox, "-", "+")))!).Select(entry => (RedisResult[])entry!);
 
     public async Task<long> BuyersAsync() => await _redis.CallAsync(database => database.StringLengthAsync(Keys.Buyers(_epoch))) / 8;
 }
