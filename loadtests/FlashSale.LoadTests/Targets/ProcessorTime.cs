@@ -8,7 +8,7 @@ public static class ProcessorTime
     // USER_HZ of every Linux that .NET runs on.
     private const double MicrosecondsPerTick = 10_000;
 
-    /// <summary>Microseconds so far, by the part's name, its child processes included. Parts that do not run here are left out.</summary>
+    /// <summary>Microseconds so far, by the part's name, its child processes included, those as well that have ended. Parts that do not run here are left out.</summary>
     public static IReadOnlyDictionary<string, double> Of(IReadOnlyDictionary<string, int> processes)
     {
         var times = new Dictionary<string, double>(StringComparer.Ordinal);
@@ -16,7 +16,7 @@ public static class ProcessorTime
         var all = ProcessStat.All().ToArray();
         foreach (var (name, pid) in processes)
         {
-            var ticks = all.Where(stat => stat.Pid == pid || stat.Parent == pid).Sum(stat => stat.Ticks);
+            var ticks = all.Where(stat => stat.Pid == pid || stat.Parent == pid).Sum(stat => stat.Ticks + (stat.Pid == pid ? stat.EndedTicks : 0));
             if (ticks > 0) times[name] = ticks * MicrosecondsPerTick;
         }
         return times;
