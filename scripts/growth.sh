@@ -135,9 +135,19 @@ items_point() {
 users_point() {
   head -n "$1" "$BENCH/tokens" >"$BENCH/buyers"
   BUYERS=$BENCH/buyers
-  SKU_LIMIT=1000000 new_wide_sale users 2000000 1
+  SKU_LIMIT=1000000 new_wide_sale users 5000000 1
+  (($1 < TOKENS)) || all_buy_once "$1"
   warm_point users "$1"
   BUYERS=$BENCH/tokens
+}
+
+# all_buy_once USERS: until all but a hundredth have bought from SALE. A load of seconds reaches a tenth of a million; what a crowd costs shows when all have left something in the stores.
+all_buy_once() {
+  while (($(sql "select count(distinct user_id) from user_quota where sale_id = '$SALE'") * 100 < $1 * 99)); do
+    load "$(purchase_path "$SALE")" "$(($1 / 16000))"
+    await_drained "$SALE"
+  done
+  await_events
 }
 
 find_capacity() {
