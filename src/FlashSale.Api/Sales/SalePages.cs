@@ -1,7 +1,10 @@
+using System.Buffers;
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
 using FlashSale.Admission;
 using FlashSale.Api.Purchase;
 using FlashSale.Contracts;
@@ -29,7 +32,7 @@ public sealed record SaleList(IReadOnlyList<SalePage> Sales);
 
 /// <summary>
 /// GET /api/v1/sales and /api/v1/sales/{saleId}: from the catalog's snapshot and remaining stock that is at most
-/// half a second old, so that a page costs Redis the same however many look at it.
+/// half a second old, so that a page costs Redis the same, and is made as seldom, however many look at it.
 /// </summary>
 public sealed class SalePages(Storefront storefront, RedisConnection redis, Degradation degradation)
 {
@@ -38,10 +41,7 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
     // A page does not wait for a Redis that is silent: it shows what was known.
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(250);
 
-    // One in ten left is "low".
-    private const int LowShare = 10;
-
-    private readonly ConcurrentDictionary<string, StockLook> _stock = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, StockLook> _looks = new(StringComparer.Ordinal);
 
     /// <summary>Maps the pages.</summary>
     public static void Map(WebApplication app)
@@ -52,50 +52,30 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
 
     private async Task ListAsync(HttpContext context)
     {
-        var pages = new List<SalePage>();
+        var heads = new List<SalePage>();
         foreach (var sale in storefront.Sales.Where(sale => !sale.Published.IsLoadRun).OrderByDescending(sale => sale.Published.Number))
-            pages.Add(Page(sale, await StockOfAsync(sale), withItems: false));
-        await WriteAsync(context, new SaleList(pages), new SaleList([.. pages.Select(page => page with { ServerTime = "" })]), SalePagesJson.Default.SaleList);
+            heads.Add((await LookAsync(sale)).Head);
+        await WriteAsync(context, TimelessJson.Of(new SaleList(heads), SalePagesJson.Default.SaleList));
     }
 
     private async Task ShowAsync(HttpContext context, string saleId)
     {
-        if (storefront.Find(saleId) is not { } sale)
-        {
-            await Problems.WriteAsync(context, PurchaseProblems.SaleNotFound);
-            return;
-        }
-        var page = Page(sale, await StockOfAsync(sale), withItems: true);
-        await WriteAsync(context, page, page with { ServerTime = "" }, SalePagesJson.Default.SalePage);
+        if (storefront.Find(saleId) is { } sale) await WriteAsync(context, (await LookAsync(sale)).Page);
+        else await Problems.WriteAsync(context, PurchaseProblems.SaleNotFound);
     }
 
-    private SalePage Page(SaleOnSale sale, IReadOnlyDictionary<string, long> stock, bool withItems)
+    private async ValueTask<ShownSale> LookAsync(SaleOnSale sale)
     {
-        var published = sale.Published;
-        var now = redis.NowMilliseconds;
-        var status = published.PhaseAt(now) switch
-        {
-            SalePhase.Scheduled => "scheduled",
-            SalePhase.Open => published.Items.All(item => stock.TryGetValue(item.Sku, out var left) && left <= 0) ? "sold_out" : "open",
-            SalePhase.Paused => "paused",
-            SalePhase.Closed => "closed",
-        };
-        return new SalePage(published.SaleId, published.Name, status, Timestamps.Text(published.OpensAt), Timestamps.Text(published.ClosesAt),
-            Timestamps.Text(now), published.RequiresTicket, withItems ? [.. published.Items.Select(item => Item(item, stock))] : null);
-    }
-
-    private static ItemPage Item(PublishedItem item, IReadOnlyDictionary<string, long> stock)
-    {
-        var left = stock.TryGetValue(item.Sku, out var units) ? units : item.Stock;
-        var availability = left <= 0 ? "sold_out" : left * LowShare <= item.Stock ? "low" : "available";
-        return new ItemPage(item.Sku, item.Name, new Money(item.Price, item.Currency),
-            item.ListPrice is { } listPrice ? new Money(listPrice, item.Currency) : null, item.PerUserLimit, availability);
+        var look = _looks.GetOrAdd(sale.Published.SaleId, _ => new StockLook());
+        var stock = await StockAsync(sale, look);
+        var phase = sale.Published.PhaseAt(redis.NowMilliseconds);
+        var shown = look.Shown;
+        return shown is not null && shown.Sale == sale && shown.Stock == stock && shown.Phase == phase ? shown : look.Shown = new ShownSale(sale, stock, phase);
     }
 
     // One look at a time and sale; whoever comes meanwhile gets the last one, as does everyone while Redis is away.
-    private async ValueTask<IReadOnlyDictionary<string, long>> StockOfAsync(SaleOnSale sale)
+    private async ValueTask<IReadOnlyDictionary<string, long>> StockAsync(SaleOnSale sale, StockLook look)
     {
-        var look = _stock.GetOrAdd(sale.Published.SaleId, _ => new StockLook());
         var now = Environment.TickCount64;
         if (degradation.IsOff(Features.LiveFigures | Features.FreshSalePages)) return look.Stock;
         if (!redis.IsHealthy || now - Volatile.Read(ref look.At) < LifeMilliseconds || Interlocked.Exchange(ref look.Busy, 1) == 1) return look.Stock;
@@ -116,20 +96,22 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
         return look.Stock;
     }
 
-    // The ETag leaves the server's time out: a page that says nothing new is not sent again.
-    private async Task WriteAsync<T>(HttpContext context, T page, T timeless, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type)
+    // A page that says nothing new is not sent again.
+    private async Task WriteAsync(HttpContext context, TimelessJson page)
     {
-        var etag = $"W/\"{Convert.ToHexStringLower(SHA256.HashData(JsonSerializer.SerializeToUtf8Bytes(timeless, type)).AsSpan(0, 12))}\"";
         var response = context.Response;
-        response.Headers.ETag = etag;
+        response.Headers.ETag = page.ETag;
         response.Headers.CacheControl = degradation.IsOff(Features.FreshSalePages) ? "public, max-age=30" : "public, max-age=1";
-        if (context.Request.Headers.IfNoneMatch.Any(tags => tags == "*" || tags!.Contains(etag, StringComparison.Ordinal)))
+        if (context.Request.Headers.IfNoneMatch.Any(tags => tags == "*" || tags!.Contains(page.ETag, StringComparison.Ordinal)))
         {
             response.StatusCode = StatusCodes.Status304NotModified;
             return;
         }
+        var now = Timestamps.Text(redis.NowMilliseconds);
         response.ContentType = "application/json";
-        await JsonSerializer.SerializeAsync(response.Body, page, type, context.RequestAborted);
+        response.ContentLength = page.LengthWith(now);
+        page.Write(response.BodyWriter, now);
+        await response.BodyWriter.FlushAsync(context.RequestAborted);
     }
 
     private sealed class StockLook
@@ -137,6 +119,83 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
         public long At = long.MinValue / 2;
         public int Busy;
         public volatile IReadOnlyDictionary<string, long> Stock = new Dictionary<string, long>(StringComparer.Ordinal);
+        public volatile ShownSale? Shown;
+    }
+}
+
+/// <summary>A sale as it is shown until its stock was looked at again, or its phase ends: thousands of items are put into words once, not once a visitor.</summary>
+internal sealed class ShownSale(SaleOnSale sale, IReadOnlyDictionary<string, long> stock, SalePhase phase)
+{
+    // One in ten left is "low".
+    private const int LowShare = 10;
+
+    private TimelessJson? _page;
+
+    public SaleOnSale Sale => sale;
+
+    public IReadOnlyDictionary<string, long> Stock => stock;
+
+    public SalePhase Phase => phase;
+
+    /// <summary>Without items, and without the server's time.</summary>
+    public SalePage Head { get; } = new(sale.Published.SaleId, sale.Published.Name, StatusText(sale.Published, stock, phase),
+        Timestamps.Text(sale.Published.OpensAt), Timestamps.Text(sale.Published.ClosesAt), ServerTime: "", sale.Published.RequiresTicket, Items: null);
+
+    /// <summary>With items. Made when first asked for.</summary>
+    public TimelessJson Page => _page ??= TimelessJson.Of(Head with { Items = [.. sale.Published.Items.Select(Item)] }, SalePagesJson.Default.SalePage);
+
+    private static string StatusText(PublishedSale sale, IReadOnlyDictionary<string, long> stock, SalePhase phase) => phase switch
+    {
+        SalePhase.Scheduled => "scheduled",
+        SalePhase.Open => sale.Items.All(item => stock.TryGetValue(item.Sku, out var left) && left <= 0) ? "sold_out" : "open",
+        SalePhase.Paused => "paused",
+        SalePhase.Closed => "closed",
+    };
+
+    private ItemPage Item(PublishedItem item)
+    {
+        var left = stock.TryGetValue(item.Sku, out var units) ? units : item.Stock;
+        var availability = left <= 0 ? "sold_out" : left * LowShare <= item.Stock ? "low" : "available";
+        return new ItemPage(item.Sku, item.Name, new Money(item.Price, item.Currency),
+            item.ListPrice is { } listPrice ? new Money(listPrice, item.Currency) : null, item.PerUserLimit, availability);
+    }
+}
+
+/// <summary>JSON that lacks its server times, which each answer puts in. Its ETag does not depend on them.</summary>
+internal sealed class TimelessJson
+{
+    private readonly byte[] _json;
+    private readonly List<int> _times = [];
+
+    private TimelessJson(byte[] json)
+    {
+        // No text of a name or sku can look like this: its quotes would be escaped.
+        var missing = "\"serverTime\":\"\""u8;
+        for (int at = 0, found; (found = json.AsSpan(at).IndexOf(missing)) >= 0; at += found + missing.Length) _times.Add(at + found + missing.Length - 1);
+        _json = json;
+        ETag = $"W/\"{Convert.ToHexStringLower(SHA256.HashData(json).AsSpan(0, 12))}\"";
+    }
+
+    /// <summary>Weak, with its quotes.</summary>
+    public string ETag { get; }
+
+    /// <summary>Puts a page into words whose server times are empty.</summary>
+    public static TimelessJson Of<T>(T page, JsonTypeInfo<T> type) => new(JsonSerializer.SerializeToUtf8Bytes(page, type));
+
+    /// <summary>Its size with the time in it, in bytes.</summary>
+    public int LengthWith(string serverTime) => _json.Length + _times.Count * serverTime.Length;
+
+    /// <summary>Writes it, as of a time.</summary>
+    public void Write(IBufferWriter<byte> to, string serverTime)
+    {
+        var written = 0;
+        foreach (var at in _times)
+        {
+            to.Write(_json.AsSpan(written, at - written));
+            Encoding.ASCII.GetBytes(serverTime, to);
+            written = at;
+        }
+        to.Write(_json.AsSpan(written));
     }
 }
 

@@ -7,7 +7,7 @@ using System.Text.Json;
 namespace FlashSale.IntegrationTests.Infrastructure;
 
 /// <summary>An item of a sale to be made.</summary>
-public sealed record ItemDraft(string Sku, int Stock, int PerUserLimit = 1, long Price = 199_900);
+public sealed record ItemDraft(string Sku, int Stock, int PerUserLimit = 1, long Price = 199_900, string? Name = null);
 
 /// <summary>A campaign manager at the Admin API, with the operator's token unless told otherwise.</summary>
 public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken) : IDisposable
@@ -71,7 +71,7 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
             items = items.Select(item => new
             {
                 sku = item.Sku,
-                name = $"Item {item.Sku}",
+                name = item.Name ?? $"Item {item.Sku}",
                 price = new { amount = item.Price, currency = "CNY" },
                 stock = item.Stock,
                 perUserLimit = item.PerUserLimit,

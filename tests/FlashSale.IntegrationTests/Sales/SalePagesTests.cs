@@ -59,6 +59,26 @@ public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) 
     }
 
     [Fact]
+    public async Task A_page_that_stays_the_same_tells_the_time_of_each_answer()
+    {
+        const string Confusing = "\"serverTime\":\"\"";
+        var sale = await Stack.OpenSaleAsync([new ItemDraft("phone-1", 10, Name: Confusing)]);
+        foreach (var path in (string[])["/api/v1/sales", $"/api/v1/sales/{sale.Id}"])
+        {
+            // Looked at for longer than a page is kept.
+            var until = TimeProvider.System.GetUtcNow().AddSeconds(1.5);
+            for (var asked = until.AddSeconds(-1.5); asked < until; asked = TimeProvider.System.GetUtcNow())
+            {
+                var answer = await Stack.Shopper("anyone").GetAsync(path);
+                Assert.Equal(answer.Body.Length, int.Parse(answer.Header("content-length")!, CultureInfo.InvariantCulture));
+                var page = answer.Json.TryGetProperty("sales", out var list) ? list.EnumerateArray().Single(one => one.GetProperty("saleId").GetString() == sale.Id) : answer.Json;
+                Assert.InRange(page.GetProperty("serverTime").GetDateTimeOffset(), asked.AddMilliseconds(-200), TimeProvider.System.GetUtcNow().AddMilliseconds(200));
+                if (page.TryGetProperty("items", out var items)) Assert.Equal(Confusing, items[0].GetProperty("name").GetString());
+            }
+        }
+    }
+
+    [Fact]
     public async Task A_change_of_the_sale_changes_the_page_and_its_tag()
     {
         var sale = await Stack.OpenSaleAsync(stock: 10);
