@@ -25,6 +25,7 @@ public static class WorkerModule
     {
         var options = builder.Services.AddSettings<RelayOptions>(builder.Configuration, "Relay");
         builder.Services.AddSingleton(new RelayPace(options.BusyPerSecond));
+        builder.Services.AddSingleton<RelayHealth>();
         builder.Services.AddSingleton<RelayMetrics>();
         builder.Services.AddHostedService<RelayService>();
     }
@@ -81,7 +82,7 @@ public static class WorkerModule
         new DependencyOptions { TimeoutMilliseconds = 10_000, MinCalls = 2, SamplingSeconds = 10, BreakMilliseconds = 1_000, MaxConcurrent = 16, WaitMilliseconds = 1_000 },
         static e => e is RabbitMQClientException or IOException or TimeoutException && e is not RabbitMQ.Client.Exceptions.PublishException));
 
-    /// <summary>Redis kept what Postgres says it is.</summary>
+    /// <summary>Redis kept what Postgres says it is. Needs the relay's health.</summary>
     public static void AddKeeper(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<CatalogPublisher>();
@@ -91,7 +92,7 @@ public static class WorkerModule
         builder.Services.AddSingleton<ChangeStockScript>();
         builder.Services.AddSingleton<StockChanges>();
         builder.Services.AddSingleton<BrokerBacklog>();
-        builder.Services.AddHostedService<ConsumerWatch>();
+        builder.Services.AddHostedService<BrokerWatch>();
         builder.Services.AddSingleton<PostgresWatch>();
         builder.Services.AddHostedService<SaleKeeper>();
         builder.Services.AddSingleton<OpsSettings>();

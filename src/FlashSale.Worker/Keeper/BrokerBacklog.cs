@@ -5,7 +5,7 @@ using RabbitMQ.Client.Exceptions;
 
 namespace FlashSale.Worker.Keeper;
 
-/// <summary>Looks at the queue of reservations from outside: how many packs wait in it, and whether anybody takes them.</summary>
+/// <summary>Looks at the broker from outside: how many packs wait in the queue of reservations, whether anybody takes them, and whether it takes anything.</summary>
 public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(Dependency.RabbitMq)] Dependency broker)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);
@@ -57,6 +57,25 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
         catch (Exception) when (!cancellation.IsCancellationRequested)
         {
             // A broker in whatever trouble; the next look is not far.
+            return false;
+        }
+    }
+
+    /// <summary>Whether the broker takes and confirms a message. One with an alarm does not.</summary>
+    public async Task<bool> ConfirmsAsync(CancellationToken cancellation)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(Longest);
+        try
+        {
+            await using var connection = await ConnectAsync(patience.Token);
+            await using var channel = await connection.CreateChannelAsync(new CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true), patience.Token);
+            // To no queue: it is confirmed and gone.
+            await channel.BasicPublishAsync(exchange: "", routingKey: "flashsale-nowhere", body: ReadOnlyMemory<byte>.Empty, patience.Token);
+            return true;
+        }
+        catch (Exception) when (!cancellation.IsCancellationRequested)
+        {
             return false;
         }
     }

@@ -12,7 +12,7 @@ public interface IRelayBus : IBus;
 
 /// <summary>Runs a relay for every outbox that Redis knows of, so that relaying goes on with Postgres away.</summary>
 public sealed partial class RelayService(
-    RedisConnection redis, IRelayBus bus, RelayPace pace, RelayOptions options, RelayMetrics metrics, ILogger<RelayService> logger) : BackgroundService
+    RedisConnection redis, IRelayBus bus, RelayPace pace, RelayHealth health, RelayOptions options, RelayMetrics metrics, ILogger<RelayService> logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
 
@@ -29,7 +29,7 @@ public sealed partial class RelayService(
                 foreach (var saleId in sales.Where(saleId => !relays.ContainsKey(saleId)))
                 {
                     var ending = relays[saleId] = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
-                    _ = Task.Run(() => new SaleRelay(saleId, redis, bus, pace, options, metrics, logger).RunAsync(ending.Token), stoppingToken);
+                    _ = Task.Run(() => new SaleRelay(saleId, redis, bus, pace, health, options, metrics, logger).RunAsync(ending.Token), stoppingToken);
                 }
                 // Archived: there is no outbox any more.
                 foreach (var saleId in relays.Keys.Where(saleId => !sales.Contains(saleId)).ToList())
@@ -75,6 +75,21 @@ public sealed class RelayPace(int perSecond)
             return Stopwatch.GetElapsedTime(now, _freeAt);
         }
     }
+}
+
+/// <summary>Whether all relays of a worker together get anything confirmed. Safe for use by many threads.</summary>
+public sealed class RelayHealth
+{
+    private volatile bool _isFailing;
+
+    /// <summary>Whether the last that was heard of a publish is that the broker did not confirm it.</summary>
+    public bool IsFailing => _isFailing;
+
+    /// <summary>The broker has a message.</summary>
+    public void Confirmed() => _isFailing = false;
+
+    /// <summary>It came back, or nothing was heard of it in time.</summary>
+    public void Failed() => _isFailing = true;
 }
 
 /// <summary>Counts what was handed to the broker.</summary>

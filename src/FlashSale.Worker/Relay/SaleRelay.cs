@@ -12,7 +12,7 @@ namespace FlashSale.Worker.Relay;
 /// it starts again from the start: what is published twice is absorbed by the consumer.
 /// </summary>
 public sealed partial class SaleRelay(
-    string saleId, RedisConnection redis, IRelayBus bus, RelayPace pace, RelayOptions options, RelayMetrics metrics, ILogger logger)
+    string saleId, RedisConnection redis, IRelayBus bus, RelayPace pace, RelayHealth health, RelayOptions options, RelayMetrics metrics, ILogger logger)
 {
     private const string Start = "0-0";
     private const int MaxBackoff = 10;
@@ -130,9 +130,23 @@ public sealed partial class SaleRelay(
         // No token: a cancelled publish corrupts the client's confirm sequence, and the message goes out all the same.
         var publish = bus.Publish(new ReservationPack(ReservationCodec.Version, saleId, pack.Entries), context => context.Mandatory = true);
         _publishes.Add(publish);
-        _confirms.Enqueue(publish.WaitAsync(TimeSpan.FromMilliseconds(options.ConfirmMilliseconds)));
+        _confirms.Enqueue(ConfirmAsync(publish));
         _unsettled.Enqueue((pack, Environment.TickCount64));
         metrics.Published(pack.Reservations);
+    }
+
+    private async Task ConfirmAsync(Task publish)
+    {
+        try
+        {
+            await publish.WaitAsync(TimeSpan.FromMilliseconds(options.ConfirmMilliseconds));
+            health.Confirmed();
+        }
+        catch (Exception)
+        {
+            health.Failed();
+            throw;
+        }
     }
 
     private async Task ConfirmedAsync(int allowed)

@@ -3,7 +3,7 @@ using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>A queue that is purged or deleted costs a delay, never an order.</summary>
+/// <summary>A queue that is purged or deleted, or a broker that takes only what others publish, costs a delay, never an order.</summary>
 public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<ImpatientRelay>
 {
     [Fact]
@@ -55,6 +55,27 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
             await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
             await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(120))));
             await channel.QueueDeleteAsync("flashsale-reservations", ifUnused: false, ifEmpty: false);
+        }
+        await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
+        Assert.Equal(100, (await Books.CheckAsync(Stack, sale)).Orders.Count);
+    }
+
+    [Fact]
+    public async Task Workers_whose_publishes_all_fail_although_the_broker_confirms_those_of_others_end_to_be_started_again()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        await Crowd.AllBuyAsync(Stack, sale, users: 50);
+        await Books.CheckAsync(Stack, sale);
+        await using (var connection = await Stack.Broker.ConnectAsync())
+        await using (var channel = await connection.CreateChannelAsync())
+        {
+            // Another kind of exchange under its name leads nowhere: what the relay publishes comes back to it.
+            await channel.ExchangeDeleteAsync(Broker.Exchange);
+            await channel.ExchangeDeclareAsync(Broker.Exchange, "direct", durable: true, autoDelete: false);
+            await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
+            // Those who relay: the other has nothing to publish until they are gone.
+            await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(180))));
+            await channel.ExchangeDeleteAsync(Broker.Exchange);
         }
         await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
         Assert.Equal(100, (await Books.CheckAsync(Stack, sale)).Orders.Count);

@@ -1,0 +1,40 @@
+using FlashSale.Worker.Relay;
+
+namespace FlashSale.Worker.Keeper;
+
+/// <summary>
+/// Ends a worker whose consumer or relay does not come back although the broker answers. MassTransit keeps a connection that failed while it was being made,
+/// and then waits for it without end (seen with 8.4.0 after connections were reset for some seconds): every pack stays in the queue, or every reservation in
+/// its outbox, until the process is another one. Its supervisor starts it again, and nothing that it holds is lost with it.
+/// </summary>
+public sealed partial class BrokerWatch(BrokerBacklog broker, RelayHealth relay, ILogger<BrokerWatch> logger) : BackgroundService
+{
+    // Between two attempts MassTransit waits up to 30 s: whoever merely waits is left alone.
+    private const int LooksInARow = 5;
+
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
+
+    /// <inheritdoc />
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(Interval);
+        var (deserted, unconfirmed) = (0, 0);
+        while (deserted < LooksInARow && unconfirmed < LooksInARow)
+        {
+            await timer.WaitForNextTickAsync(stoppingToken);
+            deserted = await broker.IsDesertedAsync(stoppingToken) ? deserted + 1 : 0;
+            unconfirmed = relay.IsFailing && await broker.ConfirmsAsync(stoppingToken) ? unconfirmed + 1 : 0;
+        }
+        const int Seconds = (LooksInARow - 1) * 10;
+        if (deserted == LooksInARow) LogDeserted(Seconds);
+        else LogUnconfirmed(Seconds);
+        // An orderly end would wait for the bus; a signal would not end the first process of a container.
+        Environment.Exit(1);
+    }
+
+    [LoggerMessage(1, LogLevel.Critical, "The broker answers, and nobody has consumed the queue of reservations for {Seconds} s: this worker ends, to be started again")]
+    private partial void LogDeserted(int seconds);
+
+    [LoggerMessage(2, LogLevel.Critical, "The broker confirms what others publish, and for {Seconds} s nothing of the relay's: this worker ends, to be started again")]
+    private partial void LogUnconfirmed(int seconds);
+}
