@@ -47,6 +47,8 @@ public static class HostRunner
             console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
             console.UseUtcTimestamp = true;
         });
+        // Whoever does not read the log loses lines of it, and is told how many; the host goes on selling.
+        logging.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
         logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
         // Its activities and scopes cost more than a sold-out answer.
         logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);

@@ -5,7 +5,8 @@ namespace FlashSale.IntegrationTests.Infrastructure;
 /// <summary>One of the product's hosts as a process of its own, configured by its environment as an operator would.</summary>
 /// <param name="host">Api, Admin, Worker or PaymentSandbox.</param>
 /// <param name="settings">Environment variables.</param>
-public sealed class HostProcess(string host, IReadOnlyDictionary<string, string> settings) : IAsyncDisposable
+/// <param name="log">The file that it writes its log to; null: the log is kept here, see <see cref="Output"/>.</param>
+public sealed class HostProcess(string host, IReadOnlyDictionary<string, string> settings, string? log = null) : IAsyncDisposable
 {
     private static readonly HttpClient Probe = new() { Timeout = TimeSpan.FromSeconds(3) };
 
@@ -49,7 +50,9 @@ public sealed class HostProcess(string host, IReadOnlyDictionary<string, string>
         _marked = 0;
         var environment = new Dictionary<string, string>(settings, StringComparer.Ordinal) { ["DOTNET_gcServer"] = "0" };
         environment.TryAdd("Urls", Url.ToString().TrimEnd('/'));
-        _process = await ChildProcess.StartAsync($"FlashSale.{host}", ["dotnet", TestEnvironment.HostAssembly(host)], environment);
+        string[] command = ["dotnet", TestEnvironment.HostAssembly(host)];
+        if (log is not null) command = ["sh", "-c", "exec \"$@\" >\"$0\"", log, .. command];
+        _process = await ChildProcess.StartAsync($"FlashSale.{host}", command, environment);
     }
 
     /// <summary>Waits until it says that it is ready.</summary>
