@@ -20,6 +20,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
 {
     private const int MissesUntilReplaced = 3;
     private const int OffsetSamples = 8;
+    private const int RefusalToldEveryMilliseconds = 10_000;
 
     private readonly RedisOptions _options;
     private readonly ILogger _logger;
@@ -31,6 +32,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
     private long _offset;
     private int _misses;
     private int _replacing;
+    private long _refusalToldAt = Environment.TickCount64 - RefusalToldEveryMilliseconds;
 
     private RedisConnection(RedisOptions options, ConnectionMultiplexer multiplexer, ILogger logger)
     {
@@ -79,9 +81,11 @@ public sealed partial class RedisConnection : IAsyncDisposable
         {
             return await call(multiplexer.GetDatabase()).WaitAsync(deadline ?? Deadline);
         }
-        catch (Exception e) when (Translate(e) is { } translated)
+        catch (Exception e)
         {
-            throw translated;
+            if (e is RedisServerException refused) TellRefused(refused);
+            if (Translate(e) is { } translated) throw translated;
+            throw;
         }
     }
 
@@ -113,6 +117,14 @@ public sealed partial class RedisConnection : IAsyncDisposable
         _stop.Dispose();
     }
 
+    // Told here, once in a while, for all callers: to them a store that refuses is as good as away, and a script's defect would look like an outage.
+    private void TellRefused(RedisServerException refused)
+    {
+        if (RedisScript.IsForgotten(refused)) return;
+        var (told, now) = (Volatile.Read(ref _refusalToldAt), Environment.TickCount64);
+        if (now - told >= RefusalToldEveryMilliseconds && Interlocked.CompareExchange(ref _refusalToldAt, now, told) == told) LogRefused(_options.Endpoint, refused.Message);
+    }
+
     private static Exception? Translate(Exception e) => e switch
     {
         TimeoutException => new RedisOutcomeUnknownException("Redis did not answer in time.", e),
@@ -123,7 +135,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
         // Refused before the first write of a command or script.
         RedisServerException { Message: var m } when m.StartsWith("LOADING", StringComparison.Ordinal) || m.StartsWith("OOM", StringComparison.Ordinal)
             || m.StartsWith("MISCONF", StringComparison.Ordinal) || m.StartsWith("READONLY", StringComparison.Ordinal)
-            || m.StartsWith("BUSY ", StringComparison.Ordinal) || m.StartsWith("MASTERDOWN", StringComparison.Ordinal)
+            || m.StartsWith("BUSY ", StringComparison.Ordinal) || m.StartsWith("MASTERDOWN", StringComparison.Ordinal) || m.StartsWith("NOREPLICAS", StringComparison.Ordinal)
             || m.StartsWith("CLUSTERDOWN", StringComparison.Ordinal) || m.Contains("command not allowed when used memory", StringComparison.Ordinal) =>
             new RedisUnavailableException(m, e),
         _ => null,
@@ -231,6 +243,9 @@ public sealed partial class RedisConnection : IAsyncDisposable
 
     [LoggerMessage(3, LogLevel.Warning, "The connection to Redis at {Endpoint} cannot be replaced: {Reason}")]
     private partial void LogNotReplaced(string endpoint, string reason);
+
+    [LoggerMessage(4, LogLevel.Warning, "Redis at {Endpoint} refuses: {Reason}")]
+    private partial void LogRefused(string endpoint, string reason);
 
     [LoggerMessage(2, LogLevel.Information, "Redis at {Endpoint} answers again")]
     private partial void LogBack(string endpoint);

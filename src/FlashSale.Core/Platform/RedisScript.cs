@@ -23,6 +23,9 @@ public sealed class RedisScript
 #pragma warning restore CA5350
     }
 
+    /// <summary>Whether Redis says that it does not know a script by its hash.</summary>
+    public static bool IsForgotten(RedisServerException e) => e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal);
+
     /// <summary>Runs the script. Exceptions as of <see cref="RedisConnection.CallAsync"/>.</summary>
     public async Task<RedisResult> CallAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments, TimeSpan? deadline = null)
     {
@@ -30,7 +33,7 @@ public sealed class RedisScript
         {
             return await redis.CallAsync(database => database.ScriptEvaluateAsync(_hash, keys, arguments), deadline);
         }
-        catch (RedisServerException e) when (e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal))
+        catch (RedisServerException e) when (IsForgotten(e))
         {
             var command = new object[2 + keys.Length + arguments.Length];
             command[0] = _text;
