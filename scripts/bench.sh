@@ -23,6 +23,7 @@ HELP
 }
 
 parse() {
+  CROWD=10000
   BASE_ASKED=18080 ROUNDS=3 SECONDS_EACH=5 PLAN_FIGURES=''
   while (($#)); do
     case $1 in
@@ -132,6 +133,23 @@ measure_latency() {
   STEP_NOTE="at ${R[ok_rate]}/s: 202 after $(last accept_p99_ms) ms, in Postgres after $(last persist_p99_ms) ms (p99)"
 }
 
+# What the Api holds for shoppers who are there and seldom do anything.
+measure_connections() {
+  local before=0 during=0
+  before=$(resident_bytes)
+  { sleep 6 && resident_bytes >"$BENCH/connected"; } &
+  during=$!
+  CONNECTIONS=$CROWD PACE=$((CROWD / 5)) load "$(purchase_path "$ACCEPT")" 8
+  expect_only ok
+  [[ -z $INCONCLUSIVE ]] || fail "inconclusive: $INCONCLUSIVE"
+  wait "$during"
+  during=$(<"$BENCH/connected")
+  await_drained "$ACCEPT"
+  record api_megabytes "$((before >> 20))"
+  record api_bytes_per_connection "$(((during - before) / CROWD))"
+  STEP_NOTE="the Api holds $(last api_megabytes) MB, and $(last api_bytes_per_connection) bytes for each of $CROWD shoppers connected"
+}
+
 # refresh_figures FILE: what a purchase costs each part, for whoever plans an event.
 refresh_figures() {
   build_project FlashSale.LoadTests "$BENCH/runner"
@@ -143,7 +161,8 @@ refresh_figures() {
     "redisMicrosecondsPerPurchase=$(median cpu_running_redis)" "rabbitMqMicrosecondsPerOrder=$(median cpu_running_rabbitmq)" \
     "workerMicrosecondsPerOrder=$(median cpu_running_worker)" "postgresMicrosecondsPerOrder=$(median cpu_running_postgres)" \
     "redisBytesPerOrder=$(last redis_bytes_per_order)" "redisBytesPerOrderInFlight=$(last redis_bytes_in_flight)" \
-    "postgresBytesPerOrder=$(last postgres_bytes_per_order)" || fail "the figures could not be refreshed"
+    "postgresBytesPerOrder=$(last postgres_bytes_per_order)" \
+    "apiMegabytes=$(last api_megabytes)" "apiBytesPerConnection=$(last api_bytes_per_connection)" "measuredConnections=$CROWD" || fail "the figures could not be refreshed"
 }
 
 main() {
@@ -157,6 +176,7 @@ main() {
   step warm 'warming both up' warm_up
   for ((round = 1; round <= ROUNDS; round++)); do step "round $round" "5 loads of $SECONDS_EACH s" measure_round; done
   step latency 'at half the persisted rate' measure_latency
+  step crowd "$CROWD shoppers connected" measure_connections
   step books 'comparing Redis and Postgres' check_books
   [[ -z $PLAN_FIGURES ]] || step figures "$PLAN_FIGURES" refresh_figures "$PLAN_FIGURES"
   report | tee "$RESULT" >&3

@@ -55,7 +55,7 @@ stage() {
   echo "$1 times: $line"
   R=()
   for pair in $line; do R[${pair%%=*}]=${pair#*=}; done
-  MEMORY=$(curl -s -m 5 "http://127.0.0.1:$((PORT[api] + 1000))/metrics" | awk '$1 == "process_resident_memory_bytes" { printf "%.0f", $2 / 1048576 }')
+  MEMORY=$(($(resident_bytes) >> 20))
   ROWS+=$(printf '\n| %s | %s | %s | %s | %s | %s | %s |' "$1" "${R[accepted_rate]}" "${R[answered_rate]}" "${R[accepted_p50_ms]}" "${R[accepted_p99_ms]}" "${R[refused_p50_ms]}" "$MEMORY")
   record "goodput_$1" "${R[accepted_rate]}"
   record "p99_$1" "${R[accepted_p99_ms]}"

@@ -296,7 +296,11 @@ load_sold_out() {
   record allocated_per_refusal "$(awk -v b="$allocated" -v a="$(allocated_bytes)" -v n="${R[requests]}" 'BEGIN { printf "%.0f", (a - b) / n }')"
 }
 
-allocated_bytes() { curl -s -m 3 "http://127.0.0.1:$((PORT[api] + 1000))/metrics" | awk '$1 == "dotnet_gc_allocated_bytes_total" { printf "%.0f", $2 }'; }
+allocated_bytes() { api_metric dotnet_gc_allocated_bytes_total; }
+
+resident_bytes() { api_metric process_resident_memory_bytes; }
+
+api_metric() { curl -s -m 5 "http://127.0.0.1:$((PORT[api] + 1000))/metrics" | awk -v name="$1" '$1 == name { printf "%.0f", $2 }'; }
 
 # ---- figures --------------------------------------------------------------------------------------------------------------
 
@@ -368,6 +372,7 @@ $(for kind in bare stopped running bare_sold_out sold_out; do cpu_row "$kind"; d
 
 Others took $(median noise)% of the machine during the loads (each: ${FIGURES[noise]% }); above 8 a load was repeated, twice at most. Where some stayed far above, the rates mean little, and the processor times are too high.
 Bare: a minimal endpoint with the framework's defaults: JSON read, one EVALSHA (DECRBY and XADD), JSON written; for sold-out answers a static body, nothing read. Bodies of the product's size, same Redis (appendfsync always), same requests.
+An Api that has been at work holds $(last api_megabytes) MB, and $(last api_bytes_per_connection) bytes more for each of $CROWD shoppers who are connected and buy now and then.
 Accepted to persisted is placed_at - accepted_at: Redis' time of the acceptance to the start of the transaction that stored it.
 REPORT
 }

@@ -48,7 +48,7 @@ public sealed record Figures
     /// <summary>In Postgres, indexes, quotas and events included.</summary>
     public required double PostgresBytesPerOrder { get; init; }
 
-    /// <summary>Of an Api process with little to do.</summary>
+    /// <summary>Of an Api process that has been at work.</summary>
     public required double ApiMegabytes { get; init; }
 
     /// <summary>Of an Api process, for each shopper who is connected.</summary>
