@@ -71,8 +71,8 @@ public static class ScenarioCommand
             args = [.. others];
             try
             {
-                var target = Target.Load(env);
-                if (api is not null) target = target with { Api = Uri.TryCreate(api, UriKind.Absolute, out var uri) && uri.Scheme == "http" ? uri : throw new UsageException($"--target {api}: must be an http address") };
+                if (api is not null && !(Uri.TryCreate(api, UriKind.Absolute, out var uri) && uri.Scheme == "http")) throw new UsageException($"--target {api}: must be an http address");
+                var target = Target.Load(env, name => name == Target.ApiUrl && api is not null ? api : Environment.GetEnvironmentVariable(name));
                 return new OwnOptions(target, options, history.Length > 0 ? history : Path.Combine(Path.GetTempPath(), $"flashsale-history-{Environment.ProcessId}"));
             }
             catch (InvalidDataException e)

@@ -5,6 +5,9 @@ namespace FlashSale.LoadTests.Targets;
 /// <summary>Where the product under load is, and the secrets to use it with. Addresses are roots, such as http://127.0.0.1:8080/.</summary>
 public sealed record Target
 {
+    /// <summary>The name of the setting that holds <see cref="Api"/>.</summary>
+    public const string ApiUrl = "FLASHSALE_API_URL";
+
     /// <summary>The shoppers' host, or the load balancer before it.</summary>
     public required Uri Api { get; init; }
 
@@ -50,12 +53,12 @@ public sealed record Target
         environment ??= Environment.GetEnvironmentVariable;
         var settings = File.Exists(envFile) ? ReadLines(envFile) : [];
         string? Optional(string name) => environment(name) is { Length: > 0 } set ? set : settings.GetValueOrDefault(name);
-        string Required(string name) => Optional(name) is { Length: > 0 } value ? value : throw new InvalidDataException($"{name} is set neither in the environment nor in {envFile}.");
+        string Required(string name) => Optional(name) is { Length: > 0 } value ? value : throw new InvalidDataException($"{name} is set neither in the environment nor in {envFile}{(File.Exists(envFile) ? "" : ", which does not exist")}.");
         Uri Address(string name) => Uri.TryCreate(Required(name), UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
             ? uri : throw new InvalidDataException($"{name} is {Optional(name)}: it must be an http or https address.");
         return new Target
         {
-            Api = Address("FLASHSALE_API_URL"),
+            Api = Address(ApiUrl),
             Admin = Address("FLASHSALE_ADMIN_URL"),
             Worker = Address("FLASHSALE_WORKER_URL"),
             Payments = Optional("FLASHSALE_PAYMENTS_URL") is null ? null : Address("FLASHSALE_PAYMENTS_URL"),

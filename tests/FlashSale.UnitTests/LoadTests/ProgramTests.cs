@@ -10,6 +10,8 @@ public sealed class ProgramTests
     [InlineData(ExitCode.Pass, "usage: FlashSale.LoadTests", "--help")]
     [InlineData(ExitCode.Pass, "| Postgres", "plan", "--visitors", "1000", "--window", "60", "--stock", "100")]
     [InlineData(ExitCode.Usage, "--window 0: must be a number from 1 to 604800", "plan", "--visitors", "1000", "--window", "0", "--stock", "100")]
+    [InlineData(ExitCode.Usage, "FLASHSALE_ADMIN_URL is set neither in the environment nor in nowhere.env, which does not exist", "run", "spike", "--target", "http://127.0.0.1:1", "--env", "nowhere.env")]
+    [InlineData(ExitCode.Usage, "--target ftp://shop: must be an http address", "run", "spike", "--target", "ftp://shop")]
     [InlineData(ExitCode.Usage, "unknown command: lode", "lode")]
     [InlineData(ExitCode.Usage, "a command is missing")]
     public async Task It_ends_with_the_code_that_says_how_it_went(int code, string said, params string[] args)
