@@ -34,6 +34,10 @@ public sealed class Course
         return new Stretch((double)accepted.Length / seconds.Length, seconds.Average(second => second.Refused), Percentile(accepted, 0.5), Percentile(accepted, 0.99));
     }
 
+    /// <summary>The most purchases a second that were accepted in any stretch of so many whole seconds until a moment.</summary>
+    public double BestUntil(double until, int seconds) => Enumerable.Range(0, Math.Max(0, Math.Min((int)until, _seconds.Count) - seconds + 1))
+        .Select(from => _seconds.Skip(from).Take(seconds).Average(second => second.Accepted.Count)).DefaultIfEmpty().Max();
+
     /// <summary>How many seconds after a moment it began to be itself and stayed so until another: nobody refused, half of the answers in time. Null: it was not at the end.</summary>
     public double? SecondsUntilItself(double after, double until, double mostP50Ms)
     {

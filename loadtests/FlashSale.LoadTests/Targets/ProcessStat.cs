@@ -6,7 +6,8 @@ namespace FlashSale.LoadTests.Targets;
 /// <param name="State">R runs, S and D wait, T is stopped, Z and X are gone.</param>
 /// <param name="Ticks">Processor time used so far, in user and kernel mode, in ticks of a hundredth of a second.</param>
 /// <param name="EndedTicks">That of children that have ended and that it has seen end.</param>
-internal sealed record ProcessStat(int Pid, char State, int Parent, long Ticks, long EndedTicks)
+/// <param name="Resident">Memory, in bytes.</param>
+internal sealed record ProcessStat(int Pid, char State, int Parent, long Ticks, long EndedTicks, long Resident)
 {
     /// <summary>All there are.</summary>
     public static IEnumerable<ProcessStat> All() =>
@@ -17,12 +18,12 @@ internal sealed record ProcessStat(int Pid, char State, int Parent, long Ticks, 
     {
         try
         {
-            // pid (name) state ppid …, the 14th to 17th field are the times; a name may hold spaces and parentheses.
+            // pid (name) state ppid …, the 14th to 17th field are the times, the 24th is memory in pages; a name may hold spaces and parentheses.
             var text = File.ReadAllText($"/proc/{pid}/stat");
             var fields = text[(text.LastIndexOf(')') + 2)..].Split(' ');
-            return new ProcessStat(pid, fields[0][0], int.Parse(fields[1], CultureInfo.InvariantCulture), Ticks(11) + Ticks(12), Ticks(13) + Ticks(14));
+            return new ProcessStat(pid, fields[0][0], int.Parse(fields[1], CultureInfo.InvariantCulture), Number(11) + Number(12), Number(13) + Number(14), Number(21) * Environment.SystemPageSize);
 
-            long Ticks(int field) => long.Parse(fields[field], CultureInfo.InvariantCulture);
+            long Number(int field) => long.Parse(fields[field], CultureInfo.InvariantCulture);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

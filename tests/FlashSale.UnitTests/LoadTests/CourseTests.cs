@@ -18,6 +18,17 @@ public sealed class CourseTests
     }
 
     [Theory]
+    [InlineData(4, 2, 35)]
+    [InlineData(3, 2, 25)]
+    [InlineData(3.9, 1, 30)]
+    [InlineData(2, 3, 0)] // no such stretch
+    public void The_best_is_that_of_any_stretch_until_then(double until, int seconds, double expected)
+    {
+        var course = Course.Of([.. Second(0, 10, 0, 5), .. Second(1, 20, 0, 5), .. Second(2, 30, 9, 5), .. Second(3, 40, 0, 5), .. Second(4, 99, 0, 5)], Start);
+        Assert.Equal(expected, course.BestUntil(until, seconds));
+    }
+
+    [Theory]
     [InlineData(2, 0, 5, 0.0)] // at once
     [InlineData(5, 0, 5, 3.0)] // the last refusal in the fifth second
     [InlineData(2, 4, 50, 3.0)] // the last slow second is the fifth
