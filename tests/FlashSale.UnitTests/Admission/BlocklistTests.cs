@@ -10,6 +10,7 @@ using Xunit.Abstractions;
 namespace FlashSale.UnitTests.Admission;
 
 /// <summary>What a node holds, against a model that is a dictionary and the framework's own networks.</summary>
+[Collection(Alone.Name)]
 public sealed class BlocklistTests(ITestOutputHelper output)
 {
     private const int Million = 1_000_000;
