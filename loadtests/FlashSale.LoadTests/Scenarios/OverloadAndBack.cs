@@ -21,6 +21,7 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
     private const double MostSlower = 4;
     private const double QuickMs = 250;
     private const double MostGrowth = 1.25;
+    private const double MostSlowdown = 1.1;
     private const int MostOthersPercent = 10;
 
     private static readonly TimeSpan Probe = TimeSpan.FromSeconds(4);
@@ -28,10 +29,14 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
     private readonly TimeSpan _duration = options.Duration ?? TimeSpan.FromSeconds(60);
     private double _rate = options.Rate ?? 0;
     private double _probed;
-    private MemoryCurve? _memory;
+    private ProcessCurve? _api;
+    private ProcessCurve? _generator;
 
     // Half of the time goes to the two stretches at 1 times, a quarter to 10 times, a quarter to the ramps.
     private double Quarter => _duration.TotalSeconds / 4;
+
+    // As long as a ramp.
+    private int BestSeconds => Math.Max(1, (int)(Quarter / 2));
 
     // More than any two cores sell in that time.
     public override IReadOnlyList<LoadItem> Items => [new(Sku, 1_000_000 + (int)(50_000 * _duration.TotalSeconds))];
@@ -40,7 +45,8 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
 
     public override async Task PrepareAsync(LoadRun run, CancellationToken cancel)
     {
-        if (run.Target.Processes.TryGetValue("api", out var api)) _memory = MemoryCurve.Of(api);
+        if (run.Target.Processes.TryGetValue("api", out var api)) _api = ProcessCurve.Of(api);
+        _generator = ProcessCurve.Of(Environment.ProcessId);
         if (_rate > 0) return;
         var accepted = 0L;
         var began = Stopwatch.GetTimestamp();
@@ -83,17 +89,20 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
         var first = course.Between(1, Quarter);
         var high = course.Between(1.5 * Quarter + 1, 2.5 * Quarter);
         var back = 3 * Quarter;
-        var best = course.BestUntil(2.5 * Quarter, Math.Max(1, (int)(Quarter / 2)));
-        var share = best > 0 ? high.AcceptedPerSecond / best : 0;
+        var (bestFrom, best) = course.BestUntil(2.5 * Quarter, BestSeconds);
+        var share = best.AcceptedPerSecond > 0 ? high.AcceptedPerSecond / best.AcceptedPerSecond : 0;
+        var slower = MicrosecondsPerAnswer(ended, 1.5 * Quarter + 1, 2.5 * Quarter, high) / MicrosecondsPerAnswer(ended, bestFrom, bestFrom + BestSeconds, best);
         var mostP99 = Math.Max(QuickMs, MostSlower * first.P99Ms);
         var recovery = course.SecondsUntilItself(back, 4 * Quarter, MostP50Of(first));
         if (_probed > 0) ended.Tell("probe", $"{_probed:N0} accepted/s, 128 shoppers who never pause, {Probe.TotalSeconds:0} s");
         ended.Tell("1 times", $"{_rate:N0} purchases/s wanted, {first.AcceptedPerSecond:N0} accepted/s, p50 {first.P50Ms:0.0} ms, p99 {first.P99Ms:0.0} ms");
         ended.Tell("10 times", $"{high.AcceptedPerSecond:N0} accepted/s, p50 {high.P50Ms:0.0} ms, p99 {high.P99Ms:0.0} ms (at most {mostP99:0}), {high.RefusedPerSecond:N0} refused/s");
-        ended.Tell("goodput at 10 times beside the best", $"{share:0.00} of {best:N0} accepted/s (at least {LeastGoodput:0.0})");
+        ended.Tell("goodput at 10 times beside the best", $"{share:0.00} of {best.AcceptedPerSecond:N0} accepted/s (at least {LeastGoodput:0.0}); the generator took {slower:0.00} times as long for an answer");
         ended.Tell("itself again", recovery is { } took ? $"{took:0} s after the load went" : "not within the run");
         var broken = new List<string>();
-        if (share < LeastGoodput) broken.Add($"I8: goodput at 10 times is {share:0.00} of the best, {high.AcceptedPerSecond:N0} of {best:N0} accepted/s");
+        // The generator does the same for every answer, whatever the target does: when that takes it longer, this machine has slowed down, and the target with it.
+        if (share < LeastGoodput && slower > MostSlowdown) ended.Unknown.Add($"goodput at 10 times is {share:0.00} of the best, and the generator itself took {slower:0.00} times as long for an answer: the machine slowed down, I8 cannot be judged");
+        else if (share < LeastGoodput) broken.Add($"I8: goodput at 10 times is {share:0.00} of the best, {high.AcceptedPerSecond:N0} of {best.AcceptedPerSecond:N0} accepted/s");
         if (high.P99Ms > mostP99) broken.Add($"I8: at 10 times a hundredth of those served waits longer than {high.P99Ms:0} ms, at most {mostP99:0} ms are allowed");
         if (GrowthOf(ended) is { } growth) broken.Add(growth);
         // Where the run ends earlier, not being itself again by then is not known to be too late.
@@ -106,12 +115,16 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
     // Under a load that stays the same memory has found its level, or never will. Null: it has, or it is not known.
     private string? GrowthOf(EndedRun ended)
     {
-        var began = ended.Load.StartedAt;
-        double Most(double from, double to) => _memory?.MostBetween(began.AddSeconds(from * Quarter), began.AddSeconds(to * Quarter)) ?? 0;
+        double Most(double from, double to) => _api?.MostMegabytes(At(ended, from * Quarter), At(ended, to * Quarter)) ?? 0;
         var (early, late) = (Most(1.5, 2), Most(2, 2.5));
         ended.Tell("memory of the Api, MB", late == 0 ? "not known: it runs elsewhere" : $"{Most(0, 1):0} at 1 times, {early:0} and then {late:0} at 10 times (at most {MostGrowth * early:0}), {Most(3, 4):0} after it");
         return late > MostGrowth * early ? $"I8: the Api's memory grows while 10 times as many come: {early:0} MB, then {late:0} MB" : null;
     }
+
+    private double MicrosecondsPerAnswer(EndedRun ended, double from, double to, Course.Stretch stretch) =>
+        _generator!.Cores(At(ended, from), At(ended, to)) * 1e6 / Math.Max(1, stretch.AnsweredPerSecond);
+
+    private static DateTimeOffset At(EndedRun ended, double seconds) => ended.Load.StartedAt.AddSeconds(seconds);
 
     // Without refusals and at most twice as slow as before, or so quick that it does not matter.
     private static double MostP50Of(Course.Stretch first) => Math.Max(20, 2 * first.P50Ms);
