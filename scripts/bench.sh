@@ -23,7 +23,6 @@ HELP
 }
 
 parse() {
-  CROWD=10000
   BASE_ASKED=18080 ROUNDS=3 SECONDS_EACH=5 PLAN_FIGURES=''
   while (($#)); do
     case $1 in
@@ -133,16 +132,23 @@ measure_latency() {
   STEP_NOTE="at ${R[ok_rate]}/s: 202 after $(last accept_p99_ms) ms, in Postgres after $(last persist_p99_ms) ms (p99)"
 }
 
+# As many as both the Api and wrk may have connections of here.
+count_crowd() {
+  ulimit -Sn "$(ulimit -Hn)"
+  CROWD=$(($(ulimit -n) / 2))
+  ((CROWD < 10000)) || CROWD=10000
+}
+
 # What the Api holds for shoppers who are there and seldom do anything.
 measure_connections() {
-  local before=0 during=0
+  local before looker during
   before=$(resident_bytes)
   { sleep 6 && resident_bytes >"$BENCH/connected"; } &
-  during=$!
+  looker=$!
   CONNECTIONS=$CROWD PACE=$((CROWD / 5)) load "$(purchase_path "$ACCEPT")" 8
   expect_only ok
   [[ -z $INCONCLUSIVE ]] || fail "inconclusive: $INCONCLUSIVE"
-  wait "$during"
+  wait "$looker"
   during=$(<"$BENCH/connected")
   await_drained "$ACCEPT"
   record api_megabytes "$((before >> 20))"
@@ -168,6 +174,7 @@ refresh_figures() {
 main() {
   local round
   parse "$@"
+  count_crowd
   own_stack "$BASE_ASKED"
   guard
   trap 'CODE=$?; take_down; on_exit "$CODE"' EXIT
@@ -178,8 +185,8 @@ main() {
   step latency 'at half the persisted rate' measure_latency
   step crowd "$CROWD shoppers connected" measure_connections
   step books 'comparing Redis and Postgres' check_books
-  [[ -z $PLAN_FIGURES ]] || step figures "$PLAN_FIGURES" refresh_figures "$PLAN_FIGURES"
   report | tee "$RESULT" >&3
+  [[ -z $PLAN_FIGURES ]] || step figures "$PLAN_FIGURES" refresh_figures "$PLAN_FIGURES"
   say "written to $(relative "$RESULT")"
 }
 

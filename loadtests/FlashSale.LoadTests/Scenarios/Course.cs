@@ -8,10 +8,7 @@ public sealed class Course
     private readonly List<Second> _seconds = [];
 
     /// <summary>Figures of a stretch of seconds.</summary>
-    public sealed record Stretch(double AcceptedPerSecond, double RefusedPerSecond, double P50Ms, double P99Ms)
-    {
-        public double AnsweredPerSecond => AcceptedPerSecond + RefusedPerSecond;
-    }
+    public sealed record Stretch(double AcceptedPerSecond, double RefusedPerSecond, double P50Ms, double P99Ms);
 
     /// <summary>Puts answers in their second; those before the start are left out.</summary>
     public static Course Of(IEnumerable<Told> history, DateTimeOffset startedAt)
@@ -37,9 +34,9 @@ public sealed class Course
         return new Stretch((double)accepted.Length / seconds.Length, seconds.Average(second => second.Refused), Percentile(accepted, 0.5), Percentile(accepted, 0.99));
     }
 
-    /// <summary>The stretch of so many whole seconds, over before a moment, in which most purchases were accepted, and when it began, in seconds from the start.</summary>
-    public (double From, Stretch Stretch) BestUntil(double until, int seconds) => Enumerable.Range(0, Math.Max(0, Math.Min((int)until, _seconds.Count) - seconds + 1))
-        .Select(from => ((double)from, Between(from, from + seconds))).DefaultIfEmpty((0, new Stretch(0, 0, 0, 0))).MaxBy(best => best.Item2.AcceptedPerSecond);
+    /// <summary>Of all stretches of so many whole seconds that are over before a moment, when that one began in which most purchases were accepted, in seconds from the start.</summary>
+    public int BestUntil(double until, int seconds) => Enumerable.Range(0, Math.Max(1, Math.Min((int)until, _seconds.Count) - seconds + 1))
+        .MaxBy(from => _seconds.Skip(from).Take(seconds).Sum(second => second.Accepted.Count));
 
     /// <summary>How many seconds after a moment it began to be itself and stayed so until another: nobody refused, half of the answers in time. Null: it was not at the end.</summary>
     public double? SecondsUntilItself(double after, double until, double mostP50Ms)

@@ -22,6 +22,7 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
     private const double QuickMs = 250;
     private const double MostGrowth = 1.25;
     private const double MostSlowdown = 1.1;
+    private const int LeastQuarter = 4;
     private const int MostOthersPercent = 10;
 
     private static readonly TimeSpan Probe = TimeSpan.FromSeconds(4);
@@ -29,14 +30,19 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
     private readonly TimeSpan _duration = options.Duration ?? TimeSpan.FromSeconds(60);
     private double _rate = options.Rate ?? 0;
     private double _probed;
-    private ProcessCurve? _api;
-    private ProcessCurve? _generator;
+    private MemoryCurve? _memory;
+    private MachineSpeed? _speed;
 
     // Half of the time goes to the two stretches at 1 times, a quarter to 10 times, a quarter to the ramps.
     private double Quarter => _duration.TotalSeconds / 4;
 
+    // 10 times, but for the first second.
+    private double HighFrom => 1.5 * Quarter + 1;
+
+    private double HighUntil => 2.5 * Quarter;
+
     // As long as a ramp.
-    private int BestSeconds => Math.Max(1, (int)(Quarter / 2));
+    private int BestSeconds => (int)(Quarter / 2);
 
     // More than any two cores sell in that time.
     public override IReadOnlyList<LoadItem> Items => [new(Sku, 1_000_000 + (int)(50_000 * _duration.TotalSeconds))];
@@ -45,8 +51,8 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
 
     public override async Task PrepareAsync(LoadRun run, CancellationToken cancel)
     {
-        if (run.Target.Processes.TryGetValue("api", out var api)) _api = ProcessCurve.Of(api);
-        _generator = ProcessCurve.Of(Environment.ProcessId);
+        if (run.Target.Processes.TryGetValue("api", out var api)) _memory = new MemoryCurve(api);
+        _speed = new MachineSpeed();
         if (_rate > 0) return;
         var accepted = 0L;
         var began = Stopwatch.GetTimestamp();
@@ -85,23 +91,29 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
 
     public override void Judge(EndedRun ended)
     {
+        _speed!.Dispose();
+        if (ended.Load.BrokenOff.Count > 0 || Quarter < LeastQuarter)
+        {
+            ended.Unknown.Add($"I8 cannot be judged: the run was broken off, or takes less than {4 * LeastQuarter} s");
+            return;
+        }
         var course = Course.Of(History.Read(ended.Run.History.Path), ended.Load.StartedAt);
         var first = course.Between(1, Quarter);
-        var high = course.Between(1.5 * Quarter + 1, 2.5 * Quarter);
-        var back = 3 * Quarter;
-        var (bestFrom, best) = course.BestUntil(2.5 * Quarter, BestSeconds);
+        var high = course.Between(HighFrom, HighUntil);
+        var bestFrom = course.BestUntil(HighUntil, BestSeconds);
+        var best = course.Between(bestFrom, bestFrom + BestSeconds);
         var share = best.AcceptedPerSecond > 0 ? high.AcceptedPerSecond / best.AcceptedPerSecond : 0;
-        var slower = MicrosecondsPerAnswer(ended, 1.5 * Quarter + 1, 2.5 * Quarter, high) / MicrosecondsPerAnswer(ended, bestFrom, bestFrom + BestSeconds, best);
+        var slower = Speed(ended, HighFrom, HighUntil) / Speed(ended, bestFrom, bestFrom + BestSeconds);
         var mostP99 = Math.Max(QuickMs, MostSlower * first.P99Ms);
-        var recovery = course.SecondsUntilItself(back, 4 * Quarter, MostP50Of(first));
+        var recovery = course.SecondsUntilItself(3 * Quarter, 4 * Quarter, MostP50Of(first));
         if (_probed > 0) ended.Tell("probe", $"{_probed:N0} accepted/s, 128 shoppers who never pause, {Probe.TotalSeconds:0} s");
         ended.Tell("1 times", $"{_rate:N0} purchases/s wanted, {first.AcceptedPerSecond:N0} accepted/s, p50 {first.P50Ms:0.0} ms, p99 {first.P99Ms:0.0} ms");
         ended.Tell("10 times", $"{high.AcceptedPerSecond:N0} accepted/s, p50 {high.P50Ms:0.0} ms, p99 {high.P99Ms:0.0} ms (at most {mostP99:0}), {high.RefusedPerSecond:N0} refused/s");
-        ended.Tell("goodput at 10 times beside the best", $"{share:0.00} of {best.AcceptedPerSecond:N0} accepted/s (at least {LeastGoodput:0.0}); the generator took {slower:0.00} times as long for an answer");
+        ended.Tell("goodput at 10 times beside the best", $"{share:0.00} of {best.AcceptedPerSecond:N0} accepted/s (at least {LeastGoodput:0.0}), while this machine took {slower:0.00} times as long for the same work");
         ended.Tell("itself again", recovery is { } took ? $"{took:0} s after the load went" : "not within the run");
         var broken = new List<string>();
-        // The generator does the same for every answer, whatever the target does: when that takes it longer, this machine has slowed down, and the target with it.
-        if (share < LeastGoodput && slower > MostSlowdown) ended.Unknown.Add($"goodput at 10 times is {share:0.00} of the best, and the generator itself took {slower:0.00} times as long for an answer: the machine slowed down, I8 cannot be judged");
+        if (high.RefusedPerSecond == 0) ended.Unknown.Add("nobody was refused at 10 times: it was not too much, and says nothing of I8; a higher --rate would");
+        else if (share < LeastGoodput && !(slower <= MostSlowdown)) ended.Unknown.Add($"goodput at 10 times is {share:0.00} of the best, and this machine took {slower:0.00} times as long for the same work: I8 cannot be judged");
         else if (share < LeastGoodput) broken.Add($"I8: goodput at 10 times is {share:0.00} of the best, {high.AcceptedPerSecond:N0} of {best.AcceptedPerSecond:N0} accepted/s");
         if (high.P99Ms > mostP99) broken.Add($"I8: at 10 times a hundredth of those served waits longer than {high.P99Ms:0} ms, at most {mostP99:0} ms are allowed");
         if (GrowthOf(ended) is { } growth) broken.Add(growth);
@@ -115,14 +127,15 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
     // Under a load that stays the same memory has found its level, or never will. Null: it has, or it is not known.
     private string? GrowthOf(EndedRun ended)
     {
-        double Most(double from, double to) => _api?.MostMegabytes(At(ended, from * Quarter), At(ended, to * Quarter)) ?? 0;
-        var (early, late) = (Most(1.5, 2), Most(2, 2.5));
-        ended.Tell("memory of the Api, MB", late == 0 ? "not known: it runs elsewhere" : $"{Most(0, 1):0} at 1 times, {early:0} and then {late:0} at 10 times (at most {MostGrowth * early:0}), {Most(3, 4):0} after it");
-        return late > MostGrowth * early ? $"I8: the Api's memory grows while 10 times as many come: {early:0} MB, then {late:0} MB" : null;
+        double Most(double from, double to) => _memory?.MostBetween(At(ended, from), At(ended, to)) ?? 0;
+        var middle = 2 * Quarter;
+        var (before, early, late) = (Most(0, Quarter), Most(HighFrom, middle), Most(middle, HighUntil));
+        ended.Tell("memory of the Api, MB", before == 0 ? "not known: it runs elsewhere" : $"{before:0} at 1 times, {early:0} and then {late:0} at 10 times (at most {MostGrowth * early:0}), {Most(3 * Quarter, 4 * Quarter):0} after it");
+        return before > 0 && late == 0 ? "I8: the Api's process ended under the load"
+            : late > MostGrowth * early ? $"I8: the Api's memory grows while 10 times as many come: {early:0} MB, then {late:0} MB" : null;
     }
 
-    private double MicrosecondsPerAnswer(EndedRun ended, double from, double to, Course.Stretch stretch) =>
-        _generator!.Cores(At(ended, from), At(ended, to)) * 1e6 / Math.Max(1, stretch.AnsweredPerSecond);
+    private double Speed(EndedRun ended, double from, double to) => _speed!.Between(At(ended, from), At(ended, to));
 
     private static DateTimeOffset At(EndedRun ended, double seconds) => ended.Load.StartedAt.AddSeconds(seconds);
 

@@ -71,8 +71,8 @@ public static class ScenarioCommand
             args = [.. others];
             try
             {
-                if (api is not null && !(Uri.TryCreate(api, UriKind.Absolute, out var uri) && uri.Scheme == "http")) throw new UsageException($"--target {api}: must be an http address");
                 var target = Target.Load(env, name => name == Target.ApiUrl && api is not null ? api : Environment.GetEnvironmentVariable(name));
+                if (target.Api.Scheme != "http") throw new UsageException($"{target.Api}: the Api's address must be one of http; TLS ends before it");
                 return new OwnOptions(target, options, history.Length > 0 ? history : Path.Combine(Path.GetTempPath(), $"flashsale-history-{Environment.ProcessId}"));
             }
             catch (InvalidDataException e)

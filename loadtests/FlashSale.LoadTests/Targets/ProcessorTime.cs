@@ -6,7 +6,7 @@ namespace FlashSale.LoadTests.Targets;
 public static class ProcessorTime
 {
     // USER_HZ of every Linux that .NET runs on.
-    internal const double MicrosecondsPerTick = 10_000;
+    private const double MicrosecondsPerTick = 10_000;
 
     /// <summary>Microseconds so far, by the part's name, its child processes included, those as well that have ended. Parts that do not run here are left out.</summary>
     public static IReadOnlyDictionary<string, double> Of(IReadOnlyDictionary<string, int> processes)

@@ -56,9 +56,10 @@ public sealed record Target
         string Required(string name) => Optional(name) is { Length: > 0 } value ? value : throw new InvalidDataException($"{name} is set neither in the environment nor in {envFile}{(File.Exists(envFile) ? "" : ", which does not exist")}.");
         Uri Address(string name) => Uri.TryCreate(Required(name), UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
             ? uri : throw new InvalidDataException($"{name} is {Optional(name)}: it must be an http or https address.");
+        var api = Address(ApiUrl);
         return new Target
         {
-            Api = Address(ApiUrl),
+            Api = api,
             Admin = Address("FLASHSALE_ADMIN_URL"),
             Worker = Address("FLASHSALE_WORKER_URL"),
             Payments = Optional("FLASHSALE_PAYMENTS_URL") is null ? null : Address("FLASHSALE_PAYMENTS_URL"),
@@ -70,8 +71,8 @@ public sealed record Target
             Redis = Required("FLASHSALE_REDIS"),
             RedisPassword = Optional("FLASHSALE_REDIS_PASSWORD"),
             Postgres = Required("FLASHSALE_POSTGRES"),
-            // They name processes of the machine on which the file was written, and nothing else knows them.
-            Processes = settings.Where(pair => pair.Key.StartsWith("FLASHSALE_PID_", StringComparison.Ordinal))
+            // They name processes of the machine on which the file was written: this one, as long as the Api is here.
+            Processes = settings.Where(pair => api.IsLoopback && pair.Key.StartsWith("FLASHSALE_PID_", StringComparison.Ordinal))
                 .ToDictionary(pair => pair.Key["FLASHSALE_PID_".Length..].ToLowerInvariant(), pair => int.Parse(pair.Value, CultureInfo.InvariantCulture), StringComparer.Ordinal),
         };
     }

@@ -1,5 +1,5 @@
 using System.Buffers;
-using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -32,7 +32,7 @@ public sealed record SaleList(IReadOnlyList<SalePage> Sales);
 
 /// <summary>
 /// GET /api/v1/sales and /api/v1/sales/{saleId}: from the catalog's snapshot and remaining stock that is at most
-/// half a second old, so that a page costs Redis the same, and is made as seldom, however many look at it.
+/// half a second old, so that a sale's page costs Redis the same, and is put into words as seldom, however many look at it.
 /// </summary>
 public sealed class SalePages(Storefront storefront, RedisConnection redis, Degradation degradation)
 {
@@ -41,7 +41,8 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
     // A page does not wait for a Redis that is silent: it shows what was known.
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(250);
 
-    private readonly ConcurrentDictionary<string, StockLook> _looks = new(StringComparer.Ordinal);
+    // As long as the storefront has the sale, in whatever version.
+    private readonly ConditionalWeakTable<SaleKeys, StockLook> _looks = [];
 
     /// <summary>Maps the pages.</summary>
     public static void Map(WebApplication app)
@@ -52,33 +53,31 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
 
     private async Task ListAsync(HttpContext context)
     {
-        var heads = new List<SalePage>();
-        foreach (var sale in storefront.Sales.Where(sale => !sale.Published.IsLoadRun).OrderByDescending(sale => sale.Published.Number))
-            heads.Add((await LookAsync(sale)).Head);
-        await WriteAsync(context, TimelessJson.Of(new SaleList(heads), SalePagesJson.Default.SaleList));
+        var looks = new List<(SaleOnSale Sale, StockLook Look)>();
+        foreach (var sale in storefront.Sales.Where(sale => !sale.Published.IsLoadRun).OrderByDescending(sale => sale.Published.Number)) looks.Add((sale, await LookAsync(sale)));
+        var now = redis.NowMilliseconds;
+        await WriteAsync(context, TimelessJson.Of(new SaleList([.. looks.Select(look => look.Look.Shown(look.Sale, now).Head)]), SalePagesJson.Default.SaleList), now);
     }
 
     private async Task ShowAsync(HttpContext context, string saleId)
     {
-        if (storefront.Find(saleId) is { } sale) await WriteAsync(context, (await LookAsync(sale)).Page);
-        else await Problems.WriteAsync(context, PurchaseProblems.SaleNotFound);
-    }
-
-    private async ValueTask<ShownSale> LookAsync(SaleOnSale sale)
-    {
-        var look = _looks.GetOrAdd(sale.Published.SaleId, _ => new StockLook());
-        var stock = await StockAsync(sale, look);
-        var phase = sale.Published.PhaseAt(redis.NowMilliseconds);
-        var shown = look.Shown;
-        return shown is not null && shown.Sale == sale && shown.Stock == stock && shown.Phase == phase ? shown : look.Shown = new ShownSale(sale, stock, phase);
+        if (storefront.Find(saleId) is not { } sale)
+        {
+            await Problems.WriteAsync(context, PurchaseProblems.SaleNotFound);
+            return;
+        }
+        var look = await LookAsync(sale);
+        var now = redis.NowMilliseconds;
+        await WriteAsync(context, look.Shown(sale, now).Page, now);
     }
 
     // One look at a time and sale; whoever comes meanwhile gets the last one, as does everyone while Redis is away.
-    private async ValueTask<IReadOnlyDictionary<string, long>> StockAsync(SaleOnSale sale, StockLook look)
+    private async ValueTask<StockLook> LookAsync(SaleOnSale sale)
     {
+        var look = _looks.GetValue(sale.Keys, static _ => new StockLook());
         var now = Environment.TickCount64;
-        if (degradation.IsOff(Features.LiveFigures | Features.FreshSalePages)) return look.Stock;
-        if (!redis.IsHealthy || now - Volatile.Read(ref look.At) < LifeMilliseconds || Interlocked.Exchange(ref look.Busy, 1) == 1) return look.Stock;
+        if (degradation.IsOff(Features.LiveFigures | Features.FreshSalePages)) return look;
+        if (!redis.IsHealthy || now - Volatile.Read(ref look.At) < LifeMilliseconds || Interlocked.Exchange(ref look.Busy, 1) == 1) return look;
         try
         {
             var entries = await redis.CallAsync(database => database.HashGetAllAsync(sale.Keys.Stock), Patience);
@@ -93,11 +92,11 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
             Volatile.Write(ref look.At, now);
             Volatile.Write(ref look.Busy, 0);
         }
-        return look.Stock;
+        return look;
     }
 
     // A page that says nothing new is not sent again.
-    private async Task WriteAsync(HttpContext context, TimelessJson page)
+    private async Task WriteAsync(HttpContext context, TimelessJson page, long now)
     {
         var response = context.Response;
         response.Headers.ETag = page.ETag;
@@ -107,11 +106,8 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
             response.StatusCode = StatusCodes.Status304NotModified;
             return;
         }
-        var now = Timestamps.Text(redis.NowMilliseconds);
         response.ContentType = "application/json";
-        response.ContentLength = page.LengthWith(now);
-        page.Write(response.BodyWriter, now);
-        await response.BodyWriter.FlushAsync(context.RequestAborted);
+        await page.WriteAsync(response, Timestamps.Text(now), context.RequestAborted);
     }
 
     private sealed class StockLook
@@ -119,42 +115,56 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
         public long At = long.MinValue / 2;
         public int Busy;
         public volatile IReadOnlyDictionary<string, long> Stock = new Dictionary<string, long>(StringComparer.Ordinal);
-        public volatile ShownSale? Shown;
+        private volatile ShownSale? _shown;
+
+        /// <summary>The sale with this stock, at a time: what was shown before, unless something is new.</summary>
+        public ShownSale Shown(SaleOnSale sale, long now)
+        {
+            var (shown, stock, phase) = (_shown, Stock, sale.Published.PhaseAt(now));
+            return shown is not null && shown.Sale == sale && shown.Stock == stock && shown.Phase == phase ? shown : _shown = new ShownSale(sale, stock, phase);
+        }
     }
 }
 
 /// <summary>A sale as it is shown until its stock was looked at again, or its phase ends: thousands of items are put into words once, not once a visitor.</summary>
-internal sealed class ShownSale(SaleOnSale sale, IReadOnlyDictionary<string, long> stock, SalePhase phase)
+internal sealed class ShownSale
 {
     // One in ten left is "low".
     private const int LowShare = 10;
 
-    private TimelessJson? _page;
+    private readonly Lazy<TimelessJson> _page;
 
-    public SaleOnSale Sale => sale;
+    public ShownSale(SaleOnSale sale, IReadOnlyDictionary<string, long> stock, SalePhase phase)
+    {
+        (Sale, Stock, Phase) = (sale, stock, phase);
+        var published = sale.Published;
+        Head = new SalePage(published.SaleId, published.Name, StatusText(), Timestamps.Text(published.OpensAt), Timestamps.Text(published.ClosesAt), ServerTime: "", published.RequiresTicket, Items: null);
+        _page = new Lazy<TimelessJson>(() => TimelessJson.Of(Head with { Items = [.. published.Items.Select(Item)] }, SalePagesJson.Default.SalePage));
+    }
 
-    public IReadOnlyDictionary<string, long> Stock => stock;
+    public SaleOnSale Sale { get; }
 
-    public SalePhase Phase => phase;
+    public IReadOnlyDictionary<string, long> Stock { get; }
+
+    public SalePhase Phase { get; }
 
     /// <summary>Without items, and without the server's time.</summary>
-    public SalePage Head { get; } = new(sale.Published.SaleId, sale.Published.Name, StatusText(sale.Published, stock, phase),
-        Timestamps.Text(sale.Published.OpensAt), Timestamps.Text(sale.Published.ClosesAt), ServerTime: "", sale.Published.RequiresTicket, Items: null);
+    public SalePage Head { get; }
 
     /// <summary>With items. Made when first asked for.</summary>
-    public TimelessJson Page => _page ??= TimelessJson.Of(Head with { Items = [.. sale.Published.Items.Select(Item)] }, SalePagesJson.Default.SalePage);
+    public TimelessJson Page => _page.Value;
 
-    private static string StatusText(PublishedSale sale, IReadOnlyDictionary<string, long> stock, SalePhase phase) => phase switch
+    private string StatusText() => Phase switch
     {
         SalePhase.Scheduled => "scheduled",
-        SalePhase.Open => sale.Items.All(item => stock.TryGetValue(item.Sku, out var left) && left <= 0) ? "sold_out" : "open",
+        SalePhase.Open => Sale.Published.Items.All(item => Stock.TryGetValue(item.Sku, out var left) && left <= 0) ? "sold_out" : "open",
         SalePhase.Paused => "paused",
         SalePhase.Closed => "closed",
     };
 
     private ItemPage Item(PublishedItem item)
     {
-        var left = stock.TryGetValue(item.Sku, out var units) ? units : item.Stock;
+        var left = Stock.TryGetValue(item.Sku, out var units) ? units : item.Stock;
         var availability = left <= 0 ? "sold_out" : left * LowShare <= item.Stock ? "low" : "available";
         return new ItemPage(item.Sku, item.Name, new Money(item.Price, item.Currency),
             item.ListPrice is { } listPrice ? new Money(listPrice, item.Currency) : null, item.PerUserLimit, availability);
@@ -164,6 +174,9 @@ internal sealed class ShownSale(SaleOnSale sale, IReadOnlyDictionary<string, lon
 /// <summary>JSON that lacks its server times, which each answer puts in. Its ETag does not depend on them.</summary>
 internal sealed class TimelessJson
 {
+    // Whoever reads slowly holds no more than this and the connection's buffers.
+    private const int SliceBytes = 32 * 1_024;
+
     private readonly byte[] _json;
     private readonly List<int> _times = [];
 
@@ -182,20 +195,32 @@ internal sealed class TimelessJson
     /// <summary>Puts a page into words whose server times are empty.</summary>
     public static TimelessJson Of<T>(T page, JsonTypeInfo<T> type) => new(JsonSerializer.SerializeToUtf8Bytes(page, type));
 
-    /// <summary>Its size with the time in it, in bytes.</summary>
-    public int LengthWith(string serverTime) => _json.Length + _times.Count * serverTime.Length;
-
     /// <summary>Writes it, as of a time.</summary>
-    public void Write(IBufferWriter<byte> to, string serverTime)
+    public async Task WriteAsync(HttpResponse response, string serverTime, CancellationToken cancellation)
     {
-        var written = 0;
+        var time = Encoding.ASCII.GetBytes(serverTime);
+        response.ContentLength = _json.Length + _times.Count * time.Length;
+        var (written, unsent) = (0, 0);
         foreach (var at in _times)
         {
-            to.Write(_json.AsSpan(written, at - written));
-            Encoding.ASCII.GetBytes(serverTime, to);
+            await PutAsync(_json.AsMemory(written..at));
+            await PutAsync(time);
             written = at;
         }
-        to.Write(_json.AsSpan(written));
+        await PutAsync(_json.AsMemory(written..));
+        await response.BodyWriter.FlushAsync(cancellation);
+
+        async ValueTask PutAsync(ReadOnlyMemory<byte> part)
+        {
+            while (part.Length > 0)
+            {
+                var slice = part[..Math.Min(part.Length, SliceBytes - unsent)];
+                response.BodyWriter.Write(slice.Span);
+                part = part[slice.Length..];
+                unsent = (unsent + slice.Length) % SliceBytes;
+                if (unsent == 0) await response.BodyWriter.FlushAsync(cancellation);
+            }
+        }
     }
 }
 

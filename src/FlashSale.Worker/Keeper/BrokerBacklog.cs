@@ -70,7 +70,7 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
         {
             await using var connection = await ConnectAsync(patience.Token);
             await using var channel = await connection.CreateChannelAsync(new CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true), patience.Token);
-            // To no queue: it is confirmed and gone.
+            // To no queue: it is confirmed and gone. A publish that is cancelled spoils its channel, and this one's goes with it.
             await channel.BasicPublishAsync(exchange: "", routingKey: "flashsale-nowhere", body: ReadOnlyMemory<byte>.Empty, patience.Token);
             return true;
         }
@@ -82,7 +82,7 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
 
     private async Task<IConnection> ConnectAsync(CancellationToken cancellation)
     {
-        var factory = new ConnectionFactory { Uri = options.Parse(), ClientProvidedName = "flashsale-backlog", AutomaticRecoveryEnabled = false };
+        var factory = new ConnectionFactory { Uri = options.Parse(), ClientProvidedName = "flashsale-backlog", AutomaticRecoveryEnabled = false, ContinuationTimeout = Longest };
         return await broker.OnceAsync(static async (factory, token) => await factory.CreateConnectionAsync(token), factory, cancellation);
     }
 }

@@ -25,9 +25,9 @@ public sealed partial class BrokerWatch(BrokerBacklog broker, RelayHealth relay,
             deserted = await broker.IsDesertedAsync(stoppingToken) ? deserted + 1 : 0;
             unconfirmed = relay.IsFailing && await broker.ConfirmsAsync(stoppingToken) ? unconfirmed + 1 : 0;
         }
-        const int Seconds = (LooksInARow - 1) * 10;
-        if (deserted == LooksInARow) LogDeserted(Seconds);
-        else LogUnconfirmed(Seconds);
+        var seconds = (LooksInARow - 1) * (int)Interval.TotalSeconds;
+        if (deserted == LooksInARow) LogDeserted(seconds);
+        else LogUnconfirmed(seconds);
         // An orderly end would wait for the bus; a signal would not end the first process of a container.
         Environment.Exit(1);
     }

@@ -78,18 +78,31 @@ public sealed class RelayPace(int perSecond)
 }
 
 /// <summary>Whether all relays of a worker together get anything confirmed. Safe for use by many threads.</summary>
-public sealed class RelayHealth
+public sealed class RelayHealth(TimeProvider time)
 {
-    private volatile bool _isFailing;
+    private const long Never = long.MinValue;
 
-    /// <summary>Whether the last that was heard of a publish is that the broker did not confirm it.</summary>
-    public bool IsFailing => _isFailing;
+    // Shorter than it takes to end a worker for it: one failure is none, and whoever has left the outboxes to another worker has stopped failing.
+    private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(30);
 
-    /// <summary>The broker has a message.</summary>
-    public void Confirmed() => _isFailing = false;
+    private long _confirmedAt = Never;
+    private long _failedAt = Never;
 
-    /// <summary>It came back, or nothing was heard of it in time.</summary>
-    public void Failed() => _isFailing = true;
+    /// <summary>Whether publishes fail now that were confirmed before: never that of a process to which nothing was ever confirmed, since another one would fare no better.</summary>
+    public bool IsFailing
+    {
+        get
+        {
+            var (confirmedAt, failedAt) = (Volatile.Read(ref _confirmedAt), Volatile.Read(ref _failedAt));
+            return confirmedAt != Never && failedAt > confirmedAt && time.GetElapsedTime(failedAt) < Fresh;
+        }
+    }
+
+    /// <summary>The broker has a message, in time or not.</summary>
+    public void Confirmed() => Volatile.Write(ref _confirmedAt, time.GetTimestamp());
+
+    /// <summary>A message came back, or nothing was heard of it in time.</summary>
+    public void Failed() => Volatile.Write(ref _failedAt, time.GetTimestamp());
 }
 
 /// <summary>Counts what was handed to the broker.</summary>

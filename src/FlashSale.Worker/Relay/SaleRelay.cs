@@ -126,7 +126,11 @@ public sealed partial class SaleRelay(
         // A broker with an alarm keeps publishes for as long as it lasts, and delivers them after: the window holds for
         // those that were given up as well.
         _publishes.RemoveAll(publish => publish.IsCompleted);
-        if (_publishes.Count >= options.Window) throw new TimeoutException("the broker confirms nothing");
+        if (_publishes.Count >= options.Window)
+        {
+            health.Failed();
+            throw new TimeoutException("the broker confirms nothing");
+        }
         // No token: a cancelled publish corrupts the client's confirm sequence, and the message goes out all the same.
         var publish = bus.Publish(new ReservationPack(ReservationCodec.Version, saleId, pack.Entries), context => context.Mandatory = true);
         _publishes.Add(publish);
@@ -137,10 +141,11 @@ public sealed partial class SaleRelay(
 
     private async Task ConfirmAsync(Task publish)
     {
+        // Also when that comes too late for this relay: its connection lives.
+        _ = publish.ContinueWith(_ => health.Confirmed(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         try
         {
             await publish.WaitAsync(TimeSpan.FromMilliseconds(options.ConfirmMilliseconds));
-            health.Confirmed();
         }
         catch (Exception)
         {

@@ -73,8 +73,9 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
             await channel.ExchangeDeleteAsync(Broker.Exchange);
             await channel.ExchangeDeclareAsync(Broker.Exchange, "direct", durable: true, autoDelete: false);
             await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
-            // Those who relay: the other has nothing to publish until they are gone.
-            await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(180))));
+            // Each gives its lease up when its publish comes back: they take turns.
+            Assert.All(await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(180)))), code => Assert.Equal(1, code));
+            Assert.All(Stack.Workers, worker => Assert.Contains("confirms what others publish", worker.Output, StringComparison.Ordinal));
             await channel.ExchangeDeleteAsync(Broker.Exchange);
         }
         await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));

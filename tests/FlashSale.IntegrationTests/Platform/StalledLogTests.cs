@@ -25,6 +25,7 @@ public sealed class StalledLogTests(OneOfEach fixture, ITestOutputHelper output)
             await api.StartAsync();
             var sale = await Stack.OpenSaleAsync(stock: Purchases);
             using var http = new HttpClient();
+            await Eventually.GetAsync("the sale is shown", TimeSpan.FromSeconds(10), () => new Shopper(http, () => api.Url, "anyone").GetAsync($"/api/v1/sales/{sale.Id}"), page => page.Status == 200 && page.Member("status") == "open");
             await Crowd.EachAsync(Enumerable.Range(0, Purchases), 20, async i => Assert.Equal(202, (await new Shopper(http, () => api.Url, $"user-{i}").BuyAsync(sale)).Status));
             Assert.Equal(Purchases, (await Books.CheckAsync(Stack, sale)).Orders.Count);
         }

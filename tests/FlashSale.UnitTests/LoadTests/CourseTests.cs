@@ -18,15 +18,15 @@ public sealed class CourseTests
     }
 
     [Theory]
-    [InlineData(4, 2, 2, 35)]
-    [InlineData(3, 2, 1, 25)]
-    [InlineData(3.9, 1, 2, 30)]
-    [InlineData(2, 3, 0, 0)] // no such stretch
-    public void The_best_is_that_of_any_stretch_until_then(double until, int seconds, double from, double accepted)
+    [InlineData(4, 2, 2)]
+    [InlineData(3, 2, 1)]
+    [InlineData(3.9, 1, 2)]
+    [InlineData(5, 1, 4)]
+    [InlineData(2, 3, 0)] // no such stretch
+    public void The_best_is_that_of_any_stretch_until_then(double until, int seconds, int from)
     {
-        var course = Course.Of([.. Second(0, 10, 0, 5), .. Second(1, 20, 0, 5), .. Second(2, 30, 9, 5), .. Second(3, 40, 0, 5), .. Second(4, 99, 0, 5)], Start);
-        var best = course.BestUntil(until, seconds);
-        Assert.Equal((from, accepted), (best.From, best.Stretch.AcceptedPerSecond));
+        var course = Course.Of([.. Second(0, 10, 0, 5), .. Second(1, 20, 0, 5), .. Second(2, 30, 99, 5), .. Second(3, 25, 0, 5), .. Second(4, 99, 0, 5)], Start);
+        Assert.Equal(from, course.BestUntil(until, seconds));
     }
 
     [Theory]

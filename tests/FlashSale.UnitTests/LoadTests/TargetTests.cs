@@ -17,6 +17,13 @@ public sealed class TargetTests : IDisposable
     }
 
     [Fact]
+    public void Processes_of_another_machine_are_none_of_this_one()
+    {
+        Write("FLASHSALE_PID_API=17", "FLASHSALE_API_URL=http://shop.internal:8080");
+        Assert.Empty(Target.Load(_file, _ => null).Processes);
+    }
+
+    [Fact]
     public void What_the_environment_sets_wins_over_the_file()
     {
         Write("FLASHSALE_REDIS=file:1");

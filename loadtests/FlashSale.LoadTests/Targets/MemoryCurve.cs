@@ -1,0 +1,29 @@
+namespace FlashSale.LoadTests.Targets;
+
+/// <summary>What a process of this machine holds over time, looked at every half second until it or this program ends.</summary>
+internal sealed class MemoryCurve
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(0.5);
+
+    private readonly Lock _sync = new();
+    private readonly List<(DateTimeOffset At, long Bytes)> _looks = [];
+
+    /// <summary>Begins to look at a process.</summary>
+    public MemoryCurve(int pid) => _ = LookAsync(pid);
+
+    /// <summary>The most that was seen between two moments, in MB; 0 when nothing was.</summary>
+    public double MostBetween(DateTimeOffset from, DateTimeOffset to)
+    {
+        lock (_sync) return _looks.Where(look => look.At >= from && look.At < to).Select(look => look.Bytes / 1048576.0).DefaultIfEmpty().Max();
+    }
+
+    private async Task LookAsync(int pid)
+    {
+        using var timer = new PeriodicTimer(Interval);
+        while (ProcessStat.Read(pid) is { } stat)
+        {
+            lock (_sync) _looks.Add((TimeProvider.System.GetUtcNow(), stat.Resident));
+            await timer.WaitForNextTickAsync();
+        }
+    }
+}
