@@ -125,6 +125,22 @@ public sealed class Stack : IAsyncDisposable
         ["Payments__ApiKey"] = Provider.ApiKey,
     };
 
+    /// <summary>
+    /// Stops all workers, at a moment when none of them holds a sale alone, or is about to, as it does now and then to compare its books: as long as it
+    /// were stopped, others could move no order of that sale.
+    /// </summary>
+    public async Task FreezeWorkersAsync()
+    {
+        await using var command = Database.Source.CreateCommand(
+            "select exists (select 1 from pg_locks l join pg_database d on d.oid = l.database where d.datname = current_database() and l.locktype = 'advisory' and l.classid = 1 and l.mode = 'ExclusiveLock')");
+        while (true)
+        {
+            foreach (var worker in Workers) worker.Freeze();
+            if (!(bool)(await command.ExecuteScalarAsync())!) return;
+            foreach (var worker in Workers) worker.Thaw();
+        }
+    }
+
     /// <summary>A shopper at one of the nodes.</summary>
     public Shopper Shopper(string userId, int node = 0, string? token = null) => new(_http, () => Apis[node].Url, userId, token);
 

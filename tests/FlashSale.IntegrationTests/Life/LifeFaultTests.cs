@@ -69,7 +69,7 @@ public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper
         var sale = await Stack.OpenSaleAsync(stock: 50);
         await Crowd.AllBuyAsync(Stack, sale, users: 50);
         await Books.RestAsync(Stack, sale, TimeSpan.FromSeconds(30));
-        foreach (var worker in Stack.Workers) worker.Freeze();
+        await Stack.FreezeWorkersAsync();
         foreach (var told in sale.History.Accepted.Take(20)) Assert.Equal(200, (await Stack.Shopper(told.UserId).CancelAsync(told.Answer.OrderId)).Status);
         // Given back by Postgres, not taken by Redis: on their way.
         var line = (await Stack.Manager.LedgerAsync(sale.Id)).GetProperty("items")[0];

@@ -75,7 +75,7 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
         Assert.Equal("paid", await PayAsync(orderId));
         Refusal.AssertIs(409, "order_not_cancellable", await Stack.Shopper("buyer").CancelAsync(orderId));
         // In flight: it can be cancelled once it is stored.
-        foreach (var worker in Stack.Workers) worker.Freeze();
+        await Stack.FreezeWorkersAsync();
         try
         {
             var accepted = await Stack.Shopper("early").BuyAsync(sale);

@@ -97,7 +97,7 @@ public sealed class PayingTests(WithProvider fixture, ITestOutputHelper output) 
     public async Task An_order_in_flight_is_payable_in_a_moment_and_unknown_to_the_webhook()
     {
         var sale = await Stack.OpenSaleAsync(stock: 10);
-        foreach (var worker in Stack.Workers) worker.Freeze();
+        await Stack.FreezeWorkersAsync();
         Guid orderId;
         try
         {
