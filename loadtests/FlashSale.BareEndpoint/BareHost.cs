@@ -56,19 +56,17 @@ internal static class BareHost
     private static byte[] Json(int size) => Encoding.ASCII.GetBytes($"{{\"a\":\"{new string('x', Math.Max(size - 8, 0))}\"}}");
 
     // The product's settings, see Platform/RedisConnection.cs.
-    private static async Task<ConnectionMultiplexer> ConnectAsync(string endpoint)
-    {
-        var multiplexer = await ConnectionMultiplexer.ConnectAsync(new ConfigurationOptions
+    private static Task<ConnectionMultiplexer> ConnectAsync(string endpoint) =>
+        ConnectionMultiplexer.ConnectAsync(new ConfigurationOptions
         {
             EndPoints = { endpoint },
             AbortOnConnectFail = false,
             ConnectTimeout = 1_000,
             KeepAlive = 5,
             ReconnectRetryPolicy = new ExponentialRetry(100, 1_000),
+            Protocol = RedisProtocol.Resp2,
+            BacklogPolicy = BacklogPolicy.FailFast,
         });
-        multiplexer.PreserveAsyncOrder = false;
-        return multiplexer;
-    }
 
     private sealed record Purchase(string Sku, int Quantity);
 

@@ -5,6 +5,7 @@ using FlashSale.Sales;
 using FlashSale.Stock;
 using Microsoft.Extensions.DependencyInjection;
 using Npgsql;
+using StackExchange.Redis;
 
 namespace FlashSale.Orders;
 
@@ -127,7 +128,7 @@ public sealed class PaymentNotices(NpgsqlDataSource postgres, [FromKeyedServices
         announcement[16] = (byte)Verdict.Live;
         try
         {
-            await redis.CallAsync(database => database.PublishAsync(new SaleKeys(saleId).SettledChannel, announcement));
+            await redis.CallAsync(database => database.PublishAsync(RedisChannel.Literal(new SaleKeys(saleId).SettledChannel), announcement));
         }
         catch (Exception e) when (Stores.IsRedisAway(e))
         {

@@ -12,7 +12,7 @@ public sealed class RedisOutcomeUnknownException(string message, Exception? inne
 
 /// <summary>
 /// The one connection of a process to Redis, and all that is particular to the version of the client.
-/// Its asynchronous calls never time out by themselves, and a half-open socket would wait for the kernel:
+/// The client notices neither a frozen server nor a half-open socket for many seconds:
 /// so every call has a deadline, and a watchdog pings and replaces the connection after three misses.
 /// The same ping keeps the offset between Redis' clock and this process' monotonic one.
 /// </summary>
@@ -21,6 +21,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
     private const int MissesUntilReplaced = 3;
     private const int OffsetSamples = 8;
     private const int RefusalToldEveryMilliseconds = 10_000;
+    private const int LongestDeadlineMilliseconds = 10_000;
 
     private readonly RedisOptions _options;
     private readonly ILogger _logger;
@@ -97,7 +98,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
     {
         try
         {
-            await _multiplexer.GetSubscriber().SubscribeAsync(channel, (_, message) => handler(message!)).WaitAsync(Deadline);
+            await _multiplexer.GetSubscriber().SubscribeAsync(RedisChannel.Literal(channel), (_, message) => handler(message!)).WaitAsync(Deadline);
         }
         catch (Exception e) when (Translate(e) is { } translated)
         {
@@ -106,7 +107,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
     }
 
     /// <summary>Ends the subscription of a channel.</summary>
-    public Task UnsubscribeAsync(string channel) => _multiplexer.GetSubscriber().UnsubscribeAsync(channel).WaitAsync(Deadline);
+    public Task UnsubscribeAsync(string channel) => _multiplexer.GetSubscriber().UnsubscribeAsync(RedisChannel.Literal(channel)).WaitAsync(Deadline);
 
     /// <inheritdoc />
     public async ValueTask DisposeAsync()
@@ -127,9 +128,11 @@ public sealed partial class RedisConnection : IAsyncDisposable
 
     private static Exception? Translate(Exception e) => e switch
     {
-        TimeoutException => new RedisOutcomeUnknownException("Redis did not answer in time.", e),
-        RedisConnectionException { FailureType: ConnectionFailureType.UnableToResolvePhysicalConnection } =>
+        RedisTimeoutException { Commandstatus: CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog }
+            or RedisConnectionException { CommandStatus: CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog }
+            or RedisConnectionException { FailureType: ConnectionFailureType.UnableToResolvePhysicalConnection } =>
             new RedisUnavailableException("There is no connection to Redis.", e),
+        TimeoutException => new RedisOutcomeUnknownException("Redis did not answer in time.", e),
         RedisConnectionException or ObjectDisposedException or TaskCanceledException =>
             new RedisOutcomeUnknownException("The connection to Redis broke.", e),
         // Refused before the first write of a command or script.
@@ -155,17 +158,19 @@ public sealed partial class RedisConnection : IAsyncDisposable
             KeepAlive = 5,
             ReconnectRetryPolicy = new ExponentialRetry(100, 1_000),
             ClientName = "flashsale",
+            Protocol = RedisProtocol.Resp2,
+            // Without it the client refuses INFO, CONFIG and BGREWRITEAOF, and no sale could be verified.
+            AllowAdmin = true,
+            // A command that finds no connection fails. By default it would wait for one and run long after its caller has given up.
+            BacklogPolicy = BacklogPolicy.FailFast,
+            // CallAsync bounds every call. The client's own limits, looked at once a second, only free what CallAsync has given up.
+            AsyncTimeout = ClientTimeout(options),
+            SyncTimeout = ClientTimeout(options),
         };
-        return ConnectAsync();
-
-        async Task<ConnectionMultiplexer> ConnectAsync()
-        {
-            var multiplexer = await ConnectionMultiplexer.ConnectAsync(configuration);
-            // One slow continuation would stall all others.
-            multiplexer.PreserveAsyncOrder = false;
-            return multiplexer;
-        }
+        return ConnectionMultiplexer.ConnectAsync(configuration);
     }
+
+    private static int ClientTimeout(RedisOptions options) => Math.Max(options.DeadlineMilliseconds, LongestDeadlineMilliseconds) * 2;
 
     private async Task WatchAsync()
     {

@@ -1,7 +1,6 @@
 using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using FlashSale.Platform;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Admin;
 

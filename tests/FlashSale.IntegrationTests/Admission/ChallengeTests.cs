@@ -1,7 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Admission;
 

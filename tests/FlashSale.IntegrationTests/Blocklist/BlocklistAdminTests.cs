@@ -1,6 +1,5 @@
 using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Blocklist;
 

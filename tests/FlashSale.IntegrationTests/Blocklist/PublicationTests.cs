@@ -19,7 +19,7 @@ public sealed class PublicationTests : IAsyncLifetime
     private BlocklistStore _store = null!;
     private BlocklistPublisher _publisher = null!;
 
-    public async Task InitializeAsync()
+    public async ValueTask InitializeAsync()
     {
         _server = await RedisServer.StartNewAsync();
         _redis = await RedisConnection.ConnectAsync(new RedisOptions { Endpoint = _server.Endpoint, DeadlineMilliseconds = 10_000 }, NullLogger<RedisConnection>.Instance);
@@ -31,7 +31,7 @@ public sealed class PublicationTests : IAsyncLifetime
         _publisher = new BlocklistPublisher(_database.Source, _redis);
     }
 
-    public async Task DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
         await _redis.DisposeAsync();
         await _server.DisposeAsync();

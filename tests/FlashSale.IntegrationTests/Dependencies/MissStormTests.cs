@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
@@ -12,9 +11,9 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
 {
     private const int Crowd = 500;
 
-    public override async Task InitializeAsync() => await ExecuteAsync("create extension if not exists pg_stat_statements");
+    public override async ValueTask InitializeAsync() => await ExecuteAsync("create extension if not exists pg_stat_statements");
 
-    public override async Task DisposeAsync()
+    public override async ValueTask DisposeAsync()
     {
         // Whatever became of the test: frozen hosts would fail the next one.
         Stack.Worker.Thaw();

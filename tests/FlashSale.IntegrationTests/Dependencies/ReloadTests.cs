@@ -1,5 +1,4 @@
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
@@ -11,7 +10,7 @@ public sealed class ReloadTests(OneOfEach fixture, ITestOutputHelper output) : S
 
     private readonly string _path = Path.Combine(Path.GetTempPath(), $"dependencies-{Guid.NewGuid():N}.json");
 
-    public override Task DisposeAsync()
+    public override ValueTask DisposeAsync()
     {
         File.Delete(_path);
         return base.DisposeAsync();

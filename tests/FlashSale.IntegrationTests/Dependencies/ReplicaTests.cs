@@ -1,7 +1,6 @@
 using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using Npgsql;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
@@ -15,7 +14,7 @@ public sealed class WithReplica() : StackFixture(new StackOptions { OwnPostgres 
     /// <summary>A node that knows the replica.</summary>
     public HostProcess Api { get; private set; } = null!;
 
-    public override async Task InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
         await base.InitializeAsync();
         ReplicaServer = await PostgresServer.StartNewAsync();
@@ -25,7 +24,7 @@ public sealed class WithReplica() : StackFixture(new StackOptions { OwnPostgres 
         await Api.StartAsync();
     }
 
-    public override async Task DisposeAsync()
+    public override async ValueTask DisposeAsync()
     {
         if (Api is not null) await Api.DisposeAsync();
         if (Replica is not null) await Replica.DisposeAsync();

@@ -1,7 +1,6 @@
 using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using RabbitMQ.Client;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Events;
 

@@ -1,7 +1,6 @@
 using Dapper;
 using FlashSale.Contracts;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Faults;
 

@@ -1,6 +1,5 @@
 using System.Text;
 using Dapper;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 

@@ -1,8 +1,7 @@
 using Dapper;
-using Xunit.Abstractions;
 
 // The tests measure deadlines and kill processes on a machine of two cores: one class at a time.
-[assembly: CollectionBehavior(DisableTestParallelization = true)]
+[assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
@@ -13,9 +12,9 @@ public abstract class StackFixture(StackOptions options) : IAsyncLifetime
 
     public Stack Stack => _stack ?? throw new InvalidOperationException("The stack has not been started.");
 
-    public virtual async Task InitializeAsync() => _stack = await Stack.StartAsync(options);
+    public virtual async ValueTask InitializeAsync() => _stack = await Stack.StartAsync(options);
 
-    public virtual async Task DisposeAsync()
+    public virtual async ValueTask DisposeAsync()
     {
         if (_stack is not null) await _stack.DisposeAsync();
     }
@@ -60,15 +59,15 @@ public abstract class StackTest : IAsyncLifetime
         await connection.ExecuteAsync(sql, arguments);
     }
 
-    public virtual Task InitializeAsync() => Task.CompletedTask;
+    public virtual ValueTask InitializeAsync() => ValueTask.CompletedTask;
 
-    public virtual Task DisposeAsync()
+    public virtual ValueTask DisposeAsync()
     {
         foreach (var host in Stack.Hosts)
         {
             var text = host.OutputSinceMark;
             if (text.Length > 0) _output.WriteLine($"--- {host.Host} on port {host.Port}{(host.IsRunning ? "" : ", ended")}:\n{(text.Length > ShownCharacters ? "… " + text[^ShownCharacters..] : text)}");
         }
-        return Task.CompletedTask;
+        return ValueTask.CompletedTask;
     }
 }

@@ -1,7 +1,6 @@
 using FlashSale.IntegrationTests.Infrastructure;
 using FsCheck;
 using FsCheck.Fluent;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Life;
 

@@ -1,6 +1,5 @@
 using FlashSale.IntegrationTests.Infrastructure;
 using FlashSale.Orders;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Life;
 

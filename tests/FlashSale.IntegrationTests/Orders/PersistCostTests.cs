@@ -2,7 +2,6 @@ using System.Text.Json;
 using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using Npgsql;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Orders;
 

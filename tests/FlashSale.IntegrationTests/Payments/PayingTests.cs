@@ -1,6 +1,5 @@
 using System.Net.Http.Headers;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Payments;
 

@@ -1,5 +1,4 @@
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Payments;
 
@@ -26,7 +25,7 @@ public abstract class PaymentTest(StackFixture fixture, ITestOutputHelper output
 
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
 
-    public override async Task InitializeAsync()
+    public override async ValueTask InitializeAsync()
     {
         if (!Stack.Sandbox.IsRunning) await Stack.Sandbox.StartAsync();
         await Stack.Provider.BehaveAsync();

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Protection;
 

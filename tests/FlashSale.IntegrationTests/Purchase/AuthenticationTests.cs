@@ -1,6 +1,5 @@
 using System.Buffers.Text;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Purchase;
 

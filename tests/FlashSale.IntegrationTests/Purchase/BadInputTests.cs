@@ -1,7 +1,6 @@
 using System.Text;
 using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Purchase;
 
@@ -206,7 +205,7 @@ public sealed class BadInputTests(BadInputTests.OpenSale fixture, ITestOutputHel
     {
         public Sale Sale { get; private set; } = null!;
 
-        public override async Task InitializeAsync()
+        public override async ValueTask InitializeAsync()
         {
             await base.InitializeAsync();
             Sale = await Stack.OpenSaleAsync(stock: 1_000, perUserLimit: 1_000);

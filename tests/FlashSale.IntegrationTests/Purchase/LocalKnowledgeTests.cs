@@ -1,6 +1,5 @@
 using System.Globalization;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Purchase;
 

@@ -2,7 +2,6 @@ using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using FlashSale.LoadTests.Targets;
 using FlashSale.LoadTests.Verdicts;
-using Xunit.Abstractions;
 using RunHistory = FlashSale.LoadTests.Verdicts.History;
 
 namespace FlashSale.IntegrationTests.Runs;
@@ -75,7 +74,7 @@ public sealed class VerdictTests(OneOfEach fixture, ITestOutputHelper output) : 
         Assert.Equal(0, (await CheckAsync(sale)).ExitCode);
     }
 
-    public override Task DisposeAsync()
+    public override ValueTask DisposeAsync()
     {
         File.Delete(_path);
         return base.DisposeAsync();

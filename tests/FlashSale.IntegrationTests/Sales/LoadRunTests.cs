@@ -1,6 +1,5 @@
 using FlashSale.IntegrationTests.Events;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Sales;
 

@@ -1,7 +1,6 @@
 using System.Text;
 using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Sales;
 

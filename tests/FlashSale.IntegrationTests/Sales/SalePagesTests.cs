@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Sales;
 

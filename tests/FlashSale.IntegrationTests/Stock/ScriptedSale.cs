@@ -19,7 +19,7 @@ public sealed class ScriptFixture : IAsyncLifetime
 
     public RedisConnection Redis { get; private set; } = null!;
 
-    public async Task InitializeAsync()
+    public async ValueTask InitializeAsync()
     {
         Server = await RedisServer.StartNewAsync();
         Redis = await RedisConnection.ConnectAsync(
@@ -27,7 +27,7 @@ public sealed class ScriptFixture : IAsyncLifetime
         await Eventually.TrueAsync("Redis is healthy", TimeSpan.FromSeconds(10), () => Task.FromResult(Redis.IsHealthy));
     }
 
-    public async Task DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
         await Redis.DisposeAsync();
         await Server.DisposeAsync();

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Transport;
 

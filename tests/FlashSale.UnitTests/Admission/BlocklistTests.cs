@@ -5,7 +5,6 @@ using FlashSale.Admission;
 using FlashSale.Contracts;
 using FsCheck;
 using FsCheck.Fluent;
-using Xunit.Abstractions;
 
 namespace FlashSale.UnitTests.Admission;
 

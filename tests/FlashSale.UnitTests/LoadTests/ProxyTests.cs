@@ -14,15 +14,15 @@ public sealed class ProxyTests : IAsyncLifetime
     private readonly TcpListener _echo = new(IPAddress.Loopback, 0);
     private Proxy _proxy = null!;
 
-    public Task InitializeAsync()
+    public ValueTask InitializeAsync()
     {
         _echo.Start();
         _ = EchoAsync();
         _proxy = new Proxy(0, (IPEndPoint)_echo.LocalEndpoint);
-        return Task.CompletedTask;
+        return ValueTask.CompletedTask;
     }
 
-    public async Task DisposeAsync()
+    public async ValueTask DisposeAsync()
     {
         await _proxy.DisposeAsync();
         _echo.Dispose();

@@ -7,7 +7,7 @@ using FlashSale.LoadTests.Reports;
 namespace FlashSale.UnitTests.LoadTests;
 
 /// <summary>The reports of one run, with texts in it that would break each of them if they went in as they are.</summary>
-public sealed class ReportTests : IAsyncLifetime, IDisposable
+public sealed class ReportTests : IAsyncLifetime
 {
     private static readonly XNamespace Svg = "http://www.w3.org/2000/svg";
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
@@ -16,7 +16,7 @@ public sealed class ReportTests : IAsyncLifetime, IDisposable
     private readonly StringWriter _console = new();
     private RunResult _result = null!;
 
-    public async Task InitializeAsync() => _result = await LoadRunner.RegisterScenarios(
+    public async ValueTask InitializeAsync() => _result = await LoadRunner.RegisterScenarios(
             Scenario.Create("<buy> & | pay", async context =>
             {
                 var step = await Step.Run("step \"1\"", context, () => Task.FromResult(context.InvocationNumber % 3 == 0 ? Response.Fail("503", "a|b <script>\n") : Response.Ok("202", 380)));
@@ -30,16 +30,11 @@ public sealed class ReportTests : IAsyncLifetime, IDisposable
         .WithVerdict((_, _) => Task.FromResult(new RunVerdict(["I1: <oversold> & by 2"], [], [new("persisted end to end", "15,900/s")])))
         .RunAsync([]);
 
-    public Task DisposeAsync()
-    {
-        Dispose();
-        return Task.CompletedTask;
-    }
-
-    public void Dispose()
+    public ValueTask DisposeAsync()
     {
         _console.Dispose();
         if (Directory.Exists(_folder)) Directory.Delete(_folder, recursive: true);
+        return ValueTask.CompletedTask;
     }
 
     [Fact]

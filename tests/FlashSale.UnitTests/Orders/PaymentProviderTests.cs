@@ -17,7 +17,7 @@ public sealed class PaymentProviderTests : IAsyncLifetime
     private readonly ConcurrentQueue<(string Path, string Key, string Authorization, string Body)> _requests = new();
     private WebApplication _server = null!;
 
-    public async Task InitializeAsync()
+    public async ValueTask InitializeAsync()
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -37,7 +37,7 @@ public sealed class PaymentProviderTests : IAsyncLifetime
         await _server.StartAsync();
     }
 
-    public async Task DisposeAsync() => await _server.DisposeAsync();
+    public async ValueTask DisposeAsync() => await _server.DisposeAsync();
 
     [Fact]
     public async Task A_payment_is_asked_for_in_the_providers_terms()
