@@ -88,12 +88,10 @@ public sealed partial class PressureGauge : BackgroundService
 
     private async Task<(long Length, long? FirstAt)> OutboxAsync(RedisKey outbox)
     {
-        var length = (long)await _redis.CallAsync(database => database.ExecuteAsync("XLEN", outbox), Patience);
+        var length = await _redis.CallAsync(database => database.StreamLengthAsync(outbox), Patience);
         if (length == 0) return (0, null);
-        var first = (RedisResult[])(await _redis.CallAsync(database => database.ExecuteAsync("XRANGE", outbox, "-", "+", "COUNT", 1), Patience))!;
-        if (first.Length == 0) return (length, null);
-        var id = (string)((RedisResult[])first[0]!)[0]!;
-        return (length, long.Parse(id.AsSpan(0, id.IndexOf('-'))));
+        var first = await _redis.CallAsync(database => database.StreamRangeAsync(outbox, count: 1), Patience);
+        return (length, first.Length == 0 ? null : StreamIds.FirstOf(first[0].Id));
     }
 
     private void NoteQueue(long queuedAt)

@@ -63,7 +63,7 @@ public sealed class BlocklistFeed : RedisFeed
     private async Task<string?> GenerationAsync()
     {
         var first = await RangeAsync(BlocklistPublisher.GenerationId, BlocklistPublisher.GenerationId, 1);
-        return first.Length == 0 ? null : (string)ValueOf(first[0])!;
+        return first.Length == 0 ? null : (string)first[0].Values[0].Value!;
     }
 
     private async Task<long> ReadAsync(Blocklist list, long version)
@@ -73,8 +73,8 @@ public sealed class BlocklistFeed : RedisFeed
             var entries = await RangeAsync($"{version + 1}-0", "+", Chunk);
             foreach (var entry in entries)
             {
-                list.Apply(BlockChange.Decode((byte[])ValueOf(entry)!), Redis.NowMilliseconds);
-                version = BlocklistPublisher.VersionOf((string)((RedisResult[])entry!)[0]!);
+                list.Apply(BlockChange.Decode((byte[])entry.Values[0].Value!), Redis.NowMilliseconds);
+                version = StreamIds.FirstOf(entry.Id);
             }
             // What was applied need not be read again when the next chunk fails.
             if (ReferenceEquals(list, _list)) _version = version;
@@ -83,8 +83,6 @@ public sealed class BlocklistFeed : RedisFeed
         return version;
     }
 
-    private Task<RedisResult[]> RangeAsync(string from, string to, int count) => Redis.CallAsync(
-        async database => (RedisResult[])(await database.ExecuteAsync("XRANGE", BlocklistPublisher.Stream, from, to, "COUNT", count))!, ChunkDeadline);
-
-    private static RedisResult ValueOf(RedisResult entry) => ((RedisResult[])((RedisResult[])entry!)[1]!)[1];
+    private Task<StreamEntry[]> RangeAsync(string from, string to, int count) =>
+        Redis.CallAsync(database => database.StreamRangeAsync(BlocklistPublisher.Stream, from, to, count), ChunkDeadline);
 }

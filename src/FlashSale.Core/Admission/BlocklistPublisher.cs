@@ -46,9 +46,6 @@ public sealed class BlocklistPublisher(NpgsqlDataSource postgres, RedisConnectio
     private static readonly RedisScript PublishScript = new("Admission.blocklist_publish.lua");
     private static readonly RedisScript SwapScript = new("Admission.blocklist_swap.lua");
 
-    /// <summary>The version that the id of an entry stands for.</summary>
-    public static long VersionOf(string entryId) => long.Parse(entryId.AsSpan(0, entryId.IndexOf('-', StringComparison.Ordinal)), NumberStyles.None);
-
     /// <summary>Publishes what Redis lacks, the oldest first.</summary>
     /// <param name="most">About how many changes at most.</param>
     /// <param name="cancellation">Ends it between two chunks.</param>
@@ -91,22 +88,22 @@ public sealed class BlocklistPublisher(NpgsqlDataSource postgres, RedisConnectio
             """, cancellationToken: cancellation));
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         if (!await connection.ExecuteScalarAsync<bool>(TryLock, transaction: transaction)) return (rows, 0);
-        var entries = 0L;
+        var removed = 0L;
         for (long version = 0, read = Chunk; read == Chunk;)
         {
-            var ids = await redis.CallAsync(async database =>
-                ((RedisResult[])(await database.ExecuteAsync("XRANGE", Stream, $"{version + 1}-0", "+", "COUNT", Chunk))!).Select(entry => (string)((RedisResult[])entry!)[0]!).ToArray());
-            read = ids.Length;
+            var entries = await redis.CallAsync(database => database.StreamRangeAsync(Stream, $"{version + 1}-0", count: Chunk));
+            read = entries.Length;
             if (read == 0) break;
-            version = VersionOf(ids[^1]);
+            var versions = Array.ConvertAll(entries, entry => StreamIds.FirstOf(entry.Id));
+            version = versions[^1];
             var dead = (await connection.QueryAsync<long>(new CommandDefinition(
                 "select v from unnest(@versions) v where not exists (select 1 from blocked_subject b where b.version = v)",
-                new { versions = ids.Select(VersionOf).ToArray() }, transaction, cancellationToken: cancellation))).AsList();
+                new { versions }, transaction, cancellationToken: cancellation))).AsList();
             // What took their place must be there before they go.
             if (dead.Count == 0 || await PublishAsync(int.MaxValue, cancellation) is not BlocklistState.Complete) continue;
-            entries += await redis.CallAsync(async database => (long)await database.ExecuteAsync("XDEL", [Stream, .. dead.Select(v => (object)$"{v}-0")]));
+            removed += await redis.CallAsync(database => database.StreamDeleteAsync(Stream, [.. dead.Select(v => (RedisValue)$"{v}-0")]));
         }
-        return (rows, entries);
+        return (rows, removed);
     }
 
     private async Task FillAsync(bool onlyIfNeeded, CancellationToken cancellation)
@@ -120,11 +117,11 @@ public sealed class BlocklistPublisher(NpgsqlDataSource postgres, RedisConnectio
         var generation = Guid.NewGuid().ToString("N");
         // In the same cluster slot as the stream.
         RedisKey filled = Encoding.UTF8.GetBytes($"{{{Stream}}}:{generation}");
-        await redis.CallAsync(database => database.ExecuteAsync("XADD", filled, GenerationId, "e", generation));
+        await redis.CallAsync(database => database.StreamAddAsync(filled, "e", generation, GenerationId));
         for (var top = 0L; top >= 0;)
         {
             // Whoever dies here leaves nothing behind for long.
-            await redis.CallAsync(database => database.ExecuteAsync("EXPIRE", filled, FillExpirySeconds));
+            await redis.CallAsync(database => database.KeyExpireAsync(filled, TimeSpan.FromSeconds(FillExpirySeconds)));
             var changes = await ReadAsync(connection, top, cancellation);
             if (changes.Count == 0)
             {

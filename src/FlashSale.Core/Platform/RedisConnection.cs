@@ -4,16 +4,12 @@ using StackExchange.Redis;
 
 namespace FlashSale.Platform;
 
-/// <summary>Redis did not run the command: nothing was sent, or Redis refused it before its first write.</summary>
-public sealed class RedisUnavailableException(string message, Exception? inner = null) : Exception(message, inner);
-
-/// <summary>The command may or may not have run: its answer did not come in time, or the connection broke under it.</summary>
-public sealed class RedisOutcomeUnknownException(string message, Exception? inner = null) : Exception(message, inner);
-
 /// <summary>
-/// The one connection of a process to Redis, and all that is particular to the version of the client.
+/// The one connection of a process to the primary, and everything that depends on the version of the client.
 /// The client notices neither a frozen server nor a half-open socket for many seconds:
 /// so every call has a deadline, and a watchdog pings and replaces the connection after three misses.
+/// The ping asks for the server's role too. After a failover the old primary answers on, as a replica: the connection
+/// to it is replaced by one to the server that the endpoint's name leads to now, and no command runs on a replica meanwhile.
 /// The same ping keeps the offset between Redis' clock and this process' monotonic one.
 /// </summary>
 public sealed partial class RedisConnection : IAsyncDisposable
@@ -21,7 +17,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
     private const int MissesUntilReplaced = 3;
     private const int OffsetSamples = 8;
     private const int RefusalToldEveryMilliseconds = 10_000;
-    private const int LongestDeadlineMilliseconds = 10_000;
+    private const int ReplicaReplacedEveryMilliseconds = 500;
 
     private readonly RedisOptions _options;
     private readonly ILogger _logger;
@@ -30,9 +26,12 @@ public sealed partial class RedisConnection : IAsyncDisposable
     private readonly long[] _offsets = new long[OffsetSamples];
     private volatile ConnectionMultiplexer _multiplexer;
     private int _samples;
+    private int _clockReplaced;
     private long _offset;
     private int _misses;
     private int _replacing;
+    private volatile bool _onReplica;
+    private long _replicaReplacedAt = Environment.TickCount64 - ReplicaReplacedEveryMilliseconds;
     private long _refusalToldAt = Environment.TickCount64 - RefusalToldEveryMilliseconds;
 
     private RedisConnection(RedisOptions options, ConnectionMultiplexer multiplexer, ILogger logger)
@@ -49,7 +48,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
     public event Action? Replaced;
 
     /// <summary>Whether the latest ping was answered.</summary>
-    public bool IsHealthy => Volatile.Read(ref _samples) > 0 && Volatile.Read(ref _misses) == 0;
+    public bool IsHealthy => Volatile.Read(ref _samples) > 0 && Volatile.Read(ref _misses) == 0 && !_onReplica;
 
     /// <summary>Whether there has been a first answer.</summary>
     public bool HasAnswered => Volatile.Read(ref _samples) > 0;
@@ -64,34 +63,29 @@ public sealed partial class RedisConnection : IAsyncDisposable
 
     /// <summary>Connects; does not fail when Redis is away, but goes on trying.</summary>
     public static async Task<RedisConnection> ConnectAsync(RedisOptions options, ILogger<RedisConnection> logger) =>
-        new(options, await OpenAsync(options), logger);
+        new(options, await RedisClient.OpenAsync(options), logger);
 
     /// <summary>Removes keys; their memory is freed beside the commands of others, which DEL would keep waiting. Exceptions as of <see cref="CallAsync"/>; may be repeated.</summary>
-    public Task UnlinkAsync(IEnumerable<RedisKey> keys) => CallAsync(database => database.ExecuteAsync("UNLINK", [.. keys.Select(key => (object)key)]));
+    public Task UnlinkAsync(IEnumerable<RedisKey> keys) => CallAsync(database => database.KeyDeleteAsync([.. keys]));
 
     /// <summary>Runs one command on the current connection.</summary>
     /// <exception cref="RedisUnavailableException">It did not run.</exception>
     /// <exception cref="RedisOutcomeUnknownException">It may have run.</exception>
     /// <exception cref="RedisServerException">Redis refused it with an error of its own.</exception>
-    public async Task<T> CallAsync<T>(Func<IDatabase, Task<T>> call, TimeSpan? deadline = null)
-    {
-        var multiplexer = _multiplexer;
-        // Without a connection the client may keep a command until its deadline: nothing to wait for.
-        if (!multiplexer.IsConnected) throw new RedisUnavailableException("There is no connection to Redis.");
-        try
-        {
-            return await call(multiplexer.GetDatabase()).WaitAsync(deadline ?? Deadline);
-        }
-        catch (Exception e)
-        {
-            if (e is RedisServerException refused) TellRefused(refused);
-            if (Translate(e) is { } translated) throw translated;
-            throw;
-        }
-    }
+    public Task<T> CallAsync<T>(Func<IDatabase, Task<T>> call, TimeSpan? deadline = null) => _onReplica
+        ? Task.FromException<T>(new RedisUnavailableException($"{_options.Endpoint} leads to a replica."))
+        : RunAsync(_multiplexer, static (multiplexer, call) => call(multiplexer.GetDatabase()), call, deadline ?? Deadline);
+
+    /// <summary>Runs one command about the server itself. Exceptions as of <see cref="CallAsync"/>.</summary>
+    public Task<T> AskServerAsync<T>(Func<IServer, Task<T>> call) =>
+        RunAsync(_multiplexer, static (multiplexer, call) => call(RedisClient.ServerOf(multiplexer)), call, Deadline);
 
     /// <summary>Replaces a connection whose answers belong to other questions.</summary>
-    public void Distrust() => _ = ReplaceAsync();
+    public void Distrust()
+    {
+        LogDistrusted(_options.Endpoint);
+        _ = ReplaceAsync();
+    }
 
     /// <summary>Subscribes to a channel. Messages may be lost: a subscription is a hint, never a source of truth.</summary>
     public async Task SubscribeAsync(string channel, Action<byte[]> handler)
@@ -100,7 +94,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
         {
             await _multiplexer.GetSubscriber().SubscribeAsync(RedisChannel.Literal(channel), (_, message) => handler(message!)).WaitAsync(Deadline);
         }
-        catch (Exception e) when (Translate(e) is { } translated)
+        catch (Exception e) when (RedisFailures.Translate(e) is { } translated)
         {
             throw translated;
         }
@@ -114,8 +108,37 @@ public sealed partial class RedisConnection : IAsyncDisposable
     {
         await _stop.CancelAsync();
         await _watchdog;
-        _multiplexer.Dispose();
+        await RedisClient.EndAsync(_multiplexer);
         _stop.Dispose();
+    }
+
+    private async Task<T> RunAsync<TState, T>(ConnectionMultiplexer multiplexer, Func<ConnectionMultiplexer, TState, Task<T>> call, TState state, TimeSpan deadline)
+    {
+        if (!multiplexer.IsConnected) throw new RedisUnavailableException("There is no connection to Redis.");
+        try
+        {
+            return await call(multiplexer, state).WaitAsync(deadline);
+        }
+        catch (Exception e)
+        {
+            if (e is RedisServerException refused)
+            {
+                TellRefused(refused);
+                if (refused.Message.StartsWith("READONLY", StringComparison.Ordinal)) LeaveReplica();
+            }
+            if (RedisFailures.Translate(e) is { } translated) throw translated;
+            throw;
+        }
+    }
+
+    // A name may lead to the replica for a while: then the connection is replaced now and then, and the watchdog looks after each time.
+    private void LeaveReplica()
+    {
+        _onReplica = true;
+        var (replaced, now) = (Volatile.Read(ref _replicaReplacedAt), Environment.TickCount64);
+        if (now - replaced < ReplicaReplacedEveryMilliseconds || Interlocked.CompareExchange(ref _replicaReplacedAt, now, replaced) != replaced) return;
+        LogReplica(_options.Endpoint);
+        _ = ReplaceAsync();
     }
 
     // Told here, once in a while, for all callers: to them a store that refuses is as good as away, and a script's defect would look like an outage.
@@ -125,52 +148,6 @@ public sealed partial class RedisConnection : IAsyncDisposable
         var (told, now) = (Volatile.Read(ref _refusalToldAt), Environment.TickCount64);
         if (now - told >= RefusalToldEveryMilliseconds && Interlocked.CompareExchange(ref _refusalToldAt, now, told) == told) LogRefused(_options.Endpoint, refused.Message);
     }
-
-    private static Exception? Translate(Exception e) => e switch
-    {
-        RedisTimeoutException { Commandstatus: CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog }
-            or RedisConnectionException { CommandStatus: CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog }
-            or RedisConnectionException { FailureType: ConnectionFailureType.UnableToResolvePhysicalConnection } =>
-            new RedisUnavailableException("There is no connection to Redis.", e),
-        TimeoutException => new RedisOutcomeUnknownException("Redis did not answer in time.", e),
-        RedisConnectionException or ObjectDisposedException or TaskCanceledException =>
-            new RedisOutcomeUnknownException("The connection to Redis broke.", e),
-        // Refused before the first write of a command or script.
-        RedisServerException { Message: var m } when m.StartsWith("LOADING", StringComparison.Ordinal) || m.StartsWith("OOM", StringComparison.Ordinal)
-            || m.StartsWith("MISCONF", StringComparison.Ordinal) || m.StartsWith("READONLY", StringComparison.Ordinal)
-            || m.StartsWith("BUSY ", StringComparison.Ordinal) || m.StartsWith("MASTERDOWN", StringComparison.Ordinal) || m.StartsWith("NOREPLICAS", StringComparison.Ordinal)
-            || m.StartsWith("CLUSTERDOWN", StringComparison.Ordinal) || m.Contains("command not allowed when used memory", StringComparison.Ordinal) =>
-            new RedisUnavailableException(m, e),
-        _ => null,
-    };
-
-    // Everything that another major version of the client spells differently is in this method.
-    private static Task<ConnectionMultiplexer> OpenAsync(RedisOptions options)
-    {
-        var configuration = new ConfigurationOptions
-        {
-            EndPoints = { options.Endpoint },
-            Password = options.Password,
-            Ssl = options.Ssl,
-            AbortOnConnectFail = false,
-            ConnectTimeout = 1_000,
-            ConnectRetry = 1,
-            KeepAlive = 5,
-            ReconnectRetryPolicy = new ExponentialRetry(100, 1_000),
-            ClientName = "flashsale",
-            Protocol = RedisProtocol.Resp2,
-            // Without it the client refuses INFO, CONFIG and BGREWRITEAOF, and no sale could be verified.
-            AllowAdmin = true,
-            // A command that finds no connection fails. By default it would wait for one and run long after its caller has given up.
-            BacklogPolicy = BacklogPolicy.FailFast,
-            // CallAsync bounds every call. The client's own limits, looked at once a second, only free what CallAsync has given up.
-            AsyncTimeout = ClientTimeout(options),
-            SyncTimeout = ClientTimeout(options),
-        };
-        return ConnectionMultiplexer.ConnectAsync(configuration);
-    }
-
-    private static int ClientTimeout(RedisOptions options) => Math.Max(options.DeadlineMilliseconds, LongestDeadlineMilliseconds) * 2;
 
     private async Task WatchAsync()
     {
@@ -182,7 +159,9 @@ public sealed partial class RedisConnection : IAsyncDisposable
             {
                 atOnce = false;
                 if (await PingAsync()) continue;
-                if (Interlocked.Increment(ref _misses) % MissesUntilReplaced == 0) await ReplaceAsync();
+                if (Interlocked.Increment(ref _misses) % MissesUntilReplaced != 0) continue;
+                LogUnanswered(_options.Endpoint, _misses);
+                await ReplaceAsync();
             }
         }
         catch (OperationCanceledException)
@@ -195,15 +174,22 @@ public sealed partial class RedisConnection : IAsyncDisposable
     {
         try
         {
-            var time = (RedisResult[])(await CallAsync(redis => redis.ExecuteAsync("TIME"), TimeSpan.FromMilliseconds(_options.WatchdogMilliseconds)))!;
+            var (milliseconds, isPrimary) = await RunAsync(
+                _multiplexer, static (multiplexer, _) => RedisClient.AskAsync(multiplexer), 0, TimeSpan.FromMilliseconds(_options.WatchdogMilliseconds));
+            if (!isPrimary)
+            {
+                LeaveReplica();
+                return true;
+            }
             // Read after the answer: the estimate then errs towards the past, and a deadline in Redis time towards early.
-            Observe((long)time[0] * 1000 + (long)time[1] / 1000 - MonotonicMilliseconds);
+            Observe(milliseconds - MonotonicMilliseconds);
+            _onReplica = false;
             if (Interlocked.Exchange(ref _misses, 0) >= MissesUntilReplaced) LogBack(_options.Endpoint);
             return true;
         }
         catch (Exception)
         {
-            // Also an answer that is none: a reply that belongs to another question.
+            // Includes malformed replies: the connection may be out of step and return another request's answer.
             return false;
         }
     }
@@ -211,6 +197,8 @@ public sealed partial class RedisConnection : IAsyncDisposable
     // The best of the last few samples is the one with the shortest way back.
     private void Observe(long offset)
     {
+        // Samples of another server's clock say nothing about this one's.
+        if (Interlocked.Exchange(ref _clockReplaced, 0) == 1) Array.Fill(_offsets, offset);
         _offsets[_samples % OffsetSamples] = offset;
         var best = long.MinValue;
         for (var i = 0; i < Math.Min(_samples + 1, OffsetSamples); i++) best = Math.Max(best, _offsets[i]);
@@ -220,13 +208,12 @@ public sealed partial class RedisConnection : IAsyncDisposable
 
     private async Task ReplaceAsync()
     {
-        // One at a time: whoever comes meanwhile has the same connection in mind.
+        // One at a time: callers that come meanwhile complain of the same connection.
         if (Interlocked.Exchange(ref _replacing, 1) == 1) return;
-        LogReplaced(_options.Endpoint, _misses);
         var old = _multiplexer;
         try
         {
-            _multiplexer = await OpenAsync(_options);
+            _multiplexer = await RedisClient.OpenAsync(_options);
         }
         catch (Exception e)
         {
@@ -238,13 +225,20 @@ public sealed partial class RedisConnection : IAsyncDisposable
         {
             Volatile.Write(ref _replacing, 0);
         }
-        // Whoever still waits on the old connection is told at once, by its disposal.
-        _ = Task.Run(() => old.Dispose());
+        Volatile.Write(ref _clockReplaced, 1);
+        // Its end fails the calls that still wait on the old connection.
+        _ = Task.Run(() => RedisClient.EndAsync(old));
         Replaced?.Invoke();
     }
 
     [LoggerMessage(1, LogLevel.Warning, "Redis at {Endpoint} left {Misses} pings unanswered: the connection is replaced")]
-    private partial void LogReplaced(string endpoint, int misses);
+    private partial void LogUnanswered(string endpoint, int misses);
+
+    [LoggerMessage(5, LogLevel.Warning, "Redis at {Endpoint} is a replica now: the connection is replaced by one to the server that this name leads to")]
+    private partial void LogReplica(string endpoint);
+
+    [LoggerMessage(6, LogLevel.Warning, "Redis at {Endpoint} answered another question: the connection is replaced")]
+    private partial void LogDistrusted(string endpoint);
 
     [LoggerMessage(3, LogLevel.Warning, "The connection to Redis at {Endpoint} cannot be replaced: {Reason}")]
     private partial void LogNotReplaced(string endpoint, string reason);

@@ -9,7 +9,10 @@ public sealed class RedisOptions
     [Required]
     public string Endpoint { get; set; } = "";
 
-    /// <summary>Password of the default user, if it has one.</summary>
+    /// <summary>The ACL user to authenticate as. Without one it is the default user.</summary>
+    public string? User { get; set; }
+
+    /// <summary>Password of that user, if it has one.</summary>
     [Secret]
     public string? Password { get; set; }
 

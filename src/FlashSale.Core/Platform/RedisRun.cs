@@ -11,9 +11,8 @@ public static class RedisRun
     /// <summary>A section of INFO.</summary>
     public static async Task<Dictionary<string, string>> InfoAsync(RedisConnection redis, string section)
     {
-        var text = (string)(await redis.CallAsync(database => database.ExecuteAsync("INFO", section)))!;
-        return text.Split("\r\n", StringSplitOptions.RemoveEmptyEntries).Where(line => line[0] != '#').Select(line => line.Split(':', 2))
-            .ToDictionary(pair => pair[0], pair => pair[1], StringComparer.Ordinal);
+        var groups = await redis.AskServerAsync(server => server.InfoAsync(section));
+        return groups.SelectMany(group => group).ToDictionary(pair => pair.Key, pair => pair.Value, StringComparer.Ordinal);
     }
 
     /// <summary>A setting of CONFIG; null where the server does not tell.</summary>
@@ -21,8 +20,8 @@ public static class RedisRun
     {
         try
         {
-            var pair = (string[])(await redis.CallAsync(database => database.ExecuteAsync("CONFIG", "GET", name)))!;
-            return pair.Length == 2 ? pair[1] : null;
+            var pairs = await redis.AskServerAsync(server => server.ConfigGetAsync(name));
+            return pairs.Length == 1 ? pairs[0].Value : null;
         }
         catch (RedisServerException)
         {

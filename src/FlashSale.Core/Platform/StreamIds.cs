@@ -1,0 +1,15 @@
+using System.Globalization;
+using StackExchange.Redis;
+
+namespace FlashSale.Platform;
+
+/// <summary>Ids of stream entries: two numbers with a hyphen between them.</summary>
+public static class StreamIds
+{
+    /// <summary>The first number: Unix milliseconds of Redis where Redis made the id, else what its writer gave.</summary>
+    public static long FirstOf(RedisValue id)
+    {
+        var text = ((string)id!).AsSpan();
+        return long.Parse(text[..text.IndexOf('-')], CultureInfo.InvariantCulture);
+    }
+}
