@@ -17,7 +17,9 @@ public sealed class PaymentProviderOptions
     /// <summary>Checks the address.</summary>
     /// <exception cref="InvalidSettingException">It is none.</exception>
     public Uri Parse() =>
-        Uri.TryCreate(BaseUrl.TrimEnd('/') + "/", UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https" && uri.UserInfo.Length == 0
+        Uri.TryCreate(BaseUrl.TrimEnd('/') + "/", UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
+        && uri.UserInfo.Length + uri.Query.Length + uri.Fragment.Length == 0
             ? uri
-            : throw new InvalidSettingException($"Payments:BaseUrl = '{BaseUrl}': allowed is an http or https address.");
+            : throw new InvalidSettingException(
+                $"Payments:BaseUrl = '{BaseUrl}': allowed is an http or https address, without user and query.");
 }

@@ -48,6 +48,9 @@ public sealed class Dependency
     /// <summary>The section of the settings of all of them.</summary>
     internal const string Section = "Dependencies";
 
+    /// <summary>The parts of that section, of all hosts together.</summary>
+    internal static readonly string[] Sections = ["Redis", "RabbitMq", "Postgres", "Payments"];
+
     private readonly DependencyDefinition _definition;
     private readonly TimeProvider _time;
     private readonly DependencyMetrics _metrics;

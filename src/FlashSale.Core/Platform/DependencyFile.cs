@@ -93,9 +93,16 @@ public sealed partial class DependencyFile(IConfiguration configuration, IEnumer
         {
             using var json = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(text));
             var file = new ConfigurationBuilder().AddJsonStream(json).Build();
-            // A name that is misspelt would silently change nothing.
+            // A name that is misspelt would silently change nothing. The file may be that of all hosts, so it may name
+            // what this one does not depend on.
+            if (file.GetChildren().FirstOrDefault(section => section.Key != Dependency.Section) is { } other)
+                throw new InvalidSettingException(
+                    $"{other.Path}: there is no such section; all is below '{Dependency.Section}'.");
             foreach (var dependency in file.GetSection(Dependency.Section).GetChildren())
             {
+                if (!Dependency.Sections.Contains(dependency.Key, StringComparer.OrdinalIgnoreCase))
+                    throw new InvalidSettingException(
+                        $"{dependency.Path}: there is no such dependency. There are {string.Join(", ", Dependency.Sections)}.");
                 foreach (var value in dependency.GetChildren())
                 {
                     if (typeof(DependencyOptions).GetProperty(value.Key)?.CanWrite != true)

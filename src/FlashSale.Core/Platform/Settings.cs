@@ -38,9 +38,30 @@ public static class Settings
             // The binder's text names the key and the value: "Failed to convert configuration value 'x' at 'Redis:Y' to type ...".
             throw new InvalidSettingException(e.Message);
         }
+        RefuseUnknown(configuration.GetSection(section), settings.GetType());
         Check(settings, section);
         return settings;
     }
+
+    // A name that is misspelt would change nothing, in silence. Its value may be a secret.
+    private static void RefuseUnknown(IConfigurationSection section, Type type)
+    {
+        var properties = type.GetProperties(BindingFlags.Public | BindingFlags.Instance);
+        foreach (var child in section.GetChildren())
+        {
+            var property = Array.Find(properties, property =>
+                string.Equals(property.Name, child.Key, StringComparison.OrdinalIgnoreCase)
+                && (property.CanWrite || ElementOf(property.PropertyType) is not null));
+            if (property is null) throw new InvalidSettingException($"{child.Path} = (hidden): there is no such setting.");
+            if (ElementOf(property.PropertyType) is not { } element) continue;
+            if (element.Namespace?.StartsWith("FlashSale", StringComparison.Ordinal) != true) continue;
+            foreach (var member in child.GetChildren()) RefuseUnknown(member, element);
+        }
+    }
+
+    private static Type? ElementOf(Type list) =>
+        list == typeof(string) || !typeof(IEnumerable).IsAssignableFrom(list) ? null
+        : list.GetElementType() ?? list.GetGenericArguments().FirstOrDefault();
 
     private static void Check(object settings, string path)
     {

@@ -37,6 +37,8 @@ public sealed class ReloadTests(OneOfEach fixture, ITestOutputHelper output) : S
             ("{\"Dependencies\":{" + right + ""","Redis":{"BreakMilliseconds":1}}}""", "Dependencies:Redis:BreakMilliseconds = '1': allowed is 500 to 60000."),
             ("{\"Dependencies\":{" + right + ""","Redis":{"BreakMilliseconds":"soon"}}}""", "soon"),
             ("{\"Dependencies\":{" + right + ""","Redis":{"BrakeMilliseconds":700}}}""", "Dependencies:Redis:BrakeMilliseconds = '700': there is no such setting."),
+            ("{\"Dependencies\":{" + right + ""","Redsi":{"BreakMilliseconds":700}}}""", "Dependencies:Redsi: there is no such dependency"),
+            ("{\"Dependencies\":{" + right + """},"Redis":{"BreakMilliseconds":700}}""", "Redis: there is no such section"),
             ("{\"Dependencies\":{" + right, "not a JSON object"),
         ])
         {

@@ -34,21 +34,13 @@ public sealed class SettingsTests
     public void Elements_of_a_list_are_checked_too() =>
         Assert.Equal("Redis:Elements:1:Size = '0': allowed is 1 to 9.", Refusal<Nested>(("Redis:Elements:0:Size", "1"), ("Redis:Elements:1:Size", "0")));
 
-    [Theory]
-    [InlineData("postgresql://me:p%40ss@db.example:5433/shop", "db.example", 5433, "me", "p@ss", "shop")]
-    [InlineData("postgres://me@localhost/shop", "localhost", 5432, "me", null, "shop")]
-    public void A_libpq_URI_is_read(string url, string host, int port, string user, string? password, string database)
-    {
-        var connection = Postgres.FromUrl(url);
-        Assert.Equal((host, port, user, password, database), (connection.Host, connection.Port, connection.Username, connection.Password, connection.Database));
-    }
+    [Fact]
+    public void A_name_that_is_misspelt_is_refused_and_its_value_not_shown() =>
+        Assert.Equal("Redis:Pasword = (hidden): there is no such setting.", Refusal<RedisOptions>(("Redis:Endpoint", "h:1"), ("Redis:Pasword", "hunter2")));
 
-    [Theory]
-    [InlineData("")]
-    [InlineData("Host=localhost")]
-    [InlineData("mysql://localhost/shop")]
-    [InlineData("postgresql://localhost")]
-    public void Anything_else_is_refused(string url) => Assert.Throws<InvalidSettingException>(() => Postgres.FromUrl(url));
+    [Fact]
+    public void A_name_that_is_misspelt_in_an_element_of_a_list_is_refused() =>
+        Assert.Equal("Redis:Elements:0:Sise = (hidden): there is no such setting.", Refusal<Nested>(("Redis:Elements:0:Sise", "1")));
 
     private static string Refusal<T>(params (string Key, string Value)[] settings) where T : class, new()
     {
