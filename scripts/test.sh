@@ -262,6 +262,8 @@ main() {
   say "FlashSale: testing in $(relative "$STACK")"
   step dotnet 'SDK 10' ensure_dotnet
   step prepare 'packages' ensure_packages native
+  # Which the tests put between a host and Postgres.
+  [[ -x /usr/sbin/pgbouncer ]] || step prepare 'pgbouncer' install_packages pgbouncer
   step servers 'starting redis, rabbitmq, postgres' launch_servers
   step build 'the solution, warnings as errors' build_all
   step servers 'answering' await_servers

@@ -11,11 +11,11 @@ external_prepare() {
   done
   ((!${#missing[@]})) || fail "--infra external needs ${missing[*]} in the environment. Right are, for example:
     FLASHSALE_REDIS=10.0.0.5:6379
-    FLASHSALE_POSTGRES=postgresql://user:password@10.0.0.6:5432/flashsale
-    FLASHSALE_RABBITMQ=amqp://user:password@10.0.0.7:5672/" /dev/null
+    FLASHSALE_POSTGRES=postgresql://user:password@10.0.0.6:5432/flashsale?sslmode=verify-full
+    FLASHSALE_RABBITMQ=amqps://user:password@10.0.0.7:5671/" /dev/null
   [[ $FLASHSALE_REDIS =~ ^[^:/@[:space:]]+:[0-9]+$ ]] || fail "FLASHSALE_REDIS=$FLASHSALE_REDIS: must be host:port" /dev/null
   [[ $FLASHSALE_POSTGRES =~ ^postgres(ql)?://[^/]+/[^/?]+ ]] || fail "FLASHSALE_POSTGRES: must be postgresql://user:password@host:port/database" /dev/null
-  [[ $FLASHSALE_RABBITMQ =~ ^amqps?://[^/]+ ]] || fail "FLASHSALE_RABBITMQ: must be amqp://user:password@host:port/vhost" /dev/null
+  [[ $FLASHSALE_RABBITMQ =~ ^amqps?://[^/]+ ]] || fail "FLASHSALE_RABBITMQ: must be amqp://user:password@host:port/vhost, or amqps" /dev/null
   for name in FLASHSALE_REDIS FLASHSALE_POSTGRES FLASHSALE_RABBITMQ; do remember "$name" "${!name}"; done
   [[ -z ${FLASHSALE_REDIS_PASSWORD:-} ]] || remember FLASHSALE_REDIS_PASSWORD "$FLASHSALE_REDIS_PASSWORD"
   FLASHSALE_REDIS_PASSWORD=${SETTING[FLASHSALE_REDIS_PASSWORD]:-}
@@ -42,31 +42,50 @@ redis_warnings() {
 }
 
 external_postgres() {
-  local at
-  at=$(authority "$FLASHSALE_POSTGRES" 5432)
-  wait_until 10 postgres_answers "$at" || fail "FLASHSALE_POSTGRES: no PostgreSQL answers at $at" /dev/null
+  local nodes
+  nodes=$(nodes "$FLASHSALE_POSTGRES" 5432)
+  wait_until 10 any_of postgres_answers "$nodes" || fail "FLASHSALE_POSTGRES: no PostgreSQL answers at ${nodes//$'\n'/, }" /dev/null
   if have psql; then
-    PGCONNECT_TIMEOUT=5 psql -X "$FLASHSALE_POSTGRES" -Atc 'select 1' >/dev/null || fail "FLASHSALE_POSTGRES: $at answers, but does not let this user into this database"
+    PGCONNECT_TIMEOUT=5 psql -X "$FLASHSALE_POSTGRES" -Atc 'select 1' >/dev/null || fail "FLASHSALE_POSTGRES: ${nodes//$'\n'/, } answers, but does not let this user into this database"
   fi
-  STEP_NOTE=$at
+  STEP_NOTE=${nodes//$'\n'/, }
 }
 
 external_rabbitmq() {
-  local at
-  at=$(authority "$FLASHSALE_RABBITMQ" 5672)
-  if [[ $FLASHSALE_RABBITMQ != amqps:* ]]; then
-    wait_until 10 amqp_answers "${at%:*}" "${at##*:}" || fail "FLASHSALE_RABBITMQ: no AMQP broker answers at $at" /dev/null
-  fi
-  STEP_NOTE=$at
+  local nodes port=5672 answers=amqp_node_answers
+  [[ $FLASHSALE_RABBITMQ != amqps:* ]] || { port=5671 answers=amqps_answers; }
+  nodes=$(nodes "$FLASHSALE_RABBITMQ" "$port")
+  wait_until 10 any_of "$answers" "$nodes" || fail "FLASHSALE_RABBITMQ: no AMQP broker answers at ${nodes//$'\n'/, }" /dev/null
+  STEP_NOTE=${nodes//$'\n'/, }
 }
 
-# authority URI DEFAULT_PORT: host:port
-authority() {
-  local at=${1#*://}
+# nodes URI DEFAULT_PORT: host:port of each host, a line each
+nodes() {
+  local at=${1#*://} node
   at=${at%%[/?]*}
   at=${at##*@}
-  [[ $at == *:* ]] || at=$at:$2
-  printf '%s' "$at"
+  for node in ${at//,/ }; do
+    [[ $node =~ :[0-9]+$ ]] || node=$node:$2
+    printf '%s\n' "$node"
+  done
+}
+
+# any_of COMMAND NODES: whether the command succeeds with one of them
+any_of() {
+  local node
+  for node in $2; do
+    "$1" "$node" && return 0
+  done
+  return 1
+}
+
+amqp_node_answers() { amqp_answers "${1%:*}" "${1##*:}"; }
+
+# amqps_answers HOST:PORT: the protocol's greeting by TLS is answered by a method frame. Whether the certificate is trusted is for the worker to say.
+amqps_answers() {
+  local first
+  first=$({ printf 'AMQP\0\0\11\1'; sleep 2; } | timeout 3 openssl s_client -quiet -connect "$1" 2>/dev/null | head -c 1 | od -An -tu1)
+  [[ ${first// /} == 1 ]]
 }
 
 # postgres_answers HOST:PORT: an SSLRequest is answered by S or N, which needs no user.

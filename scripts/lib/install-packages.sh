@@ -35,7 +35,7 @@ disable_services() {
   local package
   [[ -d /run/systemd/system ]] || return 0
   for package in "$@"; do
-    case $package in redis-server | rabbitmq-server | postgresql) systemctl disable --quiet "$package" || true ;; esac
+    case $package in redis-server | rabbitmq-server | postgresql | pgbouncer) systemctl disable --quiet "$package" || true ;; esac
   done
 }
 

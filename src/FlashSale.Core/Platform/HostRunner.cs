@@ -14,6 +14,8 @@ public static class HostRunner
     /// <summary>Exit code of a host that cannot start with its settings (sysexits' EX_CONFIG).</summary>
     public const int BadConfiguration = 78;
 
+    private static int _isEnding;
+
     /// <summary>Builds and runs a host. <c>--healthcheck</c> asks the running one instead.</summary>
     public static async Task<int> RunAsync(string[] args, Func<WebApplicationBuilder, Task<WebApplication>> build)
     {
@@ -33,10 +35,23 @@ public static class HostRunner
         }
         catch (Exception e) when (e is InvalidSettingException or OptionsValidationException)
         {
-            await Console.Error.WriteLineAsync($"The host cannot start: {e.Message}");
+            await Console.Error.WriteLineAsync(Refusal(e));
             return BadConfiguration;
         }
     }
+
+    /// <summary>
+    /// Ends a host whose setting turned out wrong only when it was used. At once, not in order: an orderly end would
+    /// wait for work that must not be done with that setting, and whatever is under way outlives any process anyway.
+    /// </summary>
+    public static void End(InvalidSettingException refusal)
+    {
+        if (Interlocked.Exchange(ref _isEnding, 1) == 1) return;
+        Console.Error.WriteLine(Refusal(refusal));
+        Environment.Exit(BadConfiguration);
+    }
+
+    private static string Refusal(Exception e) => $"The host cannot start: {e.Message}";
 
     private static void Configure(ILoggingBuilder logging)
     {
@@ -58,7 +73,9 @@ public static class HostRunner
     public static async Task AddRedisAsync(this WebApplicationBuilder builder)
     {
         var options = builder.Services.AddSettings<RedisOptions>(builder.Configuration, "Redis");
-        if (!options.Endpoint.Contains(':', StringComparison.Ordinal))
+        // The client would take more for options of its own, or for a host by that name.
+        if (!Uri.TryCreate($"redis://{options.Endpoint}", UriKind.Absolute, out var uri) || uri.Port < 1
+            || !string.Equals($"{uri.Host}:{uri.Port}", options.Endpoint, StringComparison.OrdinalIgnoreCase))
             throw new InvalidSettingException($"Redis:Endpoint = '{options.Endpoint}': allowed is host:port.");
         // There is no host yet to log through.
         var logging = LoggerFactory.Create(Configure);
@@ -71,9 +88,17 @@ public static class HostRunner
     public static void AddPostgres(this WebApplicationBuilder builder)
     {
         var options = builder.Services.AddSettings<PostgresOptions>(builder.Configuration, "Postgres");
-        builder.Services.AddSingleton(Postgres.CreateDataSource(options, builder.Environment.ApplicationName));
+        var name = builder.Environment.ApplicationName;
+        // There is no host yet to log through, and a URL that cannot be honoured must be told before there is one.
+        var logger = LoggerFactory.Create(Configure).CreateLogger(typeof(Postgres));
+        builder.Services.AddSingleton(Postgres.CreateDataSource(options, name, logger));
         if (options.ReplicaUrl is { Length: > 0 })
-            builder.Services.AddKeyedSingleton(Dependency.PostgresReplica, Postgres.CreateReplicaSource(options, builder.Environment.ApplicationName));
+        {
+            var replica = Postgres.CreateReplicaSource(options, name, logger);
+            builder.Services.AddKeyedSingleton(Dependency.PostgresReplica, replica);
+            builder.Services.AddHostedService<ReplicaCheck>();
+        }
+        builder.Services.AddHostedService<ReadOnlySessions>();
         builder.Services.AddSingleton<Migrator>();
         builder.Services.AddSingleton<MigrateInBackground>();
         builder.Services.AddHostedService(services => services.GetRequiredService<MigrateInBackground>());
@@ -84,6 +109,6 @@ public static class HostRunner
     public static void RequireSchema(this WebApplicationBuilder builder) => builder.Services.AddSingleton(services =>
     {
         var migrations = services.GetRequiredService<MigrateInBackground>();
-        return new ReadinessCheck("schema", () => migrations.Done.IsCompletedSuccessfully ? null : "not up to date yet");
+        return new ReadinessCheck("schema", () => migrations.Missing);
     });
 }

@@ -67,13 +67,18 @@ public sealed partial class MigrateInBackground(Migrator migrator, ILogger<Migra
 {
     private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    private volatile string? _waitsFor;
+
     /// <summary>Completes when the schema is up to date.</summary>
     public Task Done => _done.Task;
+
+    /// <summary>What it waits for, or null when the schema is up to date.</summary>
+    public string? Missing => _done.Task.IsCompletedSuccessfully ? null : _waitsFor is { } reason ? $"waits for Postgres: {reason}" : "not up to date yet";
 
     /// <inheritdoc />
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        for (var reported = false; ; reported = true)
+        while (true)
         {
             try
             {
@@ -83,8 +88,11 @@ public sealed partial class MigrateInBackground(Migrator migrator, ILogger<Migra
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
-                // Whatever Postgres says, a host that does not need it now goes on; the others are not ready until it agrees.
-                if (!reported) LogWaiting(e.Message);
+                if (Postgres.Misconfigured(e) is { } refusal) HostRunner.End(refusal);
+                // Whatever else Postgres says, a host that does not need it now goes on; the others are not ready until
+                // it agrees.
+                if (_waitsFor != e.Message) LogWaiting(e.Message);
+                _waitsFor = e.Message;
                 await Task.Delay(TimeSpan.FromMilliseconds(500), stoppingToken);
             }
         }

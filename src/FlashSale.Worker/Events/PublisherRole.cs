@@ -77,7 +77,17 @@ public sealed class PublisherRole : IAsyncDisposable
         try
         {
             while (await timer.WaitForNextTickAsync(_given.Token))
-                await _connection.ExecuteAsync(new CommandDefinition("select 1", commandTimeout: _commandSeconds));
+            {
+                // After a failover the session may lead to the server that was demoted: its lock excludes nobody at the
+                // new primary.
+                var isReadOnly = await _connection.ExecuteScalarAsync<bool>(new CommandDefinition(
+                    "select current_setting('transaction_read_only')::boolean", commandTimeout: _commandSeconds));
+                if (isReadOnly)
+                {
+                    await _lost.CancelAsync();
+                    return;
+                }
+            }
         }
         catch (OperationCanceledException) when (_given.IsCancellationRequested)
         {

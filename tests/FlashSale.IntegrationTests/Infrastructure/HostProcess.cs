@@ -40,7 +40,7 @@ public sealed class HostProcess(string host, IReadOnlyDictionary<string, string>
     public async Task StartAsync()
     {
         await LaunchAsync();
-        await ReadyAsync(TimeSpan.FromSeconds(40));
+        await ReadyAsync(TimeSpan.FromSeconds(120));
     }
 
     /// <summary>Starts it without waiting.</summary>

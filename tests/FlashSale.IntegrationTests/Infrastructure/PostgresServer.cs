@@ -38,6 +38,27 @@ public sealed class PostgresServer : IAsyncDisposable
         await Eventually.TrueAsync("Postgres answers", TimeSpan.FromSeconds(30), AnswersAsync);
     }
 
+    /// <summary>Lets it offer TLS to new connections, with a certificate of its own, or to none.</summary>
+    /// <returns>The certificate that clients are told to trust.</returns>
+    public async Task<string> OfferTlsAsync(bool offer = true)
+    {
+        var files = await SelfSigned.CreateAsync(_folder.FullName, "postgres", User);
+        await ExecuteAsync($"alter system set ssl_cert_file = '{files.Certificate}'", $"alter system set ssl_key_file = '{files.Key}'", $"alter system set ssl = {(offer ? "on" : "off")}", "select pg_reload_conf()");
+        return files.Certificate;
+    }
+
+    /// <summary>Runs statements in its maintenance database, each alone.</summary>
+    public async Task ExecuteAsync(params string[] statements)
+    {
+        await using var connection = new NpgsqlConnection(Database.ConnectionString(Url, pooling: false));
+        await connection.OpenAsync();
+        foreach (var statement in statements)
+        {
+            await using var command = new NpgsqlCommand(statement, connection);
+            await command.ExecuteNonQueryAsync();
+        }
+    }
+
     /// <summary>SIGINT: ends all sessions and leaves in order.</summary>
     public Task StopAsync() => _process!.StopAsync(signal: 2);
 

@@ -1,6 +1,3 @@
-using System.Net;
-using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Platform;
@@ -43,18 +40,9 @@ public sealed class RedisTlsTests(OneOfEach fixture, ITestOutputHelper output) :
     // Lets the stack's Redis listen for TLS as well. Answers the file of the certificate that it shows, which is its own authority.
     private async Task<string> ListenAsync(int port, string folder)
     {
-        using var key = RSA.Create(2048);
-        var request = new CertificateRequest("CN=redis", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        var names = new SubjectAlternativeNameBuilder();
-        names.AddIpAddress(IPAddress.Loopback);
-        request.CertificateExtensions.Add(names.Build());
-        var now = TimeProvider.System.GetUtcNow();
-        using var certificate = request.CreateSelfSigned(now.AddHours(-1), now.AddHours(1));
-        var (certificateFile, keyFile) = (Path.Combine(folder, "redis.crt"), Path.Combine(folder, "redis.key"));
-        await File.WriteAllTextAsync(certificateFile, certificate.ExportCertificatePem());
-        await File.WriteAllTextAsync(keyFile, key.ExportPkcs8PrivateKeyPem());
-        await Stack.Redis.Client.CallAsync("CONFIG", "SET", "tls-cert-file", certificateFile, "tls-key-file", keyFile, "tls-ca-cert-file", certificateFile, "tls-auth-clients", "no");
+        var files = await SelfSigned.CreateAsync(folder, "redis");
+        await Stack.Redis.Client.CallAsync("CONFIG", "SET", "tls-cert-file", files.Certificate, "tls-key-file", files.Key, "tls-ca-cert-file", files.Certificate, "tls-auth-clients", "no");
         await Stack.Redis.Client.CallAsync("CONFIG", "SET", "tls-port", port);
-        return certificateFile;
+        return files.Certificate;
     }
 }
