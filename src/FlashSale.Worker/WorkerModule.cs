@@ -56,8 +56,8 @@ public static class WorkerModule
     /// <summary>The two connections of the reservations to the broker, one for each direction.</summary>
     public static void AddBroker(this WebApplicationBuilder builder)
     {
-        var broker = builder.Services.AddSettings<RabbitMqOptions>(builder.Configuration, "RabbitMq");
-        broker.Parse();
+        var broker = builder.Services.AddSettings<RabbitMqOptions>(builder.Configuration, "RabbitMq").Read();
+        builder.Services.AddSingleton(broker);
         builder.AddBrokerDependency();
         builder.Services.AddMassTransit(bus =>
         {

@@ -93,7 +93,11 @@ public sealed class ReservationPackConsumerDefinition : ConsumerDefinition<Reser
         endpointConfigurator.PrefetchCount = PacksAtOnce * 2;
         endpointConfigurator.RethrowFaultedMessages();
         endpointConfigurator.ThrowOnSkippedMessages();
-        // Quorum, and no TTL, length or delivery limit: a message goes when it was settled.
+        // Quorum, and no TTL or length limit: a message goes when it was settled. Up to RabbitMQ 3 nothing limits its
+        // deliveries either. From 4 on the default limit is 20, counted by connections that were lost with it: the
+        // broker then drops it, and the relay publishes its entries again, so it is late but not lost. A limit is not
+        // declared here: -1 means "none" to RabbitMQ 4 and "drop at the first return" to 3.10, and a queue that exists
+        // cannot be declared with another one.
         if (endpointConfigurator is IRabbitMqReceiveEndpointConfigurator rabbit) rabbit.SetQuorumQueue();
     }
 }

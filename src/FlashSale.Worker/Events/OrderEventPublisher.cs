@@ -11,7 +11,7 @@ namespace FlashSale.Worker.Events;
 /// order's events are in order and none is missing; what may happen is that copies repeat.
 /// </summary>
 public sealed partial class OrderEventPublisher(
-    NpgsqlDataSource postgres, RabbitMqOptions broker, MigrateInBackground migrations, OrderEventStore store, RelayPace pace, EventsOptions options,
+    NpgsqlDataSource postgres, RabbitMqUrl broker, MigrateInBackground migrations, OrderEventStore store, RelayPace pace, EventsOptions options,
     OrderEventMetrics metrics, [FromKeyedServices(Dependency.RabbitMq)] Dependency guard, ILogger<OrderEventPublisher> logger) : BackgroundService
 {
     private const int BusyMilliseconds = 10_000;

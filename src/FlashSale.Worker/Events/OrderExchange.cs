@@ -13,6 +13,8 @@ public sealed class OrderExchange : IAsyncDisposable
     /// <summary>The exchange's name.</summary>
     public const string Name = "flashsale.orders";
 
+    // Of one node: another one must be tried within the time that the broker is given as a whole.
+    private static readonly TimeSpan ConnectPatience = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan ClosePatience = TimeSpan.FromSeconds(2);
 
     private readonly IConnection _connection;
@@ -31,13 +33,9 @@ public sealed class OrderExchange : IAsyncDisposable
     private TimeSpan Patience => TimeSpan.FromMilliseconds(_options.ConfirmMilliseconds);
 
     /// <summary>Connects, and makes the exchange if it is not there.</summary>
-    public static async Task<OrderExchange> OpenAsync(RabbitMqOptions broker, EventsOptions options, CancellationToken cancellation)
+    public static async Task<OrderExchange> OpenAsync(RabbitMqUrl broker, EventsOptions options, CancellationToken cancellation)
     {
-        var factory = new ConnectionFactory
-        {
-            Uri = broker.Parse(), ClientProvidedName = "flashsale-events", AutomaticRecoveryEnabled = false, RequestedHeartbeat = TimeSpan.FromSeconds(10),
-        };
-        var exchange = new OrderExchange(await factory.CreateConnectionAsync(cancellation), options);
+        var exchange = new OrderExchange(await broker.ConnectAsync("flashsale-events", ConnectPatience, cancellation), options);
         try
         {
             // The client's own limiter delays each publish from the half of its window on; the window here is ours.
@@ -69,7 +67,7 @@ public sealed class OrderExchange : IAsyncDisposable
                 {
                     MessageId = message.EventId, Type = message.Type, ContentType = "application/json", ContentEncoding = "utf-8", Persistent = true,
                 };
-                // No token: a cancelled publish corrupts the client's confirm sequence, and the message goes out all the same.
+                // No token: a publish that is cancelled goes out all the same, so its confirm is waited for.
                 unconfirmed.Enqueue(_channel!.BasicPublishAsync(Name, message.RoutingKey, mandatory: false, properties,
                     JsonSerializer.SerializeToUtf8Bytes(message, OrderEventJson.Default.OrderEventMessage), CancellationToken.None).AsTask());
             }

@@ -6,10 +6,13 @@ using RabbitMQ.Client.Exceptions;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>Looks at the broker from outside: how many packs wait in the queue of reservations, whether anybody takes them, and whether it takes anything.</summary>
-public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(Dependency.RabbitMq)] Dependency broker)
+public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency.RabbitMq)] Dependency broker)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan Longest = TimeSpan.FromSeconds(5);
+
+    // So that another node can be asked in the same look, where one hangs.
+    private static readonly TimeSpan LongestOfOneNode = TimeSpan.FromSeconds(2);
 
     // What was just handed to a consumer is in no count: it has reached Postgres when several looks in a row found nothing.
     private const int LooksInARow = 4;
@@ -38,8 +41,8 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
         }
     }
 
-    /// <summary>Whether the broker answers and nobody consumes the queue, of any worker. False where that cannot be found out.</summary>
-    public async Task<bool> IsDesertedAsync(CancellationToken cancellation)
+    /// <summary>Whether the broker answers and nobody consumes the queue, of any worker.</summary>
+    public async Task<BrokerAnswer> IsDesertedAsync(CancellationToken cancellation)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         patience.CancelAfter(Longest);
@@ -47,22 +50,25 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
         {
             await using var connection = await ConnectAsync(patience.Token);
             await using var channel = await connection.CreateChannelAsync(cancellationToken: patience.Token);
-            return await channel.ConsumerCountAsync(ReservationPackConsumerDefinition.Queue, patience.Token) == 0;
+            return await channel.ConsumerCountAsync(ReservationPackConsumerDefinition.Queue, patience.Token) == 0 ? BrokerAnswer.Yes : BrokerAnswer.No;
         }
         catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound)
         {
             // Whoever consumes makes the queue first.
-            return true;
+            return BrokerAnswer.Yes;
         }
         catch (Exception) when (!cancellation.IsCancellationRequested)
         {
             // A broker in whatever trouble; the next look is not far.
-            return false;
+            return BrokerAnswer.Unknown;
         }
     }
 
-    /// <summary>Whether the broker takes and confirms a message. One with an alarm does not.</summary>
-    public async Task<bool> ConfirmsAsync(CancellationToken cancellation)
+    /// <summary>
+    /// Whether the broker takes and confirms a message. One with an alarm does not, as little as one that hangs: both
+    /// are unknown.
+    /// </summary>
+    public async Task<BrokerAnswer> ConfirmsAsync(CancellationToken cancellation)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         patience.CancelAfter(Longest);
@@ -70,19 +76,17 @@ public sealed class BrokerBacklog(RabbitMqOptions options, [FromKeyedServices(De
         {
             await using var connection = await ConnectAsync(patience.Token);
             await using var channel = await connection.CreateChannelAsync(new CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true), patience.Token);
-            // To no queue: it is confirmed and gone. A publish that is cancelled spoils its channel, and this one's goes with it.
+            // To no queue: it is confirmed and gone. One that is given up may be confirmed later, to a channel that is
+            // closed.
             await channel.BasicPublishAsync(exchange: "", routingKey: "flashsale-nowhere", body: ReadOnlyMemory<byte>.Empty, patience.Token);
-            return true;
+            return BrokerAnswer.Yes;
         }
         catch (Exception) when (!cancellation.IsCancellationRequested)
         {
-            return false;
+            return BrokerAnswer.Unknown;
         }
     }
 
-    private async Task<IConnection> ConnectAsync(CancellationToken cancellation)
-    {
-        var factory = new ConnectionFactory { Uri = options.Parse(), ClientProvidedName = "flashsale-backlog", AutomaticRecoveryEnabled = false, ContinuationTimeout = Longest };
-        return await broker.OnceAsync(static async (factory, token) => await factory.CreateConnectionAsync(token), factory, cancellation);
-    }
+    private async Task<IConnection> ConnectAsync(CancellationToken cancellation) =>
+        await broker.OnceAsync(static async (url, token) => await url.ConnectAsync("flashsale-backlog", LongestOfOneNode, token), url, cancellation);
 }

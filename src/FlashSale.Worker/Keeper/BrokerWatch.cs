@@ -14,19 +14,22 @@ public sealed partial class BrokerWatch(BrokerBacklog broker, RelayHealth relay,
 
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
 
+    // Between two answers there may be some that nobody knows; older ones belong to another outage.
+    private static readonly TimeSpan LongestGap = Interval * 6;
+
     /// <inheritdoc />
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         using var timer = new PeriodicTimer(Interval);
-        var (deserted, unconfirmed) = (0, 0);
-        while (deserted < LooksInARow && unconfirmed < LooksInARow)
+        var (deserted, unconfirmed) = (new Streak(LooksInARow, LongestGap), new Streak(LooksInARow, LongestGap));
+        while (!deserted.IsComplete && !unconfirmed.IsComplete)
         {
             await timer.WaitForNextTickAsync(stoppingToken);
-            deserted = await broker.IsDesertedAsync(stoppingToken) ? deserted + 1 : 0;
-            unconfirmed = relay.IsFailing && await broker.ConfirmsAsync(stoppingToken) ? unconfirmed + 1 : 0;
+            deserted.Add(await broker.IsDesertedAsync(stoppingToken), Environment.TickCount64);
+            unconfirmed.Add(relay.IsFailing ? await broker.ConfirmsAsync(stoppingToken) : BrokerAnswer.No, Environment.TickCount64);
         }
         var seconds = (LooksInARow - 1) * (int)Interval.TotalSeconds;
-        if (deserted == LooksInARow) LogDeserted(seconds);
+        if (deserted.IsComplete) LogDeserted(seconds);
         else LogUnconfirmed(seconds);
         // An orderly end would wait for the bus; a signal would not end the first process of a container.
         Environment.Exit(1);

@@ -131,7 +131,9 @@ public sealed partial class SaleRelay(
             health.Failed();
             throw new TimeoutException("the broker confirms nothing");
         }
-        // No token: a cancelled publish corrupts the client's confirm sequence, and the message goes out all the same.
+        // Never a token: while the broker has an alarm, one publish that is cancelled makes MassTransit end all later
+        // ones as cancelled, unsent. A publish that the broker refuses does not fail either: MassTransit sends it
+        // again, without end, so only the deadline below tells of it.
         var publish = bus.Publish(new ReservationPack(ReservationCodec.Version, saleId, pack.Entries), context => context.Mandatory = true);
         _publishes.Add(publish);
         _confirms.Enqueue(ConfirmAsync(publish));

@@ -10,6 +10,7 @@ public sealed class RabbitMqServer : IAsyncDisposable
 
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("flashsale-rabbitmq-");
     private readonly int _port = Ports.Take();
+    private readonly int _tlsPort = Ports.Take();
     private readonly int _distribution = Ports.Take();
     private readonly int _mapper = Ports.Take();
     private readonly string _password = Guid.NewGuid().ToString("N");
@@ -18,6 +19,12 @@ public sealed class RabbitMqServer : IAsyncDisposable
 
     /// <summary>amqp URI of an administrator on the default virtual host.</summary>
     public Uri Url => new($"amqp://flashsale:{_password}@127.0.0.1:{_port}/");
+
+    /// <summary>The same by TLS, with a certificate that only <see cref="Authority"/> vouches for.</summary>
+    public Uri TlsUrl => new($"amqps://flashsale:{_password}@127.0.0.1:{_tlsPort}/");
+
+    /// <summary>File of the certificate that its clients are told to trust.</summary>
+    public string Authority { get; private set; } = "";
 
     public static async Task<RabbitMqServer> StartNewAsync()
     {
@@ -72,8 +79,13 @@ public sealed class RabbitMqServer : IAsyncDisposable
 
     private async Task WriteFilesAsync()
     {
+        var files = await SelfSigned.CreateAsync(_folder.FullName, "rabbitmq");
+        Authority = files.Certificate;
         await File.WriteAllTextAsync(Path.Combine(_folder.FullName, "rabbitmq.conf"), $"""
             listeners.tcp.1 = 127.0.0.1:{_port}
+            listeners.ssl.1 = 127.0.0.1:{_tlsPort}
+            ssl_options.certfile = {files.Certificate}
+            ssl_options.keyfile = {files.Key}
             default_user = flashsale
             default_pass = {_password}
             default_user_tags.administrator = true

@@ -1,0 +1,102 @@
+using FlashSale.Platform;
+using MassTransit;
+using RabbitMQ.Client;
+
+namespace FlashSale.Worker;
+
+/// <summary>
+/// An AMQP URI, for MassTransit and for the client beneath it:
+/// <c>amqp[s]://user:password@host:port,host:port/vhost?parameter=value</c>. All nodes of a cluster belong in it: a
+/// balancer before them takes a node that hangs for one that lives.
+/// </summary>
+public sealed class RabbitMqUrl
+{
+    private const int PlainPort = 5672;
+    private const int TlsPort = 5671;
+    private const int DefaultHeartbeatSeconds = 10;
+    private const int DefaultConnectMilliseconds = 10_000;
+
+    private static readonly string[] Known = ["cacertfile", "connection_timeout", "heartbeat", "verify"];
+
+    private readonly IReadOnlyList<(string Name, int Port)> _nodes;
+    private readonly BrokerCertificates? _certificates;
+    private readonly string _user;
+    private readonly string _password;
+    private readonly string _virtualHost;
+    private readonly TimeSpan _heartbeat;
+    private readonly TimeSpan _connect;
+
+    private RabbitMqUrl(ServerUrl url)
+    {
+        var tls = url.Scheme == "amqps";
+        _nodes = [.. url.Hosts.Select(host => (host.Name.Trim('[', ']'), host.Port ?? (tls ? TlsPort : PlainPort)))];
+        // MassTransit would talk TLS there whatever it is told, and trust anybody.
+        if (!tls && _nodes.Any(node => node.Port == TlsPort))
+            throw url.Refusal($"port {TlsPort} is that of TLS: amqps://.");
+        if (!tls && (url.Text("cacertfile") ?? url.Text("verify")) is not null)
+            throw url.Refusal("parameters 'cacertfile' and 'verify' need amqps://.");
+        // Certificates are always checked.
+        url.Choice("verify", "verify_peer");
+        if (tls) _certificates = BrokerCertificates.For([.. _nodes.Select(node => node.Name)], url);
+        (_user, _password) = (url.User ?? "guest", url.Password ?? (url.User is null ? "guest" : ""));
+        _virtualHost = url.Path.Length > 0 ? url.Path : "/";
+        _heartbeat = TimeSpan.FromSeconds(url.Number("heartbeat", 1, 600) ?? DefaultHeartbeatSeconds);
+        _connect = TimeSpan.FromMilliseconds(url.Number("connection_timeout", 100, 60_000) ?? DefaultConnectMilliseconds);
+    }
+
+    /// <summary>Reads it.</summary>
+    /// <exception cref="InvalidSettingException">It is not an AMQP URI, or has a parameter that cannot be honoured.</exception>
+    public static RabbitMqUrl Read(string url) => new(ServerUrl.Read(
+        "RabbitMq:Url", "amqp://user:password@host:port/vhost", url, ["amqp", "amqps"], Known));
+
+    /// <summary>Points a bus at the broker.</summary>
+    public void Configure(IRabbitMqBusFactoryConfigurator bus, string connectionName) =>
+        bus.Host(_nodes[0].Name, (ushort)_nodes[0].Port, _virtualHost, connectionName, host =>
+        {
+            host.Username(_user);
+            host.Password(_password);
+            host.PublisherConfirmation = true;
+            host.Heartbeat(_heartbeat);
+            host.RequestedConnectionTimeout(_connect);
+            if (_nodes.Count > 1)
+                host.UseCluster(cluster =>
+                {
+                    foreach (var (name, port) in _nodes) cluster.Node($"{name}:{port}");
+                });
+            if (_certificates is not { } certificates) return;
+            host.UseSsl(tls =>
+            {
+                tls.ServerName = _nodes[0].Name;
+                tls.Protocol = System.Security.Authentication.SslProtocols.None;
+                tls.CertificateValidationCallback = certificates.IsTrusted;
+            });
+        });
+
+    /// <summary>Connects, without recovery, to whichever node answers.</summary>
+    /// <param name="name">How the connection is called in the broker.</param>
+    /// <param name="longest">The longest that one node may let it wait, where that is less than the URL allows.</param>
+    /// <param name="cancellation">Gives up.</param>
+    public Task<IConnection> ConnectAsync(string name, TimeSpan longest, CancellationToken cancellation)
+    {
+        var patience = longest < _connect ? longest : _connect;
+        var factory = new ConnectionFactory
+        {
+            UserName = _user,
+            Password = _password,
+            VirtualHost = _virtualHost,
+            ClientProvidedName = name,
+            AutomaticRecoveryEnabled = false,
+            RequestedHeartbeat = _heartbeat,
+            RequestedConnectionTimeout = patience,
+            HandshakeContinuationTimeout = patience,
+            ContinuationTimeout = longest,
+        };
+        var endpoints = _nodes.Select(node => new AmqpTcpEndpoint(node.Name, node.Port, Tls(node.Name)));
+        return factory.CreateConnectionAsync(endpoints, cancellation);
+    }
+
+    private SslOption Tls(string name) =>
+        _certificates is { } certificates
+            ? new SslOption(name, enabled: true) { CertificateValidationCallback = certificates.IsTrusted }
+            : new SslOption();
+}
