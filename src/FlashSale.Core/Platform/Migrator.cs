@@ -73,7 +73,10 @@ public sealed partial class MigrateInBackground(Migrator migrator, ILogger<Migra
     public Task Done => _done.Task;
 
     /// <summary>What it waits for, or null when the schema is up to date.</summary>
-    public string? Missing => _done.Task.IsCompletedSuccessfully ? null : _waitsFor is { } reason ? $"waits for Postgres: {reason}" : "not up to date yet";
+    public string? Missing =>
+        _done.Task.IsCompletedSuccessfully ? null
+        : _waitsFor is { } reason ? $"waits for Postgres: {reason}"
+        : "not up to date yet";
 
     /// <inheritdoc />
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -91,8 +94,9 @@ public sealed partial class MigrateInBackground(Migrator migrator, ILogger<Migra
                 if (Postgres.Misconfigured(e) is { } refusal) HostRunner.End(refusal);
                 // Whatever else Postgres says, a host that does not need it now goes on; the others are not ready until
                 // it agrees.
-                if (_waitsFor != e.Message) LogWaiting(e.Message);
-                _waitsFor = e.Message;
+                var reason = Postgres.Reason(e);
+                if (_waitsFor != reason) LogWaiting(reason);
+                _waitsFor = reason;
                 await Task.Delay(TimeSpan.FromMilliseconds(500), stoppingToken);
             }
         }

@@ -52,16 +52,28 @@ public static class Postgres
     public static InvalidSettingException? Misconfigured(Exception e, string setting = "Postgres:Url") => e switch
     {
         InvalidSettingException refusal => refusal,
-        PostgresException { SqlState: PostgresErrorCodes.ProtocolViolation } refused when refused.MessageText.StartsWith(UnsupportedStartupParameter, StringComparison.Ordinal) =>
-            new($"{setting} = (hidden): a pooler refuses the connection: {refused.MessageText}. The host sends its time limits in the startup parameter 'options'. "
-                + "With ignore_startup_parameters = options PgBouncer takes the connection and drops them: it must also be in session mode, "
-                + "and the limits be set at the server with alter role … set (the host then says which)."),
+        PostgresException { SqlState: PostgresErrorCodes.ProtocolViolation, MessageText: var refused }
+            when refused.StartsWith(UnsupportedStartupParameter, StringComparison.Ordinal) =>
+            new($"{setting} = (hidden): a pooler refuses the connection: {refused}. "
+                + "The host sends its time limits in the startup parameter 'options'. "
+                + "With ignore_startup_parameters = options PgBouncer takes the connection and drops them: "
+                + "it must also be in session mode, and the limits be set at the server with alter role … set "
+                + "(the host then says which)."),
         NpgsqlException { InnerException: AuthenticationException untrusted } =>
-            new($"{setting} = (hidden): the server's certificate is not trusted: {untrusted.Message} sslrootcert may name another authority, and verify-full demands the host's name in it."),
-        NpgsqlException { InnerException: null, Message: var message } when message.StartsWith("SSL connection requested", StringComparison.Ordinal) =>
+            new($"{setting} = (hidden): the server's certificate is not trusted: {untrusted.Message} "
+                + "sslrootcert may name another authority, and verify-full demands the host's name in it."),
+        NpgsqlException { InnerException: null, Message: var message }
+            when message.StartsWith("SSL connection requested", StringComparison.Ordinal) =>
             new($"{setting} = (hidden): sslmode demands TLS, and the server has none for this host: {message}"),
         _ => null,
     };
+
+    /// <summary>Says why there is no connection. The client's own words for a server that greets and then keeps silent say nothing.</summary>
+    public static string Reason(Exception e) =>
+        e is NpgsqlException { InnerException: TimeoutException }
+            ? "it takes a connection and does not answer: "
+                + "the server is stuck, or a pooler has fewer sessions than its clients need (pool_size)"
+            : e.Message;
 
     // Classes 08, 53, 57 and 58 are connections, room, operators (57P01 to 57P05) and the system. In class 28 and with
     // 3D000 the server lets nobody in. The others say that the session leads to a server that takes no writes, or was
@@ -70,7 +82,8 @@ public static class Postgres
         state[..2] is "08" or "28" or "53" or "57" or "58"
         || state is PostgresErrorCodes.ReadOnlySqlTransaction or IdleInTransaction or TransactionTimeout or PostgresErrorCodes.InvalidCatalogName;
 
-    private static NpgsqlDataSource Create(string setting, NpgsqlConnectionStringBuilder connection, PostgresOptions options, string applicationName, ILogger logger)
+    private static NpgsqlDataSource Create(
+        string setting, NpgsqlConnectionStringBuilder connection, PostgresOptions options, string applicationName, ILogger logger)
     {
         connection.ApplicationName ??= applicationName;
         connection.MaxPoolSize = options.MaxPoolSize;
@@ -87,7 +100,8 @@ public static class Postgres
             + " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c tcp_user_timeout=10000";
         var builder = new NpgsqlDataSourceBuilder(connection.ConnectionString);
         // Nothing here opens connections without async.
-        builder.UsePhysicalConnectionInitializer(static _ => throw new NotSupportedException("Open connections to Postgres asynchronously."), sessions.CheckAsync);
+        builder.UsePhysicalConnectionInitializer(
+            static _ => throw new NotSupportedException("Open connections to Postgres asynchronously."), sessions.CheckAsync);
         return builder.Build();
     }
 }
