@@ -30,6 +30,8 @@ public sealed class RabbitMqUrl
     {
         var tls = url.Scheme == "amqps";
         _nodes = [.. url.Hosts.Select(host => (host.Name.Trim('[', ']'), host.Port ?? (tls ? TlsPort : PlainPort)))];
+        if (_nodes.Count > 1 && _nodes.Any(node => node.Name.Contains(':', StringComparison.Ordinal)))
+            throw url.Refusal("the nodes of a cluster must be named: MassTransit takes no IPv6 addresses for them.");
         // MassTransit would talk TLS there whatever it is told, and trust anybody.
         if (!tls && _nodes.Any(node => node.Port == TlsPort))
             throw url.Refusal($"port {TlsPort} is that of TLS: amqps://.");
@@ -58,10 +60,18 @@ public sealed class RabbitMqUrl
             host.PublisherConfirmation = true;
             host.Heartbeat(_heartbeat);
             host.RequestedConnectionTimeout(_connect);
+            host.OnRefreshConnectionFactory = factory =>
+            {
+                PromptSocket.Use(factory, _connect);
+                return Task.CompletedTask;
+            };
             if (_nodes.Count > 1)
                 host.UseCluster(cluster =>
                 {
-                    foreach (var (name, port) in _nodes) cluster.Node($"{name}:{port}");
+                    // MassTransit tries them in this order: another one at each start, so that workers spread over them.
+                    var nodes = _nodes.ToArray();
+                    Random.Shared.Shuffle(nodes);
+                    foreach (var (name, port) in nodes) cluster.Node($"{name}:{port}");
                 });
             if (_certificates is not { } certificates) return;
             host.UseSsl(tls =>
@@ -91,6 +101,7 @@ public sealed class RabbitMqUrl
             HandshakeContinuationTimeout = patience,
             ContinuationTimeout = longest,
         };
+        PromptSocket.Use(factory, patience);
         var endpoints = _nodes.Select(node => new AmqpTcpEndpoint(node.Name, node.Port, Tls(node.Name)));
         return factory.CreateConnectionAsync(endpoints, cancellation);
     }

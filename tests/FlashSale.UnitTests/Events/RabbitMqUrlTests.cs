@@ -11,7 +11,8 @@ public sealed class RabbitMqUrlTests
     [InlineData("amqp://h")]
     [InlineData("amqp://h/")]
     [InlineData("amqp://u:p%2F@h/%2F")]
-    [InlineData("amqps://u:p@a,b:5673,[::1]:5671/shop?heartbeat=5&connection_timeout=3000&verify=verify_peer")]
+    [InlineData("amqps://u:p@[::1]/shop")]
+    [InlineData("amqps://u:p@a,b:5673,c:5671/shop?heartbeat=5&connection_timeout=3000&verify=verify_peer")]
     public void An_AMQP_URI_is_taken(string url) => RabbitMqUrl.Read(url);
 
     [Theory]
@@ -30,6 +31,7 @@ public sealed class RabbitMqUrlTests
     [InlineData("amqps://h/?cacertfile=/nowhere/ca.crt", "'cacertfile=/nowhere/ca.crt'")]
     [InlineData("amqps://h/?cacertfile=/etc/hostname", "'cacertfile=/etc/hostname'", "no certificate")]
     [InlineData("amqp://h:5671/", "amqps://")]
+    [InlineData("amqp://a,[::1]/", "IPv6")]
     public void A_part_that_cannot_be_honoured_is_refused_by_name(string url, params string[] told) =>
         Assert.All(told, part => Assert.Contains(part, Refusal(url), StringComparison.Ordinal));
 
