@@ -8,7 +8,8 @@ namespace FlashSale.PaymentSandbox;
 /// <param name="Shuffle">Notices overtake each other, and before each success there is a failed attempt to be overtaken.</param>
 /// <param name="Outcome"><c>succeed</c>; <c>fail</c>: paying fails; <c>never</c>: what happens is never told.</param>
 /// <param name="AutoPay">A payment is paid as soon as it is made, as by a shopper who does not hesitate.</param>
-public sealed record Behaviour(int DelayMs, int Duplicates, bool Shuffle, string Outcome, bool AutoPay)
+/// <param name="Refuse">New payments and refunds are refused, and their keys for ever.</param>
+public sealed record Behaviour(int DelayMs, int Duplicates, bool Shuffle, string Outcome, bool AutoPay, bool Refuse)
 {
     /// <summary>Longest delay.</summary>
     public const int MaxDelayMs = 600_000;
@@ -33,11 +34,11 @@ public sealed record Behaviour(int DelayMs, int Duplicates, bool Shuffle, string
 }
 
 /// <summary>A change of the behaviour: what is left out stays.</summary>
-public sealed record BehaviourForm(int? DelayMs, int? Duplicates, bool? Shuffle, string? Outcome, bool? AutoPay)
+public sealed record BehaviourForm(int? DelayMs, int? Duplicates, bool? Shuffle, string? Outcome, bool? AutoPay, bool? Refuse)
 {
     /// <summary>The behaviour with this change.</summary>
     public Behaviour Apply(Behaviour before) =>
-        new(DelayMs ?? before.DelayMs, Duplicates ?? before.Duplicates, Shuffle ?? before.Shuffle, Outcome ?? before.Outcome, AutoPay ?? before.AutoPay);
+        new(DelayMs ?? before.DelayMs, Duplicates ?? before.Duplicates, Shuffle ?? before.Shuffle, Outcome ?? before.Outcome, AutoPay ?? before.AutoPay, Refuse ?? before.Refuse);
 }
 
 /// <summary>The behaviour that is in force.</summary>

@@ -12,6 +12,7 @@ public static class SandboxModule
 {
     private static readonly Problem NotFound = new(404, "payment_not_found", "There is no such payment.");
     private static readonly Problem NotPaid = new(409, "payment_not_refundable", "Nothing was paid that could be given back.");
+    private static readonly Problem Refused = new(403, "merchant_blocked", "The provider refuses this merchant's requests at the moment.");
     private static readonly Problem KeyReused = new(422, "idempotency_key_reused", "This Idempotency-Key was used for another payment.");
 
     /// <summary>Registers what the sandbox needs.</summary>
@@ -50,6 +51,8 @@ public static class SandboxModule
     public static void MapBehaviour(this WebApplication app)
     {
         app.MapGet("/sandbox/behaviour", (BehaviourSwitch behaviour) => Results.Ok(behaviour.Now));
+        app.MapPost("/sandbox/payments/{paymentId}/partial-refund", (string paymentId, long amount, SandboxPayments payments) =>
+            payments.RefundPart(paymentId, amount) ? Results.Accepted() : Results.NotFound());
         app.MapPut("/sandbox/behaviour", async (HttpContext context, BehaviourForm form, BehaviourSwitch behaviour) =>
         {
             var next = form.Apply(behaviour.Now);
@@ -73,6 +76,7 @@ public static class SandboxModule
     private static async Task<IResult> CreateAsync(HttpContext context, PaymentForm form, SandboxPayments payments, SandboxOptions options)
     {
         if (!IdempotencyKey.TryRead(context.Request.Headers[IdempotencyKey.Header], out var key)) return await RefuseAsync(context, IdempotencyKey.Missing);
+        if (payments.Refuses(key)) return await RefuseAsync(context, Refused);
         if (form.Amount is not { Amount: >= 0, Currency.Length: 3 }) return await RefuseAsync(context, Problem.InvalidRequest);
         if (payments.Create(key, form.OrderId, form.Amount, form.PayBy) is not { } payment) return await RefuseAsync(context, KeyReused);
         var origin = (options.PublicUrl ?? $"{context.Request.Scheme}://{context.Request.Host}").TrimEnd('/');
@@ -84,7 +88,8 @@ public static class SandboxModule
 
     private static async Task<IResult> RefundAsync(HttpContext context, RefundForm form, SandboxPayments payments)
     {
-        if (!IdempotencyKey.TryRead(context.Request.Headers[IdempotencyKey.Header], out _)) return await RefuseAsync(context, IdempotencyKey.Missing);
+        if (!IdempotencyKey.TryRead(context.Request.Headers[IdempotencyKey.Header], out var key)) return await RefuseAsync(context, IdempotencyKey.Missing);
+        if (payments.Refuses(key)) return await RefuseAsync(context, Refused);
         if (payments.Find(form.PaymentId) is null) return await RefuseAsync(context, NotFound);
         return payments.Refund(form.PaymentId) is { } status
             ? Results.Ok(new RefundAnswer(status is PaymentStatus.Refunded ? "refunded" : "pending"))

@@ -43,6 +43,9 @@ public sealed class SandboxOptions
     /// <summary>See <see cref="Behaviour.AutoPay"/>.</summary>
     public bool AutoPay { get; set; }
 
+    /// <summary>See <see cref="Behaviour.Refuse"/>.</summary>
+    public bool Refuse { get; set; }
+
     /// <summary>The behaviour at start.</summary>
-    public Behaviour Behaviour => new(DelayMs, Duplicates, Shuffle, Outcome, AutoPay);
+    public Behaviour Behaviour => new(DelayMs, Duplicates, Shuffle, Outcome, AutoPay, Refuse);
 }

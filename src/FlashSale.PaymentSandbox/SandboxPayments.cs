@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text.Json.Serialization;
 
 namespace FlashSale.PaymentSandbox;
 
@@ -6,15 +7,19 @@ namespace FlashSale.PaymentSandbox;
 public enum PaymentStatus
 {
     /// <summary>Waits for the shopper.</summary>
+    [JsonStringEnumMemberName("open")]
     Open,
 
     /// <summary>Paid.</summary>
+    [JsonStringEnumMemberName("paid")]
     Paid,
 
     /// <summary>Paid; the money is on its way back.</summary>
+    [JsonStringEnumMemberName("refunding")]
     Refunding,
 
     /// <summary>The money is back.</summary>
+    [JsonStringEnumMemberName("refunded")]
     Refunded,
 }
 
@@ -30,6 +35,13 @@ public sealed class SandboxPayments(NoticeSender notices, BehaviourSwitch behavi
     private readonly Lock _sync = new();
     private readonly Dictionary<string, Payment> _payments = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _byKey = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _refusedKeys = new(StringComparer.Ordinal);
+
+    /// <summary>Whether a request is refused as it is: all are while the behaviour says so, and one whose key was refused before, as many providers do.</summary>
+    public bool Refuses(string key)
+    {
+        lock (_sync) return _refusedKeys.Contains(key) || (behaviour.Now.Refuse && _refusedKeys.Add(key));
+    }
 
     /// <summary>Makes a payment, once for each key.</summary>
     /// <returns>Null when the key was used for another payment.</returns>
@@ -93,5 +105,14 @@ public sealed class SandboxPayments(NoticeSender notices, BehaviourSwitch behavi
         }
         notices.Send("payment.refunded", payment, now);
         return payment.Status;
+    }
+
+    /// <summary>Tells that a part of a payment was given back, which the merchant had not asked for.</summary>
+    /// <returns>Whether there is such a payment, and that is a part of it.</returns>
+    public bool RefundPart(string paymentId, long amount)
+    {
+        if (Find(paymentId) is not { } payment || amount <= 0 || amount >= payment.Amount.Amount) return false;
+        notices.Send("payment.refunded", payment with { Amount = payment.Amount with { Amount = amount } }, behaviour.Now);
+        return true;
     }
 }

@@ -11,6 +11,7 @@ using FlashSale.Worker.Orders;
 using FlashSale.Worker.Payments;
 using FlashSale.Worker.Relay;
 using MassTransit;
+using Npgsql;
 using RabbitMQ.Client.Exceptions;
 
 namespace FlashSale.Worker;
@@ -111,13 +112,15 @@ public static class WorkerModule
     /// <summary>Unpaid orders expired, and units of closed ones carried back.</summary>
     public static void AddOrderLife(this WebApplicationBuilder builder)
     {
+        builder.Services.AddSettings<OrderOptions>(builder.Configuration, "Orders");
         builder.Services.AddSingleton<OrderMoves>();
         builder.Services.AddSingleton<StockReturns>();
         builder.Services.AddHostedService<ExpiryJob>();
         builder.Services.AddHostedService<StockReturnJob>();
+        builder.Services.AddHostedService<DeadLetterJob>();
     }
 
-    /// <summary>Payments that are to be given back.</summary>
+    /// <summary>Payments that are to be given back, and those of which the provider has told nothing. Needs the life of orders.</summary>
     public static void AddRefunds(this WebApplicationBuilder builder)
     {
         builder.AddPaymentProvider();
@@ -125,6 +128,13 @@ public static class WorkerModule
         builder.Services.AddSingleton<Refunds>();
         builder.Services.AddSingleton<RefundMetrics>();
         builder.Services.AddHostedService<RefundJob>();
+        builder.Services.AddSettings<PaymentCheckOptions>(builder.Configuration, "PaymentChecks");
+        builder.Services.AddSingleton<PaymentChecks>();
+        builder.Services.AddSingleton<PaymentCheckMetrics>();
+        // The one payment that such a question is about has paid nothing here, so no units hang on its refund.
+        builder.Services.AddSingleton(services => new PaymentNotices(
+            services.GetRequiredService<NpgsqlDataSource>(), services.GetRequiredService<RedisConnection>(), refundsReturnUnits: true));
+        builder.Services.AddHostedService<PaymentCheckJob>();
     }
 
     /// <summary>The blocklist kept in Redis as Postgres has it.</summary>

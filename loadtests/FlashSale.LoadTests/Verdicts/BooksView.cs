@@ -36,7 +36,7 @@ public sealed record BooksView(
         var by = new { id = saleId };
         var prefix = RedisPrefix(saleId);
         var items = await connection.QueryAsync<ItemRow>("select sku, stock, sold, per_user_limit as PerUserLimit from sale_item where sale_id = @id", by);
-        var quotas = await connection.QueryAsync<QuotaRow>("select user_id as UserId, sku, units, unit_limit as UnitLimit from user_quota where sale_id = @id", by, commandTimeout: TimeoutSeconds);
+        var quotas = await connection.QueryAsync<QuotaRow>("select user_id as UserId, sku, units - kept as Units, unit_limit as UnitLimit from user_quota where sale_id = @id", by, commandTimeout: TimeoutSeconds);
         var limit = await connection.ExecuteScalarAsync<int?>("select per_user_limit from sale where sale_id = @id", by);
         return new BooksView(
             items.AsList(), await OrdersAsync(connection, saleId), quotas.AsList(), limit, await DeadLettersAsync(connection, saleId),
@@ -59,9 +59,26 @@ public sealed record BooksView(
     // Few orders have payments or returns, and there may be a million orders: each table is read once.
     private static async Task<IReadOnlyList<OrderRow>> OrdersAsync(NpgsqlConnection connection, string saleId)
     {
-        var payments = await CountsAsync(connection, saleId, "select o.order_id, count(*) from orders o join payment p using (order_id) where o.sale_id = @saleId and p.state = 'succeeded' group by 1");
-        var refunds = await CountsAsync(connection, saleId, "select o.order_id, count(*) from orders o join refund r using (order_id) where o.sale_id = @saleId group by 1");
-        var returns = await CountsAsync(connection, saleId, "select order_id, count(*) from stock_return where order_id in (select order_id from orders where sale_id = @saleId) group by 1");
+        // An order over 0 is paid without a payment, and has none to refund.
+        const string Free = "select order_id from orders where sale_id = @saleId and amount = 0 and";
+        var payments = await CountsAsync(connection, saleId, $"""
+            select order_id, count(*) from (
+                select o.order_id from orders o join payment p using (order_id) where o.sale_id = @saleId and p.state = 'succeeded'
+                union all {Free} paid_at is not null) p group by 1
+            """);
+        var refunds = await CountsAsync(connection, saleId, $"""
+            select order_id, count(*) from (
+                select o.order_id from orders o join refund r using (order_id) where o.sale_id = @saleId
+                union all {Free} status = 'refunded') r group by 1
+            """);
+        // Units of a refunded order go back on sale, or they leave the stock.
+        var returns = await CountsAsync(connection, saleId, """
+            select order_id, count(*) from (
+                select order_id from stock_return where order_id in (select order_id from orders where sale_id = @saleId)
+                union all
+                select o.order_id from stock_change c join orders o on c.sale_id = o.sale_id and c.idempotency_key = 'refund-' || o.order_id
+                where c.sale_id = @saleId) r group by 1
+            """);
         await using var command = new NpgsqlCommand(
             "select order_id, sku, user_id, idempotency_key, quantity, status, paid_at is not null, closed_at is not null from orders where sale_id = @saleId", connection) { CommandTimeout = TimeoutSeconds };
         command.Parameters.AddWithValue("saleId", saleId);

@@ -3,9 +3,7 @@ using FlashSale.Admin.Http;
 using FlashSale.Admin.Stock;
 using FlashSale.Contracts;
 using FlashSale.Orders;
-using FlashSale.Sales;
 using FlashSale.Stock;
-using Npgsql;
 
 namespace FlashSale.Admin.Orders;
 
@@ -63,7 +61,6 @@ public static class DeadLetterEndpoints
     /// <summary>Registers what the endpoints need.</summary>
     public static void AddDeadLetters(this IServiceCollection services)
     {
-        services.AddSingleton<ReservationStore>();
         services.AddSingleton<SettleScript>();
         services.AddSingleton<DeadLetters>();
     }
@@ -86,33 +83,22 @@ public static class DeadLetterEndpoints
         return Results.Ok(new DeadLetterList(page, next));
     }
 
-    private static async Task<IResult> RetryAsync(HttpContext context, string id, DeadLetters letters, NpgsqlDataSource postgres)
-    {
-        if (!TryRead(id, out var number)) return AdminProblems.DeadLetterNotFound;
-        var outcome = await letters.RetryAsync(number, CancellationToken.None);
-        return await AnswerAsync(context, postgres, number, outcome, "retried", null);
-    }
+    // A decision that was begun is carried through, whether or not its operator still waits.
+    private static async Task<IResult> RetryAsync(HttpContext context, string id, DeadLetters letters) =>
+        TryRead(id, out var number)
+            ? Answer(number, await letters.RetryAsync(number, context.Actor(), CancellationToken.None), "retried")
+            : AdminProblems.DeadLetterNotFound;
 
-    private static async Task<IResult> RejectAsync(HttpContext context, string id, DeadLetters letters, NpgsqlDataSource postgres)
+    private static async Task<IResult> RejectAsync(HttpContext context, string id, DeadLetters letters)
     {
         if (!TryRead(id, out var number)) return AdminProblems.DeadLetterNotFound;
         var (reason, refused) = await JsonForm.ReadAsync(context.Request, (form, _) => form.Text("reason", StockEndpoints.IsReason, StockEndpoints.ReasonRule));
         if (reason is null) return refused!;
-        var outcome = await letters.RejectAsync(number, reason, CancellationToken.None);
-        return await AnswerAsync(context, postgres, number, outcome, "rejected", reason);
+        return Answer(number, await letters.RejectAsync(number, context.Actor(), reason, CancellationToken.None), "rejected");
     }
 
-    private static async Task<IResult> AnswerAsync(HttpContext context, NpgsqlDataSource postgres, long id, DeadLetterOutcome outcome, string state, string? reason)
-    {
-        if (outcome is DeadLetterOutcome.Resolved)
-        {
-            await using var connection = await postgres.OpenConnectionAsync(CancellationToken.None);
-            await using var transaction = await connection.BeginTransactionAsync(CancellationToken.None);
-            await AuditLog.WriteAsync(transaction, context.Actor(), $"dead_letter.{state}", $"dead-letter/{id}", new { state = "open" }, new { state, reason });
-            await transaction.CommitAsync(CancellationToken.None);
-        }
-        return AdminProblems.Of(outcome, () => Results.Ok(new DeadLetterDecision(id, state)));
-    }
+    private static IResult Answer(long id, DeadLetterOutcome outcome, string state) =>
+        AdminProblems.Of(outcome, () => Results.Ok(new DeadLetterDecision(id, state)));
 
     private static bool TryRead(string id, out long number) => long.TryParse(id, System.Globalization.NumberStyles.None, null, out number);
 }

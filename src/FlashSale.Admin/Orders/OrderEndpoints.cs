@@ -21,7 +21,12 @@ public sealed record OrderPage(
 }
 
 /// <summary>The body of a refund, for the document.</summary>
-public sealed record RefundBody(string Reason);
+/// <param name="Reason">Why.</param>
+/// <param name="ReturnUnits">Whether the units go back on sale (true where it is left out); else they leave the stock.</param>
+public sealed record RefundBody(string Reason, bool? ReturnUnits);
+
+/// <summary>The body of a cancellation, for the document.</summary>
+public sealed record CancelBody(string Reason);
 
 /// <summary>A page of the orders.</summary>
 public sealed record OrderList(IReadOnlyList<OrderPage> Orders, string? NextCursor);
@@ -35,6 +40,7 @@ public static class OrderEndpoints
     public static void AddOrders(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<OrderSearch>();
+        builder.Services.AddSingleton<PaymentSearch>();
         builder.Services.AddDeadLetters();
     }
 
@@ -44,11 +50,23 @@ public static class OrderEndpoints
         app.MapGet("/api/v1/orders", ListAsync).WithTags("Orders").For(AdminRole.Viewer).Produces<OrderList>()
             .WithDescription("Stored orders, newest first. from (inclusive) and to (exclusive) are compared with acceptedAt.");
         app.MapPost("/api/v1/orders/{orderId}/refund", RefundAsync).WithTags("Orders").For(AdminRole.Operator).Accepts<RefundBody>("application/json").Produces<OrderPage>()
-            .WithDescription("Gives a paid order back: its units return to the sale, and the provider is asked to refund the payment until it confirms.");
+            .WithDescription("Gives a paid order back: its units return to the sale, and the provider is asked to refund the payment until it confirms. "
+                + "With returnUnits false the units leave the stock instead, as goods that were handed out.");
+        app.MapGet("/api/v1/orders/{orderId}", ShowAsync).WithTags("Orders").For(AdminRole.Viewer).Produces<OrderHistoryPage>()
+            .WithDescription("A stored order and all that happened to it, oldest first.");
+        app.MapPost("/api/v1/orders/{orderId}/cancel", CancelAsync).WithTags("Orders").For(AdminRole.Operator)
+            .Accepts<CancelBody>("application/json").Produces<OrderPage>()
+            .WithDescription("Ends an order that waits for its payment: its units return to the sale, and a payment that comes all the same is refunded.");
+        PaymentEndpoints.Map(app);
         app.MapGet("/api/v1/sales/{saleId}/orders.csv", OrderExport.ExportAsync).WithTags("Orders").For(AdminRole.Manager).Produces<string>(contentType: "text/csv");
     }
 
-    private static async Task<IResult> RefundAsync(HttpContext context, string orderId, OrderSearch orders, NpgsqlDataSource postgres)
+    private static async Task<IResult> ShowAsync(HttpContext context, string orderId, OrderSearch orders) =>
+        Guid.TryParseExact(orderId, "D", out var id) && await orders.FindAsync(id, context.RequestAborted) is { } order
+            ? Results.Ok(OrderHistoryPage.Of(order, await orders.HistoryAsync(id, context.RequestAborted)))
+            : AdminProblems.OrderNotFound;
+
+    private static async Task<IResult> CancelAsync(HttpContext context, string orderId, OrderSearch orders, NpgsqlDataSource postgres)
     {
         var (reason, refused) = await JsonForm.ReadAsync(context.Request, (form, _) => form.Text("reason", StockEndpoints.IsReason, StockEndpoints.ReasonRule));
         if (reason is null) return refused!;
@@ -56,9 +74,29 @@ public static class OrderEndpoints
         // Carried through, whether or not its operator still waits.
         await using var connection = await postgres.OpenConnectionAsync(CancellationToken.None);
         await using var transaction = await connection.BeginTransactionAsync(CancellationToken.None);
-        if (await OrderMoves.RefundAsync(transaction, id, before.SaleId, reason))
+        if (await OrderMoves.CancelAsync(transaction, id, before.SaleId, reason))
         {
-            await AuditLog.WriteAsync(transaction, context.Actor(), "order.refund", orderId, new { before.Status }, new { status = OrderStatus.Refunded.Text(), reason });
+            await AuditLog.WriteAsync(
+                transaction, context.Actor(), "order.cancel", $"{id}", new { before.Status }, new { status = OrderStatus.Cancelled.Text(), reason });
+            await transaction.CommitAsync(CancellationToken.None);
+        }
+        var now = (await orders.FindAsync(id, CancellationToken.None))!;
+        return now.Status == OrderStatus.Cancelled.Text() ? Results.Ok(OrderPage.Of(now)) : AdminProblems.OrderNotCancellable(now.Status);
+    }
+
+    private static async Task<IResult> RefundAsync(HttpContext context, string orderId, OrderSearch orders, NpgsqlDataSource postgres)
+    {
+        var (wanted, refused) = await JsonForm.ReadAsync(context.Request, (form, _) => new RefundBody(
+            form.Text("reason", StockEndpoints.IsReason, StockEndpoints.ReasonRule), form.OptionalFlag("returnUnits")));
+        if (wanted is null) return refused!;
+        if (!Guid.TryParseExact(orderId, "D", out var id) || await orders.FindAsync(id, CancellationToken.None) is not { } before) return AdminProblems.OrderNotFound;
+        // Carried through, whether or not its operator still waits.
+        await using var connection = await postgres.OpenConnectionAsync(CancellationToken.None);
+        await using var transaction = await connection.BeginTransactionAsync(CancellationToken.None);
+        if (await OrderMoves.RefundAsync(transaction, id, before.SaleId, wanted.Reason, wanted.ReturnUnits ?? true, context.Actor()))
+        {
+            await AuditLog.WriteAsync(transaction, context.Actor(), "order.refund", $"{id}", new { before.Status },
+                new { status = OrderStatus.Refunded.Text(), wanted.Reason, returnUnits = wanted.ReturnUnits ?? true });
             await transaction.CommitAsync(CancellationToken.None);
         }
         var now = (await orders.FindAsync(id, CancellationToken.None))!;

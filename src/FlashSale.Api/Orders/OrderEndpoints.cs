@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using System.ComponentModel.DataAnnotations;
 using System.Text.Json.Serialization;
 using FlashSale.Admission;
 using FlashSale.Api.Sales;
@@ -20,14 +19,6 @@ public sealed record OrderPage(
         Timestamps.Text(order.AcceptedAt), Text(order.PlacedAt), Text(order.PayBy), Text(order.PaidAt), Text(order.ClosedAt));
 
     private static string? Text(DateTimeOffset? time) => time is { } at ? Timestamps.Text(at) : null;
-}
-
-/// <summary>Section <c>Orders</c>.</summary>
-public sealed class OrderOptions
-{
-    /// <summary>How many orders one shopper may cancel in one sale: whoever cancels to buy again keeps units from others.</summary>
-    [Range(0, 1_000)]
-    public int MaxCancellations { get; set; } = 3;
 }
 
 /// <summary>A page of the caller's orders.</summary>
@@ -115,6 +106,11 @@ public static class OrderEndpoints
         {
             await Problems.WriteAsync(context, NotCancellable,
                 $"You have cancelled {options.MaxCancellations} orders of this sale, and may cancel no more; an order that is not paid expires by itself.");
+            return;
+        }
+        if (outcome is CancelOutcome.Busy)
+        {
+            await Problems.WriteAsync(context, Problem.TemporarilyUnavailable, "The sale is being loaded anew. The order stays as it is; repeat the request.");
             return;
         }
         // As it is in Postgres: in Redis it may be in flight for another moment.

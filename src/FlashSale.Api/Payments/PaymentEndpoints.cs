@@ -5,6 +5,7 @@ using FlashSale.Api.Sales;
 using FlashSale.Contracts;
 using FlashSale.Orders;
 using FlashSale.Platform;
+using Npgsql;
 using PaymentService = FlashSale.Orders.Payments;
 
 namespace FlashSale.Api.Payments;
@@ -27,7 +28,8 @@ public static partial class PaymentEndpoints
         var webhook = builder.Services.AddSettings<WebhookOptions>(builder.Configuration, "Webhook");
         builder.Services.AddSingleton(webhook.Read(TimeProvider.System));
         builder.Services.AddSingleton<PaymentService>();
-        builder.Services.AddSingleton<PaymentNotices>();
+        builder.Services.AddSingleton(services => new PaymentNotices(
+            services.GetRequiredService<NpgsqlDataSource>(), services.GetRequiredService<RedisConnection>(), webhook.RefundsReturnUnits));
     }
 
     /// <summary>Maps the endpoints.</summary>

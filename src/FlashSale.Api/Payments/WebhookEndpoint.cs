@@ -31,14 +31,17 @@ public static partial class WebhookEndpoint
 
     /// <summary>Maps the endpoint.</summary>
     public static void Map(WebApplication app) =>
-        app.MapPost("/api/v1/payments/webhook", ReceiveAsync).Accepts<WebhookForm>("application/json").Produces(200).ProducesErrors(400, 401, 404, 413, 422, 503)
+        // Its signature says what a body is; some providers call it text/plain.
+        app.MapPost("/api/v1/payments/webhook", ReceiveAsync).Accepts<WebhookForm>("application/json", "*/*").Produces(200).ProducesErrors(400, 401, 404, 413, 422, 503)
             .AddOpenApiOperationTransformer((operation, _, _) =>
             {
                 operation.Parameters = [Header(StandardWebhook.IdHeader), Header(StandardWebhook.TimestampHeader), Header(StandardWebhook.SignatureHeader)];
                 return Task.CompletedTask;
             });
 
-    private static async Task ReceiveAsync(HttpContext context, StandardWebhook webhooks, PaymentNotices notices, ILogger<PaymentNotices> logger)
+    private static async Task ReceiveAsync(
+        HttpContext context, StandardWebhook webhooks, PaymentNotices notices, [FromKeyedServices(Dependency.Postgres)] Dependency postgres,
+        ILogger<PaymentNotices> logger)
     {
         var headers = context.Request.Headers;
         var body = await ReadAsync(context);
@@ -55,24 +58,34 @@ public static partial class WebhookEndpoint
             await RefuseAsync(context, Problem.InvalidRequest, error);
             return;
         }
-        var outcome = await notices.RecordAsync(notice, context.RequestAborted);
+        var outcome = await postgres.OnceAsync(
+            static async (call, token) => await call.notices.RecordAsync(call.notice, token), (notices, notice), context.RequestAborted);
         if (ProblemOf(outcome) is { } problem)
         {
             LogRefused(logger, problem.Code, notice.OrderId, notice.PaymentId, notice.Amount, notice.Currency);
             await RefuseAsync(context, problem);
             return;
         }
-        Webhooks.Add(1, KeyValuePair.Create<string, object?>("outcome", outcome is PaymentNoticeOutcome.Repeated ? "repeated" : "recorded"));
+        if (outcome is PaymentNoticeOutcome.Unmatched) LogUnmatched(logger, notice.TypeText, notice.OrderId, notice.PaymentId, notice.Amount, notice.Currency);
+        Webhooks.Add(1, KeyValuePair.Create<string, object?>("outcome", TextOf(outcome)));
         context.Response.StatusCode = StatusCodes.Status200OK;
     }
 
     // The one place where an outcome becomes HTTP; null: 200.
     private static Problem? ProblemOf(PaymentNoticeOutcome outcome) => outcome switch
     {
-        PaymentNoticeOutcome.Done or PaymentNoticeOutcome.Repeated => null,
+        PaymentNoticeOutcome.Done or PaymentNoticeOutcome.Repeated or PaymentNoticeOutcome.Unmatched => null,
         PaymentNoticeOutcome.UnknownOrder => UnknownOrder,
         PaymentNoticeOutcome.AmountMismatch => AmountMismatch,
         PaymentNoticeOutcome.PaymentOfOtherOrder => PaymentMismatch,
+        PaymentNoticeOutcome.Busy => Problem.TemporarilyUnavailable,
+    };
+
+    private static string TextOf(PaymentNoticeOutcome taken) => taken switch
+    {
+        PaymentNoticeOutcome.Repeated => "repeated",
+        PaymentNoticeOutcome.Unmatched => "unmatched",
+        _ => "recorded",
     };
 
     private static async Task<ReadOnlyMemory<byte>> ReadAsync(HttpContext context)
@@ -92,6 +105,9 @@ public static partial class WebhookEndpoint
 
     private static OpenApiParameter Header(string name) =>
         new() { Name = name, In = ParameterLocation.Header, Required = true, Schema = new OpenApiSchema { Type = JsonSchemaType.String } };
+
+    [LoggerMessage(3, LogLevel.Warning, "Notice {Type} was kept for operators, nothing follows from it: order {OrderId}, payment {PaymentId}, {Amount} {Currency}")]
+    private static partial void LogUnmatched(ILogger logger, string type, Guid orderId, string paymentId, long amount, string currency);
 
     [LoggerMessage(1, LogLevel.Warning, "A webhook was refused: its signature is {Judgement}")]
     private static partial void LogSignature(ILogger logger, WebhookSignature judgement);

@@ -55,7 +55,7 @@ public sealed class Reconciliation(NpgsqlDataSource postgres, LedgerReader ledge
             with live as materialized (
                 select user_id, sku, sum(quantity)::bigint as units from orders
                 where sale_id = @saleId and status in ('pending_payment', 'paid') group by user_id, sku),
-            quota as (select user_id, sku, units::bigint from user_quota where sale_id = @saleId),
+            quota as (select user_id, sku, (units - kept)::bigint as units from user_quota where sale_id = @saleId),
             expected as (
                 select user_id, sku, units from live
                 union all

@@ -27,6 +27,7 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         await ClearAsync();
         var numbers = sale.Items.ToDictionary(item => item.Sku, item => item.Number, StringComparer.Ordinal);
         // Rejected ones first: where one shares its key with a live order, the live one's record stays.
+        await FillRejectedLettersAsync(connection, sale.SaleId, cancellation);
         foreach (var rejected in new[] { true, false }) await FillOrdersAsync(connection, sale.SaleId, numbers, rejected, cancellation);
         await FillCountsAsync(connection, sale, numbers, cancellation);
         var inFlight = await FillDeadLettersAsync(connection, sale);
@@ -71,6 +72,24 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
             if (sku.Length == 0) Add(user, Bytes(user), units);
             else if (numbers.TryGetValue(sku, out var number)) Add(user, ItemOf(user, number), units);
             if (++count % OrdersPerChunk == 0) await FlushAsync();
+        }
+        await FlushAsync();
+    }
+
+    // Their keys go on replaying the 202 that they were given; they hold nothing else.
+    private async Task FillRejectedLettersAsync(NpgsqlConnection connection, string saleId, CancellationToken cancellation)
+    {
+        var letters = await connection.QueryAsync<(byte[] Record, DateTime AcceptedAt)>(new CommandDefinition("""
+            select record, accepted_at from dead_letter
+            where sale_id = @saleId and state = 'rejected' and order_id <> '00000000-0000-0000-0000-000000000000'
+            """, new { saleId }, cancellationToken: cancellation));
+        foreach (var (record, acceptedAt) in letters)
+        {
+            var at = new DateTimeOffset(acceptedAt).ToUnixTimeMilliseconds();
+            var (reservation, _) = ReservationCodec.Decode(record, at);
+            var user = BinaryPrimitives.ReadUInt64BigEndian(record.AsSpan(32));
+            Add(user, record[16..32], Record(reservation.OrderId, at, reservation.ItemNumber, reservation.Quantity));
+            _buyers.Add(Bytes(user));
         }
         await FlushAsync();
     }

@@ -1,40 +1,23 @@
 using Dapper;
 using FlashSale.Contracts;
+using FlashSale.Platform;
 using FlashSale.Sales;
 using FlashSale.Stock;
 using Npgsql;
 
 namespace FlashSale.Orders;
 
-/// <summary>A reservation that no row may hold, and what became of it.</summary>
-public sealed record DeadLetter(
-    long DeadLetterId, string SaleId, Guid OrderId, byte[] Record, DateTime AcceptedAt, string Error, string? SqlState,
-    string State, string? Reason, DateTime CreatedAt, DateTime? ResolvedAt);
-
-/// <summary>How an operator's decision on a dead letter ended.</summary>
-public enum DeadLetterOutcome
-{
-    /// <summary>Done.</summary>
-    Resolved,
-
-    /// <summary>There is no such dead letter.</summary>
-    NotFound,
-
-    /// <summary>It was decided before.</summary>
-    AlreadyResolved,
-
-    /// <summary>It still cannot be stored.</summary>
-    StillRefused,
-}
-
 /// <summary>
 /// Reservations that Postgres can never store. Their units stay in flight, also through a rebuild, until an operator
-/// retries (after the cause is mended) or rejects them.
+/// retries (after the cause is mended) or rejects them. A decision is one transaction in Postgres, its audit row included;
+/// Redis is told after it, at once or by a worker (<see cref="SettleDecidedAsync"/>), whatever dies in between.
 /// </summary>
-public sealed class DeadLetters(NpgsqlDataSource postgres, ReservationStore store, SettleScript settle)
+public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
 {
     private const string Columns =
         "dead_letter_id, sale_id, order_id, record, accepted_at, error, sqlstate, state, reason, created_at, resolved_at";
+
+    private const int SettledAtOnce = 100;
 
     /// <summary>Keeps a record; the same one once, however often it is delivered.</summary>
     public async Task AddAsync(
@@ -46,8 +29,12 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, ReservationStore stor
             select @saleId, @orderId, @record, @acceptedAt, @error, @sqlState
             where not exists (select 1 from dead_letter where order_id = @orderId and record = @record)
             on conflict do nothing
-            """, new { saleId, orderId, record = record.ToArray(), acceptedAt = DateTimeOffset.FromUnixTimeMilliseconds(acceptedAt).UtcDateTime, error, sqlState },
-            cancellationToken: cancellation));
+            """,
+            new
+            {
+                saleId, orderId, record = record.ToArray(), error, sqlState,
+                acceptedAt = DateTimeOffset.FromUnixTimeMilliseconds(acceptedAt).UtcDateTime,
+            }, cancellationToken: cancellation));
     }
 
     /// <summary>Dead letters, newest first.</summary>
@@ -57,22 +44,70 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, ReservationStore stor
     public async Task<IReadOnlyList<DeadLetter>> ListAsync(int limit, long? before, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        return (await connection.QueryAsync<DeadLetter>(new CommandDefinition(
-            $"select {Columns} from dead_letter where @before::bigint is null or dead_letter_id < @before order by dead_letter_id desc limit @limit",
-            new { limit, before }, cancellationToken: cancellation))).AsList();
+        return (await connection.QueryAsync<DeadLetter>(new CommandDefinition($"""
+            select {Columns} from dead_letter where @before::bigint is null or dead_letter_id < @before order by dead_letter_id desc limit @limit
+            """, new { limit, before }, cancellationToken: cancellation))).AsList();
     }
 
     /// <summary>Tries once more to store it.</summary>
-    public Task<DeadLetterOutcome> RetryAsync(long id, CancellationToken cancellation) => DecideAsync(id, "retried", null, async letter =>
+    public Task<DeadLetterOutcome> RetryAsync(long id, Actor actor, CancellationToken cancellation) =>
+        DecideAsync(id, actor, "retried", null, StoreAsync, cancellation);
+
+    /// <summary>Gives it up: its units and the user's counts go back, and whoever asks for the order is told that it was rejected.</summary>
+    public Task<DeadLetterOutcome> RejectAsync(long id, Actor actor, string reason, CancellationToken cancellation) =>
+        DecideAsync(id, actor, "rejected", reason, static (_, _, _) => Task.FromResult(true), cancellation);
+
+    /// <summary>Tells Redis of decisions whose process died, or found Redis away, before it had done so. May be repeated.</summary>
+    /// <returns>How many there were.</returns>
+    public async Task<int> SettleDecidedAsync(CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        var letters = (await connection.QueryAsync<DeadLetter>(new CommandDefinition($"""
+            select {Columns} from dead_letter where state <> 'open' and settled_at is null order by dead_letter_id limit @SettledAtOnce
+            """, new { SettledAtOnce }, cancellationToken: cancellation))).AsList();
+        foreach (var letter in letters) await SettleAsync(connection, letter, cancellation);
+        return letters.Count;
+    }
+
+    // One decision at a time and letter, and none while a rebuild reads the open ones. One connection alone: a second one
+    // would ask for the sale's lock behind a ledger that waits for the first.
+    private async Task<DeadLetterOutcome> DecideAsync(
+        long id, Actor actor, string state, string? reason, Func<NpgsqlTransaction, DeadLetter, CancellationToken, Task<bool>> act,
+        CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        DeadLetter letter;
+        await using (var transaction = await connection.BeginTransactionAsync(cancellation))
+        {
+            var saleId = await connection.ExecuteScalarAsync<string?>("select sale_id from dead_letter where dead_letter_id = @id", new { id });
+            if (saleId is null) return DeadLetterOutcome.NotFound;
+            await SaleLock.ShareAsync(transaction, saleId);
+            letter = await connection.QuerySingleAsync<DeadLetter>($"select {Columns} from dead_letter where dead_letter_id = @id for update", new { id });
+            if (letter.State != "open") return DeadLetterOutcome.AlreadyResolved;
+            if (!await act(transaction, letter, cancellation)) return DeadLetterOutcome.StillRefused;
+            await connection.ExecuteAsync(
+                "update dead_letter set state = @state, reason = @reason, resolved_at = now() where dead_letter_id = @id", new { id, state, reason });
+            await AuditLog.WriteAsync(transaction, actor, $"dead_letter.{state}", $"dead-letter/{id}", new { letter.State }, new { state, reason });
+            await transaction.CommitAsync(cancellation);
+        }
+        try
+        {
+            await SettleAsync(connection, letter with { State = state }, cancellation);
+        }
+        catch (Exception e) when (Stores.IsRedisAway(e))
+        {
+            // The decision stands; a worker tells Redis when it is back.
+        }
+        return DeadLetterOutcome.Resolved;
+    }
+
+    private static async Task<bool> StoreAsync(NpgsqlTransaction transaction, DeadLetter letter, CancellationToken cancellation)
     {
         try
         {
-            var (reservation, length) = ReservationCodec.Decode(letter.Record, Milliseconds(letter.AcceptedAt));
+            var (reservation, _) = ReservationCodec.Decode(letter.Record, Milliseconds(letter.AcceptedAt));
             OrderId.TryGetSaleNumber(reservation.OrderId, out var number);
-            var stored = (await store.PersistAsync(letter.SaleId, number, [reservation], cancellation))[0];
-            if (!stored.Same) return false;
-            await settle.SettleAsync(new SaleKeys(letter.SaleId), [], [new(ReservationSettler.VerdictOf(stored), reservation.AcceptedAt, letter.Record.AsMemory(0, length))]);
-            return true;
+            return (await ReservationStore.PersistAsync(transaction, letter.SaleId, number, [reservation], cancellation))[0].Same;
         }
         catch (FormatException)
         {
@@ -82,42 +117,29 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, ReservationStore stor
         {
             return false;
         }
-    }, cancellation);
+    }
 
-    /// <summary>Gives it up: its units and the user's counts go back.</summary>
-    public Task<DeadLetterOutcome> RejectAsync(long id, string reason, CancellationToken cancellation) => DecideAsync(id, "rejected", reason, async letter =>
+    // From what Postgres holds by now, so that it may be done late and again.
+    private async Task SettleAsync(NpgsqlConnection connection, DeadLetter letter, CancellationToken cancellation)
     {
-        // Its own id only: when the id belongs to another purchase, that one is in flight or stored, and stays.
-        if (letter.OrderId != Guid.Empty && !await IsStoredAsync(letter.OrderId, cancellation))
-            await settle.SettleAsync(new SaleKeys(letter.SaleId), [], [new(Verdict.Rejected, Milliseconds(letter.AcceptedAt), letter.Record)]);
-        return true;
-    }, cancellation);
-
-    // One decision at a time and letter, and none while a rebuild reads the open ones. What is done may be done again:
-    // a process that dies before the commit leaves the letter open.
-    private async Task<DeadLetterOutcome> DecideAsync(
-        long id, string state, string? reason, Func<DeadLetter, Task<bool>> act, CancellationToken cancellation)
-    {
-        await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        var saleId = await connection.ExecuteScalarAsync<string?>("select sale_id from dead_letter where dead_letter_id = @id", new { id });
-        if (saleId is null) return DeadLetterOutcome.NotFound;
-        await SaleLock.ShareAsync(transaction, saleId);
-        var letter = await connection.QuerySingleAsync<DeadLetter>($"select {Columns} from dead_letter where dead_letter_id = @id for update", new { id });
-        if (letter.State != "open") return DeadLetterOutcome.AlreadyResolved;
-        if (!await act(letter)) return DeadLetterOutcome.StillRefused;
-        await connection.ExecuteAsync(
-            "update dead_letter set state = @state, reason = @reason, resolved_at = now() where dead_letter_id = @id", new { id, state, reason });
-        await transaction.CommitAsync(cancellation);
-        return DeadLetterOutcome.Resolved;
+        if (letter.OrderId != Guid.Empty)
+        {
+            var order = await connection.QuerySingleOrDefaultAsync<(string Status, string? Reason)?>(new CommandDefinition(
+                "select status, reason from orders where order_id = @OrderId", new { letter.OrderId }, cancellationToken: cancellation));
+            var (_, length) = ReservationCodec.Decode(letter.Record, Milliseconds(letter.AcceptedAt));
+            Verdict? verdict = (letter.State, order) switch
+            {
+                ("retried", { } stored) => ReservationSettler.VerdictOf(new(OrderStatuses.Parse(stored.Status), stored.Reason, Same: true)),
+                ("rejected", null) => Verdict.Rejected,
+                // The id belongs to another purchase: that one is in flight or stored, and stays.
+                _ => null,
+            };
+            if (verdict is { } decided)
+                await settle.SettleAsync(new SaleKeys(letter.SaleId), [], [new(decided, Milliseconds(letter.AcceptedAt), letter.Record.AsMemory(0, length))]);
+        }
+        await connection.ExecuteAsync(new CommandDefinition(
+            "update dead_letter set settled_at = now() where dead_letter_id = @DeadLetterId", new { letter.DeadLetterId }, cancellationToken: cancellation));
     }
 
     private static long Milliseconds(DateTime time) => new DateTimeOffset(time).ToUnixTimeMilliseconds();
-
-    private async Task<bool> IsStoredAsync(Guid orderId, CancellationToken cancellation)
-    {
-        await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        return await connection.ExecuteScalarAsync<bool>(
-            new CommandDefinition("select exists (select 1 from orders where order_id = @orderId)", new { orderId }, cancellationToken: cancellation));
-    }
 }

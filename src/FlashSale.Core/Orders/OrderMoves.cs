@@ -1,5 +1,6 @@
 using Dapper;
 using FlashSale.Contracts;
+using FlashSale.Sales;
 using Npgsql;
 
 namespace FlashSale.Orders;
@@ -22,7 +23,7 @@ public enum OrderMove
 
 /// <summary>
 /// Which moves are legal: pending_payment -> paid -> refunded; pending_payment -> cancelled | expired. SQL enforces the
-/// same (Migrations/0021_order_moves.sql): each move names the status it starts from, and the row count decides.
+/// same (Migrations/0061_order_moves.sql): each move names the status it starts from, and the row count decides.
 /// </summary>
 public static class OrderLife
 {
@@ -56,14 +57,20 @@ public enum CancelOutcome
 
     /// <summary>The shopper has cancelled too often in this sale.</summary>
     TooMany,
+
+    /// <summary>The sale is being loaded: nothing was done, and the same request may succeed in a moment.</summary>
+    Busy,
 }
 
-/// <summary>Moves orders; the callers of the functions in Migrations/0021_order_moves.sql, but for payments.</summary>
+/// <summary>When unpaid orders expire, and what that costs their shoppers.</summary>
+/// <param name="Grace">How long after payBy an order is kept at least: a payment that was begun in time may still come in.</param>
+/// <param name="Patience">How much longer an order with an open payment is kept while the provider does not say what became of it.</param>
+/// <param name="MaxExpired">So many orders of a sale may expire before the shopper's further ones stay on the purchase limit; 0 is no bound.</param>
+public sealed record ExpiryRules(TimeSpan Grace, TimeSpan Patience, int MaxExpired);
+
+/// <summary>Moves orders; the callers of the functions in Migrations/0061_order_moves.sql, but for payments.</summary>
 public sealed class OrderMoves(NpgsqlDataSource postgres)
 {
-    /// <summary>How long after payBy an order is kept: a payment that was begun in time may still come in.</summary>
-    public static readonly TimeSpan Grace = TimeSpan.FromSeconds(5);
-
     // The shopper has cancelled too often, see cancel_order.
     private const string TooManyCancellations = "FS002";
 
@@ -84,34 +91,52 @@ public sealed class OrderMoves(NpgsqlDataSource postgres)
         {
             return CancelOutcome.TooMany;
         }
+        catch (PostgresException e) when (e.SqlState == PostgresErrorCodes.LockNotAvailable)
+        {
+            return CancelOutcome.Busy;
+        }
     }
 
-    /// <summary>Refunds a paid order in the caller's transaction: the units return, and its payment is to be refunded.</summary>
+    /// <summary>Cancels an unpaid order for an operator, in the caller's transaction.</summary>
+    /// <returns>False when it does not wait for payment.</returns>
+    public static Task<bool> CancelAsync(NpgsqlTransaction transaction, Guid orderId, string saleId, string reason) =>
+        transaction.Connection!.ExecuteScalarAsync<bool>("""
+            select exists (select 1 from close_orders(@saleId, @number, array[@orderId], 'pending_payment', 'cancelled', @reason, null))
+            """, new { saleId, number = NumberOf(orderId), orderId, reason }, transaction);
+
+    /// <summary>Refunds a paid order in the caller's transaction: its payment is to be refunded.</summary>
+    /// <param name="transaction">The caller's.</param>
+    /// <param name="orderId">Which.</param>
+    /// <param name="saleId">Its sale.</param>
+    /// <param name="reason">Why.</param>
+    /// <param name="returnUnits">Whether its units go back on sale; else they leave the stock, and stay on the shopper's limit.</param>
+    /// <param name="actor">Who refunds it.</param>
     /// <returns>False when it is not paid.</returns>
-    public static Task<bool> RefundAsync(NpgsqlTransaction transaction, Guid orderId, string saleId, string reason) =>
-        transaction.Connection!.ExecuteScalarAsync<bool>("select refund_order(@saleId, @number, @orderId, @reason)",
-            new { saleId, number = NumberOf(orderId), orderId, reason }, transaction);
+    public static Task<bool> RefundAsync(NpgsqlTransaction transaction, Guid orderId, string saleId, string reason, bool returnUnits, Actor actor) =>
+        transaction.Connection!.ExecuteScalarAsync<bool>("select refund_order(@saleId, @number, @orderId, @reason, @returnUnits, @Name, @Role)",
+            new { saleId, number = NumberOf(orderId), orderId, reason, returnUnits, actor.Name, actor.Role }, transaction);
 
     /// <summary>Sales with orders whose payment was due before the grace, by Postgres' clock.</summary>
-    public async Task<IReadOnlyList<(string SaleId, int Number)>> SalesWithDueOrdersAsync(CancellationToken cancellation)
+    public async Task<IReadOnlyList<(string SaleId, int Number)>> SalesWithDueOrdersAsync(TimeSpan grace, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         var sales = await connection.QueryAsync<(string, int)>(new CommandDefinition("""
             select s.sale_id, s.number from sale s
             where s.status in ('live', 'paused', 'closed')
-              and exists (select 1 from orders o where o.sale_id = s.sale_id and o.status = 'pending_payment' and o.pay_by <= now() - @Grace)
+              and exists (select 1 from orders o where o.sale_id = s.sale_id and o.status = 'pending_payment' and o.pay_by <= now() - @grace)
             order by s.number
-            """, new { Grace }, cancellationToken: cancellation));
+            """, new { grace }, cancellationToken: cancellation));
         return sales.AsList();
     }
 
     /// <summary>Expires due orders of a sale, oldest first.</summary>
-    /// <returns>How many; fewer than the limit when no more are due, or others are at it.</returns>
-    public async Task<int> ExpireAsync(string saleId, int number, int limit, CancellationToken cancellation)
+    /// <returns>How many; fewer than the limit when no more are due, wait for the provider's answer, or others are at them.</returns>
+    public async Task<int> ExpireAsync(string saleId, int number, ExpiryRules rules, int limit, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         return await connection.ExecuteScalarAsync<int>(new CommandDefinition(
-            "select expire_orders(@saleId, @number, now() - @Grace, @limit)", new { saleId, number, Grace, limit }, cancellationToken: cancellation));
+            "select expire_orders(@saleId, @number, now() - @Grace, now() - @Grace - @Patience, @limit, @MaxExpired)",
+            new { saleId, number, rules.Grace, rules.Patience, limit, rules.MaxExpired }, cancellationToken: cancellation));
     }
 
     private static int NumberOf(Guid orderId)

@@ -149,8 +149,24 @@ public sealed class OrderReader
         await using var connection = await source.OpenConnectionAsync(cancellation);
         var row = await connection.QuerySingleOrDefaultAsync<OrderRow>(
             new CommandDefinition($"select {Columns} from orders where order_id = @orderId", new { orderId }, cancellationToken: cancellation));
-        return row?.ToOrder();
+        return row?.ToOrder() ?? await FindDeadLetterAsync(connection, orderId, cancellation);
     }
+
+    // A reservation that no row can hold was accepted all the same: it stays so until an operator rejects it, and is rejected from then on.
+    private static async Task<Order?> FindDeadLetterAsync(NpgsqlConnection connection, Guid orderId, CancellationToken cancellation)
+    {
+        var letter = await connection.QueryFirstOrDefaultAsync<LetterRow>(new CommandDefinition("""
+            select sale_id, record, accepted_at, reason, resolved_at from dead_letter
+            where order_id = @orderId and state in ('open', 'rejected') order by dead_letter_id desc limit 1
+            """, new { orderId }, cancellationToken: cancellation));
+        if (letter is null) return null;
+        var (reservation, _) = ReservationCodec.Decode(letter.Record, 0);
+        return new Order(orderId, letter.SaleId, reservation.Sku, reservation.UserId, reservation.Quantity, reservation.Amount, reservation.Currency,
+            letter.ResolvedAt is null ? OrderStatus.Accepted : OrderStatus.Rejected, letter.Reason, new(letter.AcceptedAt), null, null, null,
+            letter.ResolvedAt is { } at ? new DateTimeOffset(at) : null);
+    }
+
+    private sealed record LetterRow(string SaleId, byte[] Record, DateTime AcceptedAt, string? Reason, DateTime? ResolvedAt);
 
     private sealed record OrderRow(
         Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, long Amount, string Currency, string Status, string? Reason,

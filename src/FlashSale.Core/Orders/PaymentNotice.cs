@@ -1,4 +1,5 @@
 using System.Text.Json;
+using FlashSale.Contracts;
 using FlashSale.Platform;
 
 namespace FlashSale.Orders;
@@ -27,16 +28,20 @@ public enum PaymentNoticeType
 /// <param name="PaymentId">The provider's id of the payment; empty for <see cref="PaymentNoticeType.Other"/>.</param>
 /// <param name="Amount">Minor units.</param>
 /// <param name="Currency">ISO 4217.</param>
+/// <param name="At">When that happened, as the notice says; null where it does not say.</param>
 public sealed record PaymentNotice(
-    string WebhookId, PaymentNoticeType Type, string TypeText, Guid OrderId, string PaymentId, long Amount, string Currency)
+    string WebhookId, PaymentNoticeType Type, string TypeText, Guid OrderId, string PaymentId, long Amount, string Currency, DateTimeOffset? At = null)
 {
     private const int MaxTypeLength = 128;
+
+    private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
 
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 32, AllowDuplicateProperties = false };
 
     /// <summary>
-    /// Reads a body: <c>{"type","data":{"orderId","paymentId","amount":{"amount","currency"}}}</c>. Members that are not known
-    /// are passed over, unlike those of our own clients: a provider adds some without asking.
+    /// Reads a body: <c>{"type","timestamp"?,"data":{"orderId","paymentId","amount":{"amount","currency"}}}</c>. Members that are
+    /// not known are passed over, unlike those of our own clients: a provider adds some without asking. So is a byte order mark,
+    /// and an amount may be spelled with a fraction of zeros.
     /// </summary>
     /// <returns>The notice, or null with what is wrong.</returns>
     public static PaymentNotice? Read(string webhookId, ReadOnlyMemory<byte> body, out ProblemError error)
@@ -44,7 +49,7 @@ public sealed record PaymentNotice(
         error = default;
         try
         {
-            using var document = JsonDocument.Parse(body, Strict);
+            using var document = JsonDocument.Parse(body.Span.StartsWith(ByteOrderMark) ? body[ByteOrderMark.Length..] : body, Strict);
             return Read(webhookId, document.RootElement, out error);
         }
         catch (JsonException)
@@ -85,12 +90,26 @@ public sealed record PaymentNotice(
         else if (!Guid.TryParseExact(Text(data, "orderId"), "D", out var orderId)) error = new("data.orderId", "must be a UUID");
         else if (Text(data, "paymentId") is not { } paymentId || !PaymentProvider.IsPaymentId(paymentId)) error = new("data.paymentId", "must be 1 to 128 visible ASCII characters");
         else if (!data.TryGetProperty("amount", out var money) || money.ValueKind is not JsonValueKind.Object) error = new("data.amount", "must be an object");
-        else if (!money.TryGetProperty("amount", out var minor) || minor.ValueKind is not JsonValueKind.Number || !minor.TryGetInt64(out var amount) || amount < 0)
+        else if (!money.TryGetProperty("amount", out var minor) || !TryReadWhole(minor, out var amount))
             error = new("data.amount.amount", "must be an integer of minor units, 0 or more");
         else if (Text(money, "currency") is not { Length: 3 } currency || currency.AsSpan().ContainsAnyExceptInRange('A', 'Z')) error = new("data.amount.currency", "must be three capital letters");
-        else return new(webhookId, type, text, orderId, paymentId, amount, currency);
+        else return new(webhookId, type, text, orderId, paymentId, amount, currency, TimeOf(root));
         return null;
     }
+
+    // Some providers' serializers write every number as a floating-point one: 9900.0, 9.9e3.
+    private static bool TryReadWhole(JsonElement json, out long number)
+    {
+        number = 0;
+        if (json.ValueKind is not JsonValueKind.Number) return false;
+        if (json.TryGetInt64(out number)) return number >= 0;
+        if (!json.TryGetDecimal(out var value) || value < 0 || value > long.MaxValue || value != decimal.Truncate(value)) return false;
+        number = (long)value;
+        return true;
+    }
+
+    private static DateTimeOffset? TimeOf(JsonElement root) =>
+        Text(root, "timestamp") is { } text && Timestamps.TryRead(text, out var milliseconds) ? DateTimeOffset.FromUnixTimeMilliseconds(milliseconds) : null;
 
     private static string? Text(JsonElement element, string name) =>
         element.TryGetProperty(name, out var value) && value.ValueKind is JsonValueKind.String ? value.GetString() : null;

@@ -1,7 +1,6 @@
 using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
 using FlashSale.Contracts;
 using FlashSale.Platform;
@@ -11,25 +10,12 @@ using Polly.Timeout;
 
 namespace FlashSale.Orders;
 
-/// <summary>The provider did not do what it was asked, or it is not known whether it did. To ask again with the same key is safe.</summary>
-/// <param name="message">What happened.</param>
-/// <param name="isTransient">Whether the same request may succeed later; false when the provider refuses it as it is.</param>
-/// <param name="inner">The cause.</param>
-public sealed class PaymentProviderException(string message, bool isTransient, Exception? inner = null) : Exception(message, inner)
-{
-    /// <summary>Whether the same request may succeed later.</summary>
-    public bool IsTransient => isTransient;
-}
-
-/// <summary>A payment as the provider made it.</summary>
-/// <param name="PaymentId">The provider's, 1 to 128 visible ASCII characters.</param>
-/// <param name="PaymentUrl">Where the shopper pays: an absolute http or https address.</param>
-public sealed record CreatedPayment(string PaymentId, string PaymentUrl);
-
 /// <summary>
 /// The payment provider, over HTTP: <c>POST v1/payments</c> and <c>POST v1/refunds</c>, each with an idempotency key that
-/// stands for the thing itself (the order, the payment), so that a request may be repeated whatever became of it. Each
-/// attempt has a deadline, transient failures are tried again, and a provider that keeps failing is left alone for a while.
+/// stands for the thing itself (the order, the payment), so that a request may be repeated whatever became of it; and
+/// <c>GET v1/payments/{paymentId}</c>. A provider may repeat its first answer to a key for ever: after a refusal, which has
+/// done nothing, the next request carries another key. Each attempt has a deadline, transient failures are tried again, and
+/// a provider that keeps failing is left alone for a while.
 /// </summary>
 public sealed class PaymentProvider : IDisposable
 {
@@ -66,23 +52,62 @@ public sealed class PaymentProvider : IDisposable
         static e => e is TimeoutRejectedException or PaymentProviderException { IsTransient: true });
 
     /// <summary>Has a payment made. The key is the order: asked again, the provider answers with the same payment.</summary>
+    /// <param name="orderId">The order.</param>
+    /// <param name="amount">Minor units.</param>
+    /// <param name="currency">ISO 4217.</param>
+    /// <param name="payBy">Until when it may be paid.</param>
+    /// <param name="refusals">How often the provider has refused this before.</param>
+    /// <param name="cancellation">Ends the call; its outcome is unknown then.</param>
     /// <exception cref="PaymentProviderException">There is no answer to rely on.</exception>
-    public async Task<CreatedPayment> CreateAsync(Guid orderId, long amount, string currency, DateTimeOffset payBy, CancellationToken cancellation)
+    public async Task<CreatedPayment> CreateAsync(
+        Guid orderId, long amount, string currency, DateTimeOffset payBy, int refusals, CancellationToken cancellation)
     {
         var form = new PaymentForm(orderId, new AmountForm(amount, currency), Timestamps.Text(payBy));
-        var payment = await CallAsync("v1/payments", orderId.ToString(), () => JsonContent.Create(form, ProviderJson.Default.PaymentForm), ProviderJson.Default.CreatedPayment, cancellation);
+        var payment = await CallAsync("v1/payments", KeyOf(orderId.ToString(), refusals),
+            () => JsonContent.Create(form, ProviderJson.Default.PaymentForm), ProviderJson.Default.CreatedPayment, cancellation);
         return IsPaymentId(payment.PaymentId) && Uri.TryCreate(payment.PaymentUrl, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
             ? payment
             : throw new PaymentProviderException("The provider answered with a payment that is none.", isTransient: false);
     }
 
+    /// <summary>Asks how a payment stands.</summary>
+    /// <returns>Null when the provider knows no such payment.</returns>
+    /// <exception cref="PaymentProviderException">There is no answer to rely on.</exception>
+    public async Task<ProviderPayment?> FindAsync(string paymentId, CancellationToken cancellation)
+    {
+        try
+        {
+            var payment = await CallAsync($"v1/payments/{Uri.EscapeDataString(paymentId)}", key: null, content: null, ProviderJson.Default.PaymentAnswer, cancellation);
+            ProviderPaymentStatus? status = payment.Status switch
+            {
+                "open" or "failed" or "expired" or "cancelled" => ProviderPaymentStatus.NotPaid,
+                "paid" => ProviderPaymentStatus.Paid,
+                "refunding" or "refunded" => ProviderPaymentStatus.Refunded,
+                _ => null,
+            };
+            return status is { } known && payment.Amount is { Currency: not null } amount
+                ? new ProviderPayment(known, amount.Amount, amount.Currency)
+                : throw new PaymentProviderException($"The provider answered with payment status '{payment.Status}'.", isTransient: false);
+        }
+        catch (PaymentProviderException e) when (e.RefusedWith is 404 or 410)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Has a payment given back. The key is the payment: to ask again gives nothing twice.</summary>
+    /// <param name="paymentId">The provider's.</param>
+    /// <param name="orderId">Its order.</param>
+    /// <param name="reason">Why.</param>
+    /// <param name="refusals">How often the provider has refused this before.</param>
+    /// <param name="cancellation">Ends the call; its outcome is unknown then.</param>
     /// <returns>Whether it is given back already; else the provider will tell.</returns>
     /// <exception cref="PaymentProviderException">There is no answer to rely on.</exception>
-    public async Task<bool> RefundAsync(string paymentId, Guid orderId, string reason, CancellationToken cancellation)
+    public async Task<bool> RefundAsync(string paymentId, Guid orderId, string reason, int refusals, CancellationToken cancellation)
     {
         var form = new RefundForm(paymentId, orderId, reason);
-        var refund = await CallAsync("v1/refunds", paymentId, () => JsonContent.Create(form, ProviderJson.Default.RefundForm), ProviderJson.Default.RefundAnswer, cancellation);
+        var refund = await CallAsync("v1/refunds", KeyOf(paymentId, refusals),
+            () => JsonContent.Create(form, ProviderJson.Default.RefundForm), ProviderJson.Default.RefundAnswer, cancellation);
         return refund.Status switch
         {
             "refunded" => true,
@@ -97,8 +122,17 @@ public sealed class PaymentProvider : IDisposable
     /// <summary>Whether a text may be the id of a payment.</summary>
     internal static bool IsPaymentId(string? text) => text is { Length: > 0 and <= MaxPaymentIdLength } && !text.AsSpan().ContainsAnyExceptInRange('!', '~');
 
+    private static PaymentProviderException Answered(int status)
+    {
+        var isTransient = status is 408 or 425 or 429 or >= 500;
+        return new($"The provider answered {status}.", isTransient) { RefusedWith = !isTransient && status is >= 400 and < 500 ? status : 0 };
+    }
+
+    private static string KeyOf(string thing, int refusals) => refusals == 0 ? thing : $"{thing}-{refusals}";
+
+    // Without a content it is a GET, and needs no key.
     private async Task<T> CallAsync<T>(
-        string path, string key, Func<HttpContent> content, JsonTypeInfo<T> answer, CancellationToken cancellation)
+        string path, string? key, Func<HttpContent>? content, JsonTypeInfo<T> answer, CancellationToken cancellation)
     {
         try
         {
@@ -112,15 +146,15 @@ public sealed class PaymentProvider : IDisposable
     }
 
     private async Task<T> AttemptAsync<T>(
-        string path, string key, Func<HttpContent> content, JsonTypeInfo<T> answer, CancellationToken cancellation)
+        string path, string? key, Func<HttpContent>? content, JsonTypeInfo<T> answer, CancellationToken cancellation)
     {
         try
         {
-            using var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = content() };
-            request.Headers.TryAddWithoutValidation(IdempotencyKey.Header, key);
+            using var request = new HttpRequestMessage(content is null ? HttpMethod.Get : HttpMethod.Post, path) { Content = content?.Invoke() };
+            if (key is not null) request.Headers.TryAddWithoutValidation(IdempotencyKey.Header, key);
             using var response = await _http.SendAsync(request, cancellation);
             var status = (int)response.StatusCode;
-            if (!response.IsSuccessStatusCode) throw new PaymentProviderException($"The provider answered {status}.", isTransient: status is 408 or 425 or 429 or >= 500);
+            if (!response.IsSuccessStatusCode) throw Answered(status);
             return await response.Content.ReadFromJsonAsync(answer, cancellation) ?? throw new JsonException("null");
         }
         catch (Exception e) when (e is HttpRequestException or IOException)
@@ -147,18 +181,3 @@ public static class PaymentProviderRegistration
         builder.Services.AddSingleton<PaymentProvider>();
     }
 }
-
-internal sealed record AmountForm(long Amount, string Currency);
-
-internal sealed record PaymentForm(Guid OrderId, AmountForm Amount, string PayBy);
-
-internal sealed record RefundForm(string PaymentId, Guid OrderId, string Reason);
-
-internal sealed record RefundAnswer(string? Status);
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
-[JsonSerializable(typeof(PaymentForm))]
-[JsonSerializable(typeof(CreatedPayment))]
-[JsonSerializable(typeof(RefundForm))]
-[JsonSerializable(typeof(RefundAnswer))]
-internal sealed partial class ProviderJson : JsonSerializerContext;

@@ -21,7 +21,16 @@ public sealed class Payments(NpgsqlDataSource postgres, [FromKeyedServices(Depen
         var payBy = new DateTimeOffset(order.PayBy);
         if (order.PaymentUrl is { } open) return new(open, payBy);
         // No transaction waits for the provider. Two requests at once get the same payment, since the order is the key.
-        var payment = await provider.CreateAsync(orderId, order.Amount, order.Currency, payBy, cancellation);
+        CreatedPayment payment;
+        try
+        {
+            payment = await provider.CreateAsync(orderId, order.Amount, order.Currency, payBy, order.Refusals, cancellation);
+        }
+        catch (PaymentProviderException e) when (e.RefusedWith > 0)
+        {
+            await guard.OnceAsync(static async (call, token) => await call.Payments.CountRefusalAsync(call.orderId, call.order.Refusals, token), (Payments: this, orderId, order), CancellationToken.None);
+            throw;
+        }
         var url = await guard.OnceAsync(static async (call, token) => await call.Payments.KeepAsync(call.orderId, call.order, call.payment, token), (Payments: this, orderId, order, payment), cancellation);
         return new(url, payBy);
     }
@@ -31,7 +40,7 @@ public sealed class Payments(NpgsqlDataSource postgres, [FromKeyedServices(Depen
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         return await connection.QuerySingleOrDefaultAsync<PayableRow>(new CommandDefinition("""
-            select o.amount, o.currency, o.pay_by,
+            select o.amount, o.currency, o.pay_by, coalesce((select f.refusals from payment_refusal f where f.order_id = o.order_id), 0) as refusals,
                    (select p.payment_url from payment p
                     where p.order_id = o.order_id and p.state = 'created' and p.payment_url is not null order by p.created_at limit 1) as payment_url
             from orders o
@@ -39,18 +48,28 @@ public sealed class Payments(NpgsqlDataSource postgres, [FromKeyedServices(Depen
             """, new { orderId }, cancellationToken: cancellation));
     }
 
+    // Of two requests at once that were refused under the same key one counts.
+    private async Task<int> CountRefusalAsync(Guid orderId, int before, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.ExecuteAsync(new CommandDefinition("""
+            insert into payment_refusal as f (order_id, refusals) values (@orderId, @before + 1)
+            on conflict (order_id) do update set refusals = greatest(f.refusals, excluded.refusals)
+            """, new { orderId, before }, cancellationToken: cancellation));
+    }
+
     // The webhook may have been faster: then only the address is added, and the state stays what the provider said.
     private async Task<string> KeepAsync(Guid orderId, PayableRow order, CreatedPayment payment, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         return await connection.ExecuteScalarAsync<string?>(new CommandDefinition("""
-            insert into payment as p (payment_id, order_id, amount, currency, state, payment_url)
-            values (@PaymentId, @orderId, @Amount, @Currency, 'created', @PaymentUrl)
+            insert into payment as p (payment_id, order_id, amount, currency, state, payment_url, ask_at)
+            values (@PaymentId, @orderId, @Amount, @Currency, 'created', @PaymentUrl, @PayBy)
             on conflict (payment_id) do update set payment_url = excluded.payment_url, updated_at = now() where p.order_id = excluded.order_id
             returning payment_url
-            """, new { payment.PaymentId, orderId, order.Amount, order.Currency, payment.PaymentUrl }, cancellationToken: cancellation))
+            """, new { payment.PaymentId, orderId, order.Amount, order.Currency, payment.PaymentUrl, order.PayBy }, cancellationToken: cancellation))
             ?? throw new PaymentProviderException($"The provider answered with payment {payment.PaymentId}, which is of another order.", isTransient: false);
     }
 
-    private sealed record PayableRow(long Amount, string Currency, DateTime PayBy, string? PaymentUrl);
+    private sealed record PayableRow(long Amount, string Currency, DateTime PayBy, int Refusals, string? PaymentUrl);
 }

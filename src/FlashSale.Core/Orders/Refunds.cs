@@ -8,7 +8,8 @@ namespace FlashSale.Orders;
 /// <param name="OrderId">Its order.</param>
 /// <param name="Reason">Why.</param>
 /// <param name="Attempts">How often the provider has been asked, this time included.</param>
-public sealed record DueRefund(string PaymentId, Guid OrderId, string Reason, int Attempts);
+/// <param name="Refusals">How often it has refused.</param>
+public sealed record DueRefund(string PaymentId, Guid OrderId, string Reason, int Attempts, int Refusals);
 
 /// <summary>The refunds that are due. They stay so until the provider confirms them; several workers may take at once.</summary>
 public sealed class Refunds(NpgsqlDataSource postgres)
@@ -26,7 +27,7 @@ public sealed class Refunds(NpgsqlDataSource postgres)
             update refund r set next_at = now() + @lease, attempts = r.attempts + 1
             from (select payment_id from refund where state = 'due' and next_at <= now() order by next_at limit @limit for update skip locked) d
             where r.payment_id = d.payment_id
-            returning r.payment_id, r.order_id, r.reason, r.attempts
+            returning r.payment_id, r.order_id, r.reason, r.attempts, r.refusals
             """, new { limit, lease }, cancellationToken: cancellation))).AsList();
     }
 
@@ -38,10 +39,12 @@ public sealed class Refunds(NpgsqlDataSource postgres)
     /// <param name="paymentId">Which.</param>
     /// <param name="wait">How long to leave the provider alone.</param>
     /// <param name="error">What went wrong; null when the provider is at it.</param>
+    /// <param name="refused">Whether the provider refused it: it is asked under another key next.</param>
     /// <param name="cancellation">Ends the query.</param>
-    public Task PostponeAsync(string paymentId, TimeSpan wait, string? error, CancellationToken cancellation) => ExecuteAsync(
-        "update refund set next_at = now() + @wait, last_error = @error where payment_id = @paymentId and state = 'due'",
-        new { paymentId, wait, error = error is { Length: > MaxErrorLength } ? error[..MaxErrorLength] : error }, cancellation);
+    public Task PostponeAsync(string paymentId, TimeSpan wait, string? error, bool refused, CancellationToken cancellation) => ExecuteAsync("""
+        update refund set next_at = now() + @wait, last_error = @error, refusals = refusals + @refused::int
+        where payment_id = @paymentId and state = 'due'
+        """, new { paymentId, wait, refused, error = error is { Length: > MaxErrorLength } ? error[..MaxErrorLength] : error }, cancellation);
 
     /// <summary>How many are due, whenever they are asked for next.</summary>
     public async Task<long> CountAsync(CancellationToken cancellation)

@@ -10,13 +10,13 @@ namespace FlashSale.Orders;
 /// <param name="Same">False when the id belongs to another purchase; then this one is not stored.</param>
 public sealed record StoredReservation(OrderStatus Status, string? Reason, bool Same);
 
-/// <summary>The caller of <c>persist_reservations</c> (Migrations/0036_persist_new_orders_first.sql).</summary>
+/// <summary>The caller of <c>persist_reservations</c> (Migrations/0036_persist_new_orders_first.sql) and of <c>pay_free_orders</c>.</summary>
 public sealed class ReservationStore(NpgsqlDataSource postgres)
 {
     private static readonly StoredReservation Placed = new(OrderStatus.PendingPayment, null, Same: true);
 
     /// <summary>
-    /// Stores reservations of one sale, each once, and judges those that are new. One transaction, one round trip.
+    /// Stores reservations of one sale, each once, and judges those that are new. One transaction; one round trip, unless one of them costs nothing.
     /// </summary>
     /// <returns>One answer per reservation, in order.</returns>
     /// <exception cref="PostgresException">Classes 22 and 23: at least one of them can never be stored; nothing was.</exception>
@@ -24,6 +24,40 @@ public sealed class ReservationStore(NpgsqlDataSource postgres)
         string saleId, int saleNumber, IReadOnlyList<Reservation> reservations, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        if (!AnyFree(reservations)) return await StoreAsync(connection, saleId, saleNumber, reservations, cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        var stored = await PersistAsync(transaction, saleId, saleNumber, reservations, cancellation);
+        await transaction.CommitAsync(cancellation);
+        return stored;
+    }
+
+    /// <summary>The same in the caller's transaction.</summary>
+    /// <exception cref="PostgresException">Classes 22 and 23: at least one of them can never be stored; the transaction is to be rolled back.</exception>
+    public static async Task<IReadOnlyList<StoredReservation>> PersistAsync(
+        NpgsqlTransaction transaction, string saleId, int saleNumber, IReadOnlyList<Reservation> reservations, CancellationToken cancellation)
+    {
+        var stored = await StoreAsync(transaction.Connection!, saleId, saleNumber, reservations, cancellation);
+        // In the same transaction: nobody ever sees such an order wait for a payment.
+        if (AnyFree(reservations))
+        {
+            await transaction.Connection!.ExecuteAsync(new CommandDefinition("select pay_free_orders(@saleId, @orderIds)",
+                new { saleId, orderIds = Column(reservations, r => r.OrderId) }, transaction, cancellationToken: cancellation));
+        }
+        return stored;
+    }
+
+    private static bool AnyFree(IReadOnlyList<Reservation> reservations)
+    {
+        for (var i = 0; i < reservations.Count; i++)
+        {
+            if (reservations[i].Amount == 0) return true;
+        }
+        return false;
+    }
+
+    private static async Task<IReadOnlyList<StoredReservation>> StoreAsync(
+        NpgsqlConnection connection, string saleId, int saleNumber, IReadOnlyList<Reservation> reservations, CancellationToken cancellation)
+    {
         var rows = (await connection.QueryAsync<(int Pos, string Status, string? Reason, bool Same)>(new CommandDefinition("""
             select pos, status, reason, same
             from persist_reservations(@saleId, @saleNumber, @orderIds, @skus, @users, @keys, @quantities, @amounts, @currencies, @accepted)

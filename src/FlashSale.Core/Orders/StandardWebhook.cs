@@ -17,6 +17,9 @@ public sealed class WebhookOptions
     [Secret]
     public string? PreviousSecret { get; set; }
 
+    /// <summary>Whether the units of a paid order go back on sale when the provider refunds it without having been asked.</summary>
+    public bool RefundsReturnUnits { get; set; } = true;
+
     /// <summary>Makes the verifier.</summary>
     /// <exception cref="InvalidSettingException">A secret is not one.</exception>
     public StandardWebhook Read(TimeProvider time)

@@ -19,6 +19,9 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
     // A call holds Redis for a few microseconds a return; purchases wait that long.
     private const int ReturnsPerCall = 256;
 
+    // A quantity is 1000 at most; this bit beside it says that the units stay on the user's count.
+    private const int KeepsCount = 0x8000;
+
     private static readonly RedisScript Script = new("Stock.units.lua", "Stock.release.lua");
 
     /// <summary>Applies all that is pending of a sale.</summary>
@@ -44,7 +47,7 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
         if (!await SaleLock.ShareAsync(transaction, saleId)) return 0;
         var epoch = await connection.ExecuteScalarAsync<long>("select epoch from sale where sale_id = @saleId", new { saleId });
         var rows = (await connection.QueryAsync<ReturnRow>("""
-            select r.return_id, r.order_id, r.sku, i.item_no, r.user_id, r.idempotency_key, r.quantity,
+            select r.return_id, r.order_id, r.sku, i.item_no, r.user_id, r.idempotency_key, r.quantity, r.keeps_count,
                    (extract(epoch from r.accepted_at) * 1000)::bigint as accepted_at
             from stock_return r join sale_item i using (sale_id, sku)
             where r.sale_id = @saleId and r.state = 'pending' and r.epoch = @epoch
@@ -83,10 +86,10 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
         Fingerprints.OfKey(row.UserId, row.IdempotencyKey, bytes.AsSpan(30));
         BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(46), Fingerprints.OfUser(row.UserId));
         BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(54), row.ItemNo);
-        BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(58), (ushort)row.Quantity);
+        BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(58), (ushort)(row.Quantity | (row.KeepsCount ? KeepsCount : 0)));
         Encoding.ASCII.GetBytes(row.Sku, bytes.AsSpan(60));
         return bytes;
     }
 
-    private sealed record ReturnRow(long ReturnId, Guid OrderId, string Sku, int ItemNo, string UserId, string IdempotencyKey, int Quantity, long AcceptedAt);
+    private sealed record ReturnRow(long ReturnId, Guid OrderId, string Sku, int ItemNo, string UserId, string IdempotencyKey, int Quantity, bool KeepsCount, long AcceptedAt);
 }

@@ -1,7 +1,7 @@
 -- release: gives the units of orders that were cancelled, expired or refunded back to the sale, and takes them off their users' counts.
 -- KEYS  1 sale  2 stock  3 returned                                             (layout: Sales/SaleKeys.cs)
 -- ARGV  1 channel of settled orders  2 epoch  3.. returns: return id (8) | acceptedAt (6) | order id (16) | idempotency
---   fingerprint (16) | user hash (8) | item (4) | quantity (2) | sku
+--   fingerprint (16) | user hash (8) | item (4) | quantity (2; its highest bit: the units stay on the user's count) | sku
 -- Answers 1, or 0 when this Redis does not hold the sale, verified, under that epoch: then nothing was done.
 -- Invariant: each return takes effect once, however often and late it is called (returned). It knows an order by its
 --   idempotency record. One that Redis has forgotten was never debited here: it is recorded, so that settling it later
@@ -13,7 +13,8 @@ local announce = {}
 for i = 3, #ARGV do
     local a = ARGV[i]
     local return_id, at, id, key, user, item = sub(a, 1, 8), sub(a, 9, 14), sub(a, 15, 30), sub(a, 31, 46), sub(a, 47, 54), sub(a, 55, 58)
-    local quantity, sku = byte(a, 59) * 256 + byte(a, 60), sub(a, 61)
+    local keeps_count = byte(a, 59) >= 128
+    local quantity, sku = byte(a, 59) % 128 * 256 + byte(a, 60), sub(a, 61)
     if redis.call('HGET', KEYS[3], return_id) ~= sale[1] then
         local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
         local record = redis.call('HGET', facts, key)
@@ -21,10 +22,12 @@ for i = 3, #ARGV do
         redis.call('HSET', KEYS[3], return_id, sale[1])
         if record and sub(record, 1, 16) == id then
             redis.call('HINCRBY', KEYS[2], sku, pay(sku, quantity))
-            give_back(facts, user, quantity)
-            give_back(facts, user .. item, quantity)
+            if not keeps_count then
+                give_back(facts, user, quantity)
+                give_back(facts, user .. item, quantity)
+            end
         elseif not record then
-            redis.call('HSET', facts, key, id .. at .. sub(a, 55, 60))
+            redis.call('HSET', facts, key, id .. at .. item .. struct.pack('>I2', quantity))
         end
     end
     announce[#announce + 1] = id .. 'X'

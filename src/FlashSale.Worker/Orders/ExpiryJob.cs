@@ -6,9 +6,10 @@ namespace FlashSale.Worker.Orders;
 
 /// <summary>
 /// Expires orders that were not paid in time: payBy, which counts from the moment when Postgres stored the order, and a
-/// grace. Batches are one transaction each, and skip what other workers are at.
+/// grace. An order with an open payment waits for the provider's word, and for a
+/// provider that is away no longer than its patience. Batches are one transaction each, and skip what other workers are at.
 /// </summary>
-public sealed class ExpiryJob(OrderMoves moves, MigrateInBackground migrations, ILogger<ExpiryJob> logger)
+public sealed class ExpiryJob(OrderMoves moves, OrderOptions options, MigrateInBackground migrations, ILogger<ExpiryJob> logger)
     : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
 {
     private const int OrdersPerBatch = 2_000;
@@ -19,11 +20,11 @@ public sealed class ExpiryJob(OrderMoves moves, MigrateInBackground migrations, 
     /// <inheritdoc />
     protected override async Task RunAsync(CancellationToken cancellation)
     {
-        foreach (var (saleId, number) in await moves.SalesWithDueOrdersAsync(cancellation))
+        foreach (var (saleId, number) in await moves.SalesWithDueOrdersAsync(options.Expiry.Grace, cancellation))
         {
             for (var expired = OrdersPerBatch; expired == OrdersPerBatch;)
             {
-                expired = await moves.ExpireAsync(saleId, number, OrdersPerBatch, cancellation);
+                expired = await moves.ExpireAsync(saleId, number, options.Expiry, OrdersPerBatch, cancellation);
                 Expired.Add(expired);
             }
         }

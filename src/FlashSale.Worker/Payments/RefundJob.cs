@@ -42,19 +42,19 @@ public sealed partial class RefundJob(
         var wait = options.WaitAfter(refund.Attempts);
         try
         {
-            if (await provider.RefundAsync(refund.PaymentId, refund.OrderId, refund.Reason, cancellation))
+            if (await provider.RefundAsync(refund.PaymentId, refund.OrderId, refund.Reason, refund.Refusals, cancellation))
             {
                 await refunds.ConfirmAsync(refund.PaymentId, cancellation);
                 LogRefunded(refund.PaymentId, refund.OrderId);
                 metrics.Asked("refunded");
                 return;
             }
-            await refunds.PostponeAsync(refund.PaymentId, wait, null, cancellation);
+            await refunds.PostponeAsync(refund.PaymentId, wait, null, refused: false, cancellation);
             metrics.Asked("pending");
         }
         catch (PaymentProviderException e)
         {
-            await refunds.PostponeAsync(refund.PaymentId, wait, e.Message, cancellation);
+            await refunds.PostponeAsync(refund.PaymentId, wait, e.Message, refused: e.RefusedWith > 0, cancellation);
             metrics.Asked("failed");
             LogPostponed(refund.PaymentId, refund.OrderId, refund.Attempts, wait.TotalSeconds, e.Message);
         }

@@ -75,6 +75,63 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
     }
 
     [Fact]
+    public async Task A_retried_dead_letter_becomes_an_order_and_a_rejected_one_is_told_and_replayed_also_after_a_rebuild()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var (retried, rejected, abandoned) = await DeadLettersAsync(sale);
+        Assert.Equal(200, (await Stack.Manager.PostAsync($"/api/v1/dead-letters/{retried}/retry")).Status);
+        Refusal.AssertIs(409, "dead_letter_resolved", await Stack.Manager.PostAsync($"/api/v1/dead-letters/{retried}/retry"));
+        Assert.Equal(200, (await Stack.Manager.PostAsync($"/api/v1/dead-letters/{rejected}/reject", new { reason = "No such address" })).Status);
+        // Decided by a host that died before it could tell Redis.
+        await ExecuteAsync($"update dead_letter set state = 'rejected', reason = 'No such address', resolved_at = now() where dead_letter_id = {abandoned}");
+        await Eventually.TrueAsync("nothing is in flight", TimeSpan.FromSeconds(30), async () => await Stack.Redis.Client.NumberAsync("HLEN", sale.RedisPrefix + "inflight") == 0);
+        for (var round = 0; round < 2; round++)
+        {
+            Assert.Equal("pending_payment", (await OrderOfAsync("poison-1")).Member("status"));
+            foreach (var user in (string[])["poison-2", "poison-3"])
+            {
+                var order = await OrderOfAsync(user);
+                Assert.Equal(("rejected", "No such address"), (order.Member("status"), order.Member("reason")));
+                var told = sale.History.Accepted.Single(told => told.UserId == user);
+                var again = await Stack.Shopper(user, 1).PurchaseAsync(sale.Id, $$"""{"sku":"{{sale.Sku}}","quantity":1}""", told.Key);
+                Assert.True(again.Status == 202 && again.IsReplay && again.Body.AsSpan().SequenceEqual(told.Answer.Body), again.ToString());
+            }
+            Assert.Equal(9, await Stack.Redis.Client.NumberAsync("HGET", sale.RedisPrefix + "stock", sale.Sku));
+            Assert.True((await Stack.Manager.LedgerAsync(sale.Id)).GetProperty("balanced").GetBoolean());
+            await Stack.Manager.PauseAsync(sale.Id);
+            await Stack.Manager.RebuildAsync(sale.Id);
+            await Stack.Manager.ResumeAsync(sale.Id);
+            await Stack.StatusOnEveryNodeAsync(sale.Id, "open");
+        }
+        Assert.Equal("2", await ScalarAsync($"select count(*)::text from audit_log where subject in ('dead-letter/{retried}', 'dead-letter/{rejected}')", sale));
+
+        async Task<Answer> OrderOfAsync(string user) => Manager.Expect(200, await Stack.Shopper(user, 1).OrderAsync(sale.History.Accepted.Single(told => told.UserId == user).Answer.OrderId));
+    }
+
+    [Fact]
+    public async Task A_dead_letter_is_retried_before_a_ledger_that_waits_for_the_sale()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var (first, _, _) = await DeadLettersAsync(sale);
+        await using var letters = await Stack.Database.Source.OpenConnectionAsync();
+        await using var decision = await letters.BeginTransactionAsync();
+        await letters.ExecuteAsync("select 1 from dead_letter where dead_letter_id = @first for update", new { first });
+        // The retry shares the sale's lock and waits for the letter; then the ledger asks for the lock alone.
+        var retry = Stack.Manager.PostAsync($"/api/v1/dead-letters/{first}/retry");
+        await WaitsAsync("the retry waits for the letter", "locktype = 'transactionid'");
+        await using var ledger = await Stack.Database.Source.OpenConnectionAsync();
+        await using var books = await ledger.BeginTransactionAsync();
+        var reading = ledger.ExecuteAsync("select pg_advisory_xact_lock(1, number) from sale where sale_id = @Id", new { sale.Id });
+        await WaitsAsync("the ledger waits for the retry", "locktype = 'advisory' and mode = 'ExclusiveLock'");
+        await decision.RollbackAsync();
+        Assert.Equal(200, (await retry).Status);
+        await reading;
+
+        Task WaitsAsync(string what, string which) => Eventually.TrueAsync(what, TimeSpan.FromSeconds(30), async () =>
+            await ScalarAsync($"select count(*)::text from pg_locks where not granted and {which} and (database is null or database = (select oid from pg_database where datname = current_database()))", sale) != "0");
+    }
+
+    [Fact]
     public async Task Records_that_no_row_may_hold_are_dead_letters_one_by_one()
     {
         var sale = await Stack.OpenSaleAsync([new ItemDraft("phone-1", 10), new ItemDraft("phone-2", 10)]);
@@ -101,6 +158,27 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
         Assert.Equal("0", await ScalarAsync("select count(*)::text from dead_letter where sale_id = @id", sale));
         Assert.Equal(1, await Stack.Redis.Client.NumberAsync("XDEL", sale.RedisPrefix + "outbox", entry));
         await Books.CheckAsync(Stack, sale);
+    }
+
+    // Three purchases that a constraint keeps from being stored; it is gone when they lie there.
+    private async Task<(long First, long Second, long Third)> DeadLettersAsync(Sale sale)
+    {
+        await ExecuteAsync("alter table orders add constraint poison check (user_id not like 'poison-%') not valid");
+        try
+        {
+            foreach (var user in (string[])["poison-1", "poison-2", "poison-3"])
+            {
+                await Stack.Shopper(user).BuyAsync(sale);
+                await Eventually.TrueAsync($"{user} has a dead letter", TimeSpan.FromSeconds(30), async () =>
+                    await ScalarAsync("select count(*)::text from dead_letter where sale_id = @id", sale) == user[^1..]);
+            }
+        }
+        finally
+        {
+            await ExecuteAsync("alter table orders drop constraint poison");
+        }
+        var first = long.Parse((await ScalarAsync("select min(dead_letter_id)::text from dead_letter where sale_id = @id", sale))!);
+        return (first, first + 1, first + 2);
     }
 
     private static byte[] Record(int saleNumber, string user, string sku, int quantity)

@@ -24,7 +24,7 @@ public sealed class Provider(Func<Uri> sandbox, Func<Uri> api) : IDisposable
         HttpMethod.Post, new Uri(sandbox(), "/v1/payments"),
         new { orderId, amount = new { amount, currency }, payBy = TimeProvider.System.GetUtcNow().AddHours(1) }, Guid.NewGuid().ToString())).Member("paymentId")!;
 
-    /// <summary>Open, Paid, Refunding or Refunded.</summary>
+    /// <summary>open, paid, refunding or refunded.</summary>
     public async Task<string> StatusAsync(string paymentId) => Manager.Expect(200, await SendAsync(HttpMethod.Get, new Uri(sandbox(), $"/v1/payments/{paymentId}"))).Member("status")!;
 
     /// <summary>The shopper presses the button on the page.</summary>
@@ -32,12 +32,12 @@ public sealed class Provider(Func<Uri> sandbox, Func<Uri> api) : IDisposable
         HttpMethod.Post, paymentIdOrUrl.StartsWith("http", StringComparison.Ordinal) ? new Uri(paymentIdOrUrl) : new Uri(sandbox(), $"/pay/{paymentIdOrUrl}")));
 
     /// <summary>Sets how the sandbox behaves; everything that is not named as on a good day.</summary>
-    public async Task BehaveAsync(int delayMs = 0, int duplicates = 0, bool shuffle = false, string outcome = "succeed", bool autoPay = false) =>
-        Manager.Expect(200, await SendAsync(HttpMethod.Put, new Uri(sandbox(), "/sandbox/behaviour"), new { delayMs, duplicates, shuffle, outcome, autoPay }));
+    public async Task BehaveAsync(int delayMs = 0, int duplicates = 0, bool shuffle = false, string outcome = "succeed", bool autoPay = false, bool refuse = false) =>
+        Manager.Expect(200, await SendAsync(HttpMethod.Put, new Uri(sandbox(), "/sandbox/behaviour"), new { delayMs, duplicates, shuffle, outcome, autoPay, refuse }));
 
-    /// <summary>The body of a notice.</summary>
-    public static string Notice(string type, Guid orderId, string paymentId, long amount, string currency = "CNY") =>
-        JsonSerializer.Serialize(new { type, data = new { orderId, paymentId, amount = new { amount, currency } } });
+    /// <summary>The body of a notice of something that happened just now, or so long ago.</summary>
+    public static string Notice(string type, Guid orderId, string paymentId, long amount, string currency = "CNY", TimeSpan ago = default) =>
+        JsonSerializer.Serialize(new { type, timestamp = TimeProvider.System.GetUtcNow() - ago, data = new { orderId, paymentId, amount = new { amount, currency } } });
 
     /// <summary>Calls the webhook.</summary>
     /// <param name="body">The body.</param>
@@ -45,12 +45,13 @@ public sealed class Provider(Func<Uri> sandbox, Func<Uri> api) : IDisposable
     /// <param name="signedAgo">How old the signature is.</param>
     /// <param name="secret">What it is signed with.</param>
     /// <param name="signature">The header as given instead; empty: none.</param>
-    public async Task<Answer> NotifyAsync(string body, string? id = null, TimeSpan signedAgo = default, string secret = WebhookSecret, string? signature = null)
+    public async Task<Answer> NotifyAsync(string body, string? id = null, TimeSpan signedAgo = default, string secret = WebhookSecret, string? signature = null,
+        string contentType = "application/json")
     {
         id ??= $"msg_{Guid.NewGuid():N}";
         var timestamp = (TimeProvider.System.GetUtcNow() - signedAgo).ToUnixTimeSeconds();
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(api(), "/api/v1/payments/webhook")) { Content = new ByteArrayContent(Encoding.UTF8.GetBytes(body)) };
-        request.Content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        request.Content.Headers.ContentType = new MediaTypeHeaderValue(contentType);
         request.Headers.TryAddWithoutValidation("webhook-id", id);
         request.Headers.TryAddWithoutValidation("webhook-timestamp", $"{timestamp}");
         signature ??= Sign(id, timestamp, body, secret);

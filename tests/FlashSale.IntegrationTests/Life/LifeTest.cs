@@ -18,6 +18,8 @@ public abstract class LifeTest(StackFixture fixture, ITestOutputHelper output) :
         ["Reconcile__IntervalSeconds"] = "1",
         ["Relay__RepublishAfterSeconds"] = "2",
         ["Orders__MaxCancellations"] = "2",
+        // The same few shoppers let orders expire again and again.
+        ["Orders__MaxExpirations"] = "0",
     };
 
     /// <summary>Buys one unit, and waits until the order is stored.</summary>

@@ -1,3 +1,4 @@
+using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 using FlashSale.Orders;
 
@@ -141,6 +142,35 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
         Assert.Contains(view.Orders, order => order.Status == "paid");
         Assert.Contains(view.Orders, order => order.Status == "expired");
         Assert.Equal(Orders - view.Orders.Count(order => order.Status == "paid"), view.Remaining[sale.Sku]);
+    }
+
+    [Fact]
+    public async Task Cancellations_of_a_sale_that_is_being_loaded_are_asked_to_come_again_and_keep_nobody_from_postgres()
+    {
+        var (loaded, other) = (await Stack.OpenSaleAsync(stock: 100), await Stack.OpenSaleAsync(stock: 10));
+        var orders = await Task.WhenAll(Enumerable.Range(0, 40).Select(i => BuyStoredAsync(loaded, $"user-{i}")));
+        var another = await BuyStoredAsync(other, "another");
+        await using (var loader = await Stack.Database.Source.OpenConnectionAsync())
+        {
+            await loader.ExecuteAsync("select pg_advisory_lock(1, number) from sale where sale_id = @Id", new { loaded.Id });
+            try
+            {
+                // More than the breaker needs to open, if these were failures of Postgres.
+                for (var round = 0; round < 2; round++)
+                {
+                    var answers = await Task.WhenAll(orders.Select((orderId, i) => Stack.Shopper($"user-{i}").CancelAsync(orderId)));
+                    Assert.All(answers, answer => Assert.NotNull(Refusal.AssertIs(503, "temporarily_unavailable", answer).Header("retry-after")));
+                }
+                Assert.Equal(200, (await Stack.Shopper("another").CancelAsync(another)).Status);
+                Assert.Equal(200, (await Stack.Shopper("user-0").MyOrdersAsync()).Status);
+            }
+            finally
+            {
+                await loader.ExecuteAsync("select pg_advisory_unlock_all()");
+            }
+        }
+        Assert.Equal(200, (await Stack.Shopper("user-0").CancelAsync(orders[0])).Status);
+        await Books.CheckAsync(Stack, loaded);
     }
 
     [Fact]

@@ -156,6 +156,88 @@ public sealed class PayingTests(WithProvider fixture, ITestOutputHelper output) 
     }
 
     [Fact]
+    public async Task An_order_over_nothing_is_paid_as_it_is_stored()
+    {
+        var sale = await Stack.OpenSaleAsync([new ItemDraft("gift", 5, Price: 0), new ItemDraft("phone-1", 5)]);
+        var orderId = (await Stack.Shopper("buyer").BuyAsync(sale)).OrderId;
+        Assert.NotEqual("", (await StatusAsync("buyer", orderId, "paid")).Member("paidAt"));
+        Refusal.AssertIs(409, "order_not_payable", await StartAsync(orderId));
+        Assert.Equal(1, await ScalarAsync<long>("select count(*) from order_event where type = 'paid' and @orderId = any (order_ids)", new { orderId }));
+        await Stack.Shopper("other").BuyAsync(sale, sku: "phone-1");
+        await Books.CheckAsync(Stack, sale);
+        Assert.Equal(200, (await Stack.Manager.RefundAsync(orderId)).Status);
+        Assert.Equal(5, (await Books.CheckAsync(Stack, sale)).Remaining["gift"]);
+    }
+
+    [Fact]
+    public async Task Who_lets_orders_expire_again_and_again_reaches_the_purchase_limit_also_after_a_rebuild()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1);
+        // Three are free, the fourth stays on the limit of one.
+        for (var round = 0; round < 4; round++)
+        {
+            var bought = await Eventually.GetAsync("the unit is for sale", TimeSpan.FromSeconds(10), () => Stack.Shopper("hoarder").BuyAsync(sale), answer => answer.Status == 202);
+            await StatusAsync("hoarder", bought.OrderId, "pending_payment");
+            await DueAsync(bought.OrderId);
+            await StatusAsync("hoarder", bought.OrderId, "expired");
+        }
+        var view = await Books.CheckAsync(Stack, sale);
+        Assert.Equal(1, view.Remaining[sale.Sku]);
+        Refusal.AssertIs(409, "purchase_limit_reached", await Stack.Shopper("hoarder").BuyAsync(sale));
+        await Stack.Manager.PauseAsync(sale.Id);
+        await Stack.Manager.RebuildAsync(sale.Id);
+        await Stack.Manager.ResumeAsync(sale.Id);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "open");
+        Refusal.AssertIs(409, "purchase_limit_reached", await Stack.Shopper("hoarder").BuyAsync(sale));
+        Assert.Equal(202, (await Stack.Shopper("another").BuyAsync(sale)).Status);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task An_operator_cancels_an_unpaid_order_and_sees_what_happened_to_it()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var (unpaid, paid) = (await OrderAsync(sale), await OrderAsync(sale, "pays"));
+        var cancel = $"/api/v1/orders/{unpaid}/cancel";
+        Refusal.AssertIs(400, "invalid_request", await Stack.Manager.PostAsync(cancel));
+        var url = await PaymentUrlAsync(unpaid);
+        Assert.Contains(PaymentIdOf(url), (await Stack.Manager.GetAsync("/api/v1/payments?state=created&limit=500")).Text, StringComparison.Ordinal);
+        for (var round = 0; round < 2; round++)
+            Assert.Equal("cancelled", Manager.Expect(200, await Stack.Manager.PostAsync(cancel, new { reason = "A bot" })).Member("status"));
+        var order = Manager.Expect(200, await Stack.Manager.GetAsync($"/api/v1/orders/{unpaid}")).Json;
+        Assert.Equal("A bot", order.GetProperty("reason").GetString());
+        Assert.Equal(["accepted", "placed", "payment_created", "order.cancel", "cancelled", "units_returned"],
+            order.GetProperty("history").EnumerateArray().Select(happened => happened.GetProperty("what").GetString()));
+        await Stack.Provider.PayAsync(await PaymentUrlAsync(paid, "pays"));
+        await StatusAsync("pays", paid, "paid");
+        Refusal.AssertIs(409, "order_not_cancellable", await Stack.Manager.PostAsync($"/api/v1/orders/{paid}/cancel", new { reason = "A bot" }));
+        Refusal.AssertIs(404, "order_not_found", await Stack.Manager.GetAsync($"/api/v1/orders/{Guid.NewGuid()}"));
+        Refusal.AssertIs(400, "invalid_request", await Stack.Manager.GetAsync("/api/v1/payments"));
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task A_refund_without_its_units_takes_them_out_of_the_stock_and_leaves_them_on_the_purchase_limit()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        await Stack.Provider.PayAsync(await PaymentUrlAsync(orderId));
+        await StatusAsync("buyer", orderId, "paid");
+        Manager.Expect(200, await Stack.Manager.PostAsync($"/api/v1/orders/{orderId}/refund", new { reason = "Goodwill", returnUnits = false }));
+        for (var round = 0; round < 2; round++)
+        {
+            var view = await Books.CheckAsync(Stack, sale);
+            Assert.Equal((9, 0, 9), (view.Items[0].Stock, view.Items[0].Sold, view.Remaining[sale.Sku]));
+            Refusal.AssertIs(409, "purchase_limit_reached", await Stack.Shopper("buyer").BuyAsync(sale));
+            await Stack.Manager.PauseAsync(sale.Id);
+            await Stack.Manager.RebuildAsync(sale.Id);
+            await Stack.Manager.ResumeAsync(sale.Id);
+            await Stack.StatusOnEveryNodeAsync(sale.Id, "open");
+        }
+        Assert.Equal("refunded", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
+    }
+
+    [Fact]
     public async Task Both_endpoints_are_described()
     {
         var document = (await Stack.Shopper("anyone").GetAsync("/openapi/v1.json")).Json.GetProperty("paths");

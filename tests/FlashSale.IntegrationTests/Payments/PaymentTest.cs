@@ -15,6 +15,7 @@ public sealed class WithProvider() : StackFixture(new StackOptions
         ["Dependencies__Payments__TimeoutMilliseconds"] = "1000",
         ["Dependencies__Payments__RetryMilliseconds"] = "50",
         ["Dependencies__Payments__BreakMilliseconds"] = "500",
+        ["Orders__ProviderAnswerSeconds"] = "5",
     },
 });
 
@@ -52,6 +53,14 @@ public abstract class PaymentTest(StackFixture fixture, ITestOutputHelper output
     /// <summary>What the shopper would do by POST /cancel.</summary>
     protected async Task CancelAsync(Sale sale, Guid orderId, string user = "buyer") => Assert.Equal("cancelled", await ScalarAsync<string>(
         "select cancel_order(s.sale_id, s.number, @orderId, @user, 100) from sale s where s.sale_id = @Id", new { sale.Id, orderId, user }));
+
+    /// <summary>Lets the grace of an order be over, and the provider be asked about its payment.</summary>
+    protected Task DueAsync(Guid orderId) => ExecuteAsync("""
+        with due as (update orders set pay_by = now() - interval '5 s' where order_id = @orderId returning order_id, pay_by)
+        update payment p set ask_at = due.pay_by from due where p.order_id = due.order_id and p.ask_at is not null
+        """, new { orderId });
+
+    protected static string PaymentIdOf(string paymentUrl) => paymentUrl[(paymentUrl.LastIndexOf('/') + 1)..];
 
     protected Task<string?> PaymentStateAsync(string paymentId) => ScalarAsync<string?>("select state from payment where payment_id = @paymentId", new { paymentId });
 

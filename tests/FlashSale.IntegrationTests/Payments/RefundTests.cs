@@ -19,7 +19,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         Assert.Equal("surplus", await PaymentStateAsync(second));
         Assert.Null(await RefundStateAsync(first));
         Assert.Equal("paid", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
-        Assert.Equal("Paid", await Stack.Provider.StatusAsync(first));
+        Assert.Equal("paid", await Stack.Provider.StatusAsync(first));
         await Books.CheckAsync(Stack, sale);
     }
 
@@ -76,12 +76,12 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
             Stack.Sandbox.Thaw();
         }
         // While the provider never tells, a refund stays under way.
-        await Eventually.GetAsync("the provider has taken the refund", TimeSpan.FromSeconds(30), () => Stack.Provider.StatusAsync(paymentId), status => status == "Refunding");
+        await Eventually.GetAsync("the provider has taken the refund", TimeSpan.FromSeconds(30), () => Stack.Provider.StatusAsync(paymentId), status => status == "refunding");
         await Eventually.GetAsync("it is said to be pending", TimeSpan.FromSeconds(30),
             () => ScalarAsync<long>("select count(*) from refund where payment_id = @paymentId and state = 'due' and last_error is null", new { paymentId }), count => count == 1);
         await Stack.Provider.BehaveAsync();
         await RefundAsync(paymentId, "confirmed");
-        Assert.Equal("Refunded", await Stack.Provider.StatusAsync(paymentId));
+        Assert.Equal("refunded", await Stack.Provider.StatusAsync(paymentId));
         Assert.Equal("cancelled", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
         await Books.CheckAsync(Stack, sale);
     }
@@ -105,10 +105,93 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
     }
 
     [Fact]
-    public async Task The_number_of_due_refunds_is_a_metric()
+    public async Task Due_refunds_and_payments_without_an_answer_are_metrics()
     {
         using var http = new HttpClient { Timeout = TimeSpan.FromSeconds(5) };
         await Eventually.GetAsync("the metric is there", TimeSpan.FromSeconds(20),
-            () => http.GetStringAsync(new Uri(Stack.Worker.ManagementUrl, "/metrics")), text => text.Contains("\nflashsale_refunds_due 0", StringComparison.Ordinal));
+            () => http.GetStringAsync(new Uri(Stack.Worker.ManagementUrl, "/metrics")), text => text.Contains("\nflashsale_refunds_due 0", StringComparison.Ordinal)
+                && text.Contains("\nflashsale_payments_unanswered ", StringComparison.Ordinal) && text.Contains("\nflashsale_payments_unmatched ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_payment_whose_notice_is_lost_pays_its_order_before_that_expires()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        var url = await PaymentUrlAsync(orderId);
+        await Stack.Provider.BehaveAsync(outcome: "never");
+        await Stack.Provider.PayAsync(url);
+        await DueAsync(orderId);
+        await StatusAsync("buyer", orderId, "paid");
+        Assert.Equal("succeeded", await PaymentStateAsync(PaymentIdOf(url)));
+        Assert.Null(await RefundStateAsync(PaymentIdOf(url)));
+        // The notice, should it come after all, changes nothing.
+        Assert.Equal(200, (await NotifyAsync("payment.succeeded", orderId, PaymentIdOf(url))).Status);
+        Assert.Null(await RefundStateAsync(PaymentIdOf(url)));
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task A_provider_that_is_away_holds_no_expiry_up_and_what_it_tells_later_is_refunded()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        var paymentId = PaymentIdOf(await PaymentUrlAsync(orderId));
+        await Stack.Provider.BehaveAsync(outcome: "never");
+        await Stack.Provider.PayAsync(paymentId);
+        Stack.Sandbox.Freeze();
+        try
+        {
+            await DueAsync(orderId);
+            await StatusAsync("buyer", orderId, "expired");
+            Assert.Equal("created", await PaymentStateAsync(paymentId));
+        }
+        finally
+        {
+            Stack.Sandbox.Thaw();
+        }
+        await Stack.Provider.BehaveAsync();
+        await RefundAsync(paymentId, "confirmed");
+        Assert.Equal("surplus", await PaymentStateAsync(paymentId));
+        Assert.Equal("expired", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task An_order_with_an_open_payment_expires_once_the_provider_has_said_that_it_is_not_paid_and_is_asked_about_later()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        var paymentId = PaymentIdOf(await PaymentUrlAsync(orderId));
+        await DueAsync(orderId);
+        await StatusAsync("buyer", orderId, "expired");
+        Assert.True(await ScalarAsync<bool>("select answered_at is not null and ask_at > now() and asks = 1 from payment where payment_id = @paymentId", new { paymentId }));
+        // Money that comes then is found by the next question.
+        await Stack.Provider.BehaveAsync(outcome: "never");
+        await Stack.Provider.PayAsync(paymentId);
+        await ExecuteAsync("update payment set ask_at = now() where payment_id = @paymentId", new { paymentId });
+        await RefundAsync(paymentId, "due");
+        await Stack.Provider.BehaveAsync();
+        await RefundAsync(paymentId, "confirmed");
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task A_payment_or_refund_that_was_refused_is_asked_for_under_another_key()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var orderId = await OrderAsync(sale);
+        await Stack.Provider.BehaveAsync(refuse: true);
+        Refusal.AssertIs(503, "temporarily_unavailable", await StartAsync(orderId));
+        await Stack.Provider.BehaveAsync();
+        var paymentId = PaymentIdOf(await PaymentUrlAsync(orderId));
+        await Stack.Provider.PayAsync(paymentId);
+        await StatusAsync("buyer", orderId, "paid");
+        await Stack.Provider.BehaveAsync(refuse: true);
+        Assert.Equal(200, (await Stack.Manager.RefundAsync(orderId)).Status);
+        await Eventually.TrueAsync("the refund was refused", TimeSpan.FromSeconds(30),
+            async () => await ScalarAsync<int>("select refusals from refund where payment_id = @paymentId", new { paymentId }) > 0);
+        await Stack.Provider.BehaveAsync();
+        await RefundAsync(paymentId, "confirmed");
     }
 }

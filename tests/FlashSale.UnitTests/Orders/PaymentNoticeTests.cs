@@ -14,6 +14,22 @@ public sealed class PaymentNoticeTests
         Read(Good));
 
     [Theory]
+    [InlineData("199900.0")]
+    [InlineData("1.999e5")]
+    public void An_amount_may_be_spelled_as_a_floating_point_number_that_is_whole(string text) =>
+        Assert.Equal(199_900, Read(Good.Replace("199900", text))!.Amount);
+
+    [Fact]
+    public void A_byte_order_mark_is_skipped() => Assert.NotNull(PaymentNotice.Read("msg_1", Encoding.UTF8.GetBytes("\uFEFF" + Good), out _));
+
+    [Fact]
+    public void The_time_of_a_notice_is_read_where_it_is_told()
+    {
+        Assert.Null(Read(Good)!.At);
+        Assert.Equal(new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero), Read(Good.Replace("\"type\"", "\"timestamp\":\"2026-01-01T00:00:00Z\",\"type\""))!.At);
+    }
+
+    [Theory]
     [InlineData("payment.failed", PaymentNoticeType.Failed)]
     [InlineData("payment.refunded", PaymentNoticeType.Refunded)]
     public void Each_type_is_known(string type, PaymentNoticeType expected) => Assert.Equal(expected, Read(Good.Replace("payment.succeeded", type))!.Type);

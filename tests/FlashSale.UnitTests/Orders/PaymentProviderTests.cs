@@ -56,7 +56,7 @@ public sealed class PaymentProviderTests : IAsyncLifetime
     {
         using var provider = Provider();
         _answers.Enqueue((200, body));
-        Assert.Equal(done, await provider.RefundAsync("pay_1", OrderId, "because", CancellationToken.None));
+        Assert.Equal(done, await provider.RefundAsync("pay_1", OrderId, "because", refusals: 0, CancellationToken.None));
         Assert.Equal(("/v1/refunds", "pay_1", "Bearer the-key", $$"""{"paymentId":"pay_1","orderId":"{{OrderId}}","reason":"because"}"""), Assert.Single(_requests));
     }
 
@@ -93,6 +93,46 @@ public sealed class PaymentProviderTests : IAsyncLifetime
         Assert.Single(_requests);
     }
 
+    [Theory]
+    [InlineData("open", ProviderPaymentStatus.NotPaid)]
+    [InlineData("failed", ProviderPaymentStatus.NotPaid)]
+    [InlineData("paid", ProviderPaymentStatus.Paid)]
+    [InlineData("refunding", ProviderPaymentStatus.Refunded)]
+    [InlineData("refunded", ProviderPaymentStatus.Refunded)]
+    public async Task A_payment_is_asked_for_by_its_id_without_a_key(string text, ProviderPaymentStatus status)
+    {
+        using var provider = Provider();
+        _answers.Enqueue((200, $$"""{"paymentId":"pay/1","status":"{{text}}","amount":{"amount":199900,"currency":"CNY"} }"""));
+        Assert.Equal(new ProviderPayment(status, 199_900, "CNY"), await provider.FindAsync("pay/1", CancellationToken.None));
+        var request = Assert.Single(_requests);
+        Assert.Equal(("", "Bearer the-key"), (request.Key, request.Authorization));
+    }
+
+    [Fact]
+    public async Task A_payment_that_the_provider_does_not_know_is_none_and_an_odd_answer_is_no_answer()
+    {
+        using var provider = Provider();
+        _answers.Enqueue((404, ""));
+        Assert.Null(await provider.FindAsync("pay_1", CancellationToken.None));
+        _answers.Enqueue((200, """{"status":"perhaps","amount":{"amount":1,"currency":"CNY"} }"""));
+        await Assert.ThrowsAsync<PaymentProviderException>(() => provider.FindAsync("pay_1", CancellationToken.None));
+        _answers.Enqueue((200, """{"status":"paid"}"""));
+        await Assert.ThrowsAsync<PaymentProviderException>(() => provider.FindAsync("pay_1", CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task After_a_refusal_the_next_request_carries_another_key_and_after_a_failure_the_same()
+    {
+        using var provider = Provider();
+        _answers.Enqueue((403, ""));
+        Assert.Equal(403, (await Assert.ThrowsAsync<PaymentProviderException>(() => CreateAsync(provider))).RefusedWith);
+        _answers.Enqueue((200, """{"status":"pending"}"""));
+        await provider.RefundAsync("pay_1", OrderId, "because", refusals: 1, CancellationToken.None);
+        Assert.Equal([$"{OrderId}", "pay_1-1"], _requests.Select(request => request.Key));
+        foreach (var _ in Enumerable.Range(0, 3)) _answers.Enqueue((500, ""));
+        Assert.Equal(0, (await Assert.ThrowsAsync<PaymentProviderException>(() => CreateAsync(provider))).RefusedWith);
+    }
+
     [Fact]
     public async Task A_provider_that_keeps_failing_is_left_alone()
     {
@@ -122,9 +162,9 @@ public sealed class PaymentProviderTests : IAsyncLifetime
     public void A_path_below_the_address_is_kept() => Assert.Equal("https://pay.test/merchants/7/", new PaymentProviderOptions { BaseUrl = "https://pay.test/merchants/7" }.Parse().AbsoluteUri);
 
     private static Task<CreatedPayment> CreateAsync(PaymentProvider provider) =>
-        provider.CreateAsync(OrderId, 199_900, "CNY", new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero), CancellationToken.None);
+        provider.CreateAsync(OrderId, 199_900, "CNY", new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero), refusals: 0, CancellationToken.None);
 
     private PaymentProvider Provider() => new(
         new PaymentProviderOptions { BaseUrl = _server.Urls.Single(), ApiKey = "the-key" },
-        new Dependency(PaymentProvider.Definition, PaymentProvider.Definition.Defaults with { TimeoutMilliseconds = 1_000, Retries = 2, RetryMilliseconds = 10, BreakMilliseconds = 60_000 }, TimeProvider.System));
+        new Dependency(PaymentProvider.Definition, PaymentProvider.Definition.Defaults with { TimeoutMilliseconds = 5_000, Retries = 2, RetryMilliseconds = 10, BreakMilliseconds = 60_000 }, TimeProvider.System));
 }
