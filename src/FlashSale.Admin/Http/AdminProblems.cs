@@ -19,6 +19,7 @@ public static class AdminProblems
     private static readonly Problem NoItem = new(404, "item_not_found", "The sale has no such item.");
     private static readonly Problem NoOrder = new(404, "order_not_found", "There is no such order in Postgres.");
     private static readonly Problem NotRefundable = new(409, "order_not_refundable", "Only a paid order can be refunded.");
+    private static readonly Problem NotCancellable = new(409, "order_not_cancellable", "Only an order that waits for its payment can be cancelled.");
     private static readonly Problem NoDeadLetter = new(404, "dead_letter_not_found", "There is no such dead letter.");
     private static readonly Problem NoBlock = new(404, "blocklist_entry_not_found", "There is no such entry in the blocklist.");
     private static readonly Problem StateConflict = new(409, "sale_state_conflict", "The sale is not in a state for this.");
@@ -49,6 +50,9 @@ public static class AdminProblems
 
     /// <summary>The order is not paid.</summary>
     public static IResult OrderNotRefundable(string status) => new ProblemAnswer(NotRefundable, $"The order is {status}.");
+
+    /// <summary>The order does not wait for its payment.</summary>
+    public static IResult OrderNotCancellable(string status) => new ProblemAnswer(NotCancellable, $"The order is {status}.");
 
     /// <summary>The request says something wrong.</summary>
     public static IResult Invalid(IReadOnlyList<ProblemError> errors) => new ProblemAnswer(Problem.InvalidRequest, errors: errors);

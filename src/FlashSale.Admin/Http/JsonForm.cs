@@ -2,6 +2,7 @@ using System.Text.Json;
 using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace FlashSale.Admin.Http;
 
@@ -53,7 +54,13 @@ public sealed class JsonForm
     /// <returns>The value, or the answer when the body is not one.</returns>
     public static async Task<(T? Value, IResult? Refused)> ReadAsync<T>(HttpRequest request, Func<JsonForm, FormErrors, T> read) where T : class
     {
-        if (!request.HasJsonContentType()) return (null, AdminProblems.UnsupportedMediaType("application/json"));
+        if (!request.HasJsonContentType())
+        {
+            // Without a body there is no media type to be wrong about.
+            var isMissing = request.ContentType is null
+                && request.HttpContext.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false };
+            return (null, isMissing ? AdminProblems.Invalid([new("body", "is required: a JSON object")]) : AdminProblems.UnsupportedMediaType("application/json"));
+        }
         var errors = new FormErrors();
         try
         {

@@ -15,6 +15,8 @@ public static partial class OrderExport
     private const string Longer = "set local statement_timeout = '1h'";
     private const string Time = "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'";
 
+    private static readonly byte[] ByteOrderMark = [0xEF, 0xBB, 0xBF];
+
     private static string Sql(string saleId) => $"""
         copy (select order_id as "orderId", sale_id as "saleId", sku, user_id as "userId", quantity, amount, currency, status,
                      case when reason ~ '^[-=+@]' then '''' || reason else reason end as reason,
@@ -40,6 +42,8 @@ public static partial class OrderExport
         context.Response.Headers.ContentDisposition = $"attachment; filename=\"orders-{sale.SaleId}.csv\"";
         try
         {
+            // Without the mark spreadsheets take UTF-8 for the code page of their country.
+            await context.Response.Body.WriteAsync(ByteOrderMark, cancellation);
             await copy.BaseStream.CopyToAsync(context.Response.Body, 64 * 1024, cancellation);
         }
         catch (Exception e) when (context.Response.HasStarted)

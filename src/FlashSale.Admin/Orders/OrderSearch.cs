@@ -28,6 +28,27 @@ public sealed class OrderSearch(NpgsqlDataSource postgres)
             new CommandDefinition($"select {Columns} from orders where order_id = @orderId", new { orderId }, cancellationToken: cancellation));
     }
 
+    /// <summary>All that happened to an order, oldest first.</summary>
+    public async Task<IReadOnlyList<HistoryRow>> HistoryAsync(Guid orderId, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return (await connection.QueryAsync<HistoryRow>(new CommandDefinition("""
+            select at, what, detail from (
+                select 1 as step, accepted_at as at, 'accepted' as what, null as detail from orders where order_id = @orderId
+                union all select 2, placed_at, 'placed', null from orders where order_id = @orderId
+                union all select 3, created_at, 'payment_created', payment_id from payment where order_id = @orderId
+                union all select 4, received_at, 'notice', format('%s of %s: %s', type, payment_id, outcome) from webhook_receipt where order_id = @orderId
+                union all select 5, paid_at, 'paid', null from orders where order_id = @orderId and paid_at is not null
+                union all select 6, at, action, format('by %s (%s)', actor, role) from audit_log where subject = @orderId::text
+                union all select 7, closed_at, status, reason from orders where order_id = @orderId and closed_at is not null
+                union all select 8, created_at, 'refund_due', format('%s: %s', payment_id, reason) from refund where order_id = @orderId
+                union all select 9, confirmed_at, 'refund_confirmed', payment_id from refund where order_id = @orderId and confirmed_at is not null
+                union all select 10, created_at, 'units_returned', case when keeps_count then 'they stay on the purchase limit' end
+                    from stock_return where order_id = @orderId) h
+            order by at, step
+            """, new { orderId }, cancellationToken: cancellation))).AsList();
+    }
+
     /// <summary>Finds at most <paramref name="limit"/> orders.</summary>
     public async Task<IReadOnlyList<OrderRow>> FindAsync(OrderFilter filter, int limit, CancellationToken cancellation)
     {
@@ -57,6 +78,9 @@ public sealed class OrderSearch(NpgsqlDataSource postgres)
         return string.Join(" and ", conditions);
     }
 }
+
+/// <summary>Something that happened to an order.</summary>
+public sealed record HistoryRow(DateTime At, string What, string? Detail);
 
 /// <summary>A row of orders.</summary>
 public sealed record OrderRow(

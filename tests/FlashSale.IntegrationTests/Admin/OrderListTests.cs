@@ -28,7 +28,8 @@ public sealed class OrderListTests(OneOfEach fixture, ITestOutputHelper output) 
 
         var csv = Manager.Expect(200, await Stack.Manager.GetAsync($"/api/v1/sales/{sale.Id}/orders.csv"));
         Assert.Equal("text/csv; charset=utf-8", csv.Header("content-type"));
-        var lines = csv.Text.TrimEnd('\n').Split('\n');
+        Assert.Equal([0xEF, 0xBB, 0xBF], csv.Body[..3]);
+        var lines = csv.Text.TrimStart('\uFEFF').TrimEnd('\n').Split('\n');
         Assert.Equal("orderId,saleId,sku,userId,quantity,amount,currency,status,reason,acceptedAt,placedAt,payBy,paidAt,closedAt", lines[0]);
         Assert.Equal(all.Order(StringComparer.Ordinal), lines.Skip(1).Select(line => line.Split(',')[0]));
     }

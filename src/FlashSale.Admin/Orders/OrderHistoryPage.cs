@@ -1,0 +1,25 @@
+using FlashSale.Admin.Http;
+using FlashSale.Admin.Sales;
+
+namespace FlashSale.Admin.Orders;
+
+/// <summary>Something that happened to an order.</summary>
+/// <param name="At">When, by Postgres' clock; of an acceptance by Redis'.</param>
+/// <param name="What">accepted, placed, paid, cancelled, expired, rejected, refunded, payment_created, notice, refund_due,
+/// refund_confirmed, units_returned, or the action of an operator as the audit log spells it.</param>
+/// <param name="Detail">What is particular to it.</param>
+public sealed record HistoryPage(string At, string What, string? Detail);
+
+/// <summary>An order with all that happened to it, oldest first.</summary>
+public sealed record OrderHistoryPage(
+    Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, Money Amount, string Status, string? Reason,
+    string AcceptedAt, string PlacedAt, string? PayBy, string? PaidAt, string? ClosedAt, IReadOnlyList<HistoryPage> History)
+{
+    /// <summary>The page of an order.</summary>
+    public static OrderHistoryPage Of(OrderRow row, IReadOnlyList<HistoryRow> history)
+    {
+        var order = OrderPage.Of(row);
+        return new(order.OrderId, order.SaleId, order.Sku, order.UserId, order.Quantity, order.Amount, order.Status, order.Reason, order.AcceptedAt,
+            order.PlacedAt, order.PayBy, order.PaidAt, order.ClosedAt, [.. history.Select(row => new HistoryPage(Moments.Text(row.At), row.What, row.Detail))]);
+    }
+}
