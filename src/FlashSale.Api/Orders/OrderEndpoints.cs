@@ -102,6 +102,7 @@ public static class OrderEndpoints
             ? await postgres.OnceAsync(static async (call, cancellation) => await call.moves.CancelAsync(call.order, call.options.MaxCancellations, cancellation),
                 (moves, order, options), CancellationToken.None)
             : CancelOutcome.NotCancellable;
+        if (outcome is CancelOutcome.Cancelled) orders.Changed(order.OrderId, order.UserId);
         if (outcome is CancelOutcome.TooMany)
         {
             await Problems.WriteAsync(context, NotCancellable,

@@ -40,8 +40,8 @@ public static partial class WebhookEndpoint
             });
 
     private static async Task ReceiveAsync(
-        HttpContext context, StandardWebhook webhooks, PaymentNotices notices, [FromKeyedServices(Dependency.Postgres)] Dependency postgres,
-        ILogger<PaymentNotices> logger)
+        HttpContext context, StandardWebhook webhooks, PaymentNotices notices, OrderReader orders,
+        [FromKeyedServices(Dependency.Postgres)] Dependency postgres, ILogger<PaymentNotices> logger)
     {
         var headers = context.Request.Headers;
         var body = await ReadAsync(context);
@@ -68,6 +68,7 @@ public static partial class WebhookEndpoint
         }
         if (outcome is PaymentNoticeOutcome.Unmatched) LogUnmatched(logger, notice.TypeText, notice.OrderId, notice.PaymentId, notice.Amount, notice.Currency);
         Webhooks.Add(1, KeyValuePair.Create<string, object?>("outcome", TextOf(outcome)));
+        orders.Changed(notice.OrderId, userId: null);
         context.Response.StatusCode = StatusCodes.Status200OK;
     }
 

@@ -10,7 +10,8 @@ namespace FlashSale.Orders;
 /// <summary>
 /// Reads orders where they are: in flight in Redis, then in Postgres. In this order: an order moves from Redis to
 /// Postgres, committed before it leaves, so one that is missing in both at these moments does not exist. Where there is a
-/// replica it is read first; it may be behind, so what it does not have the primary is asked for.
+/// replica it is read first, unless it is too far behind the primary or the order was changed through this node a moment ago; what it
+/// does not have the primary is asked for. With the primary away an old answer is better than none.
 /// </summary>
 public sealed class OrderReader
 {
@@ -21,6 +22,9 @@ public sealed class OrderReader
     private readonly Dependency _primary;
     private readonly NpgsqlDataSource? _replica;
     private readonly Dependency? _replicaGuard;
+    private readonly ReplicaLag? _lag;
+    private readonly RecentChanges<Guid>? _changedOrders;
+    private readonly RecentChanges<string>? _changedUsers;
     private readonly RedisConnection _redis;
     private readonly Dependency _redisGuard;
     private readonly SharedLooks _looks;
@@ -28,10 +32,22 @@ public sealed class OrderReader
     /// <summary>Takes the stores; the replica only where one is configured.</summary>
     public OrderReader(
         NpgsqlDataSource postgres, [FromKeyedServices(Dependency.Postgres)] Dependency primary, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency redisGuard,
-        TimeProvider time, [FromKeyedServices(Dependency.PostgresReplica)] NpgsqlDataSource? replica = null, [FromKeyedServices(Dependency.PostgresReplica)] Dependency? replicaGuard = null)
+        TimeProvider time, PostgresOptions options, [FromKeyedServices(Dependency.PostgresReplica)] NpgsqlDataSource? replica = null, [FromKeyedServices(Dependency.PostgresReplica)] Dependency? replicaGuard = null)
     {
         (_postgres, _primary, _redis, _redisGuard, _replica, _replicaGuard) = (postgres, primary, redis, redisGuard, replica, replicaGuard);
         _looks = new SharedLooks(LookAsync, time);
+        if (replica is null) return;
+        var longest = TimeSpan.FromMilliseconds(options.ReplicaLagMilliseconds);
+        (_lag, _changedOrders, _changedUsers) = (new ReplicaLag(time, longest), new RecentChanges<Guid>(time, longest), new RecentChanges<string>(time, longest));
+    }
+
+    /// <summary>Says that an order was changed through this node: its reads, and its owner's list, go to the primary for a while.</summary>
+    /// <param name="orderId">Which.</param>
+    /// <param name="userId">Whose; null where that is not known.</param>
+    public void Changed(Guid orderId, string? userId)
+    {
+        _changedOrders?.Add(orderId);
+        if (userId is not null) _changedUsers?.Add(userId);
     }
 
     /// <summary>
@@ -63,40 +79,58 @@ public sealed class OrderReader
     public async Task<IReadOnlyList<Order>> OfUserAsync(string userId, int limit, Guid? before, CancellationToken cancellation)
     {
         var query = (userId, limit, before);
-        if (_replica is not null)
-        {
-            try
-            {
-                return await _replicaGuard!.RepeatableAsync(static (call, token) => OfUserAsync(call.Source, call.query, token), (Source: _replica, query), cancellation);
-            }
-            catch (Exception e) when (IsAway(e, cancellation))
-            {
-                // The primary has them as well.
-            }
-        }
-        return await _primary.RepeatableAsync(static (call, token) => OfUserAsync(call.Source, call.query, token), (Source: _postgres, query), cancellation);
+        return await ReadAsync(static (source, query, token) => OfUserAsync(source, query, token), query, static _ => true, _changedUsers?.Contains(userId) == true, cancellation);
     }
 
     /// <summary>Finds an order in Postgres only, as the primary has it; null when it is not there, or not yet.</summary>
     public async Task<Order?> FindStoredAsync(Guid orderId, CancellationToken cancellation) =>
         await _primary.RepeatableAsync(static (call, token) => FindStoredAsync(call.Source, call.orderId, token), (Source: _postgres, orderId), cancellation);
 
+    private async Task<Order?> LookAsync(Guid orderId) => await ReadAsync(
+        static (source, orderId, token) => FindStoredAsync(source, orderId, token), orderId, static order => order is not null, _changedOrders?.Contains(orderId) == true, CancellationToken.None);
+
     // A failure of the replica is no answer. What it says of orders that it has may be old, never wrong.
-    private async Task<Order?> LookAsync(Guid orderId)
+    private async ValueTask<T> ReadAsync<TQuery, T>(
+        Func<NpgsqlDataSource, TQuery, CancellationToken, ValueTask<T>> read, TQuery query, Func<T, bool> isAnswer, bool isChanged, CancellationToken cancellation)
     {
-        if (_replica is not null)
+        var isClose = !isChanged && await IsReplicaCloseAsync();
+        if (isClose && await TryReplicaAsync(read, query, isAnswer, cancellation) is (true, var answer)) return answer!;
+        try
         {
-            try
-            {
-                var order = await _replicaGuard!.RepeatableAsync(static (call, token) => FindStoredAsync(call.Source, call.orderId, token), (Source: _replica, orderId), CancellationToken.None);
-                if (order is not null) return order;
-            }
-            catch (Exception e) when (IsAway(e, CancellationToken.None))
-            {
-                // As if it did not have the order.
-            }
+            return await _primary.RepeatableAsync(static (call, token) => call.read(call.Source, call.query, token), (Source: _postgres, read, query), cancellation);
         }
-        return await FindStoredAsync(orderId, CancellationToken.None);
+        catch (Exception e) when (_replica is not null && !isClose && IsAway(e, cancellation))
+        {
+            if (await TryReplicaAsync(read, query, isAnswer, cancellation) is (true, var old)) return old!;
+            throw;
+        }
+    }
+
+    private async Task<(bool Answered, T? Answer)> TryReplicaAsync<TQuery, T>(
+        Func<NpgsqlDataSource, TQuery, CancellationToken, ValueTask<T>> read, TQuery query, Func<T, bool> isAnswer, CancellationToken cancellation)
+    {
+        try
+        {
+            var answer = await _replicaGuard!.RepeatableAsync(static (call, token) => call.read(call.Source!, call.query, token), (Source: _replica, read, query), cancellation);
+            return (isAnswer(answer), answer);
+        }
+        catch (Exception e) when (IsAway(e, cancellation))
+        {
+            return (false, default);
+        }
+    }
+
+    private async Task<bool> IsReplicaCloseAsync()
+    {
+        if (_replica is null) return false;
+        try
+        {
+            return await _lag!.IsCloseAsync(_replica, _replicaGuard!);
+        }
+        catch (Exception e) when (IsAway(e, CancellationToken.None))
+        {
+            return false;
+        }
     }
 
     private static bool IsAway(Exception e, CancellationToken cancellation) => !cancellation.IsCancellationRequested && (e is NpgsqlException || Postgres.IsTransient(e));

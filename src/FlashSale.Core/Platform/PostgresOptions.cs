@@ -16,6 +16,10 @@ public sealed class PostgresOptions
     [Secret]
     public string? ReplicaUrl { get; set; }
 
+    /// <summary>How far the replica may be behind the primary to be read, in milliseconds.</summary>
+    [Range(500, 600_000)]
+    public int ReplicaLagMilliseconds { get; set; } = 2_000;
+
     /// <summary>
     /// Most connections of this host, and as many to the replica; times the number of hosts it must stay below
     /// max_connections.
