@@ -19,7 +19,7 @@ namespace FlashSale.Worker;
 /// <summary>Puts the background work into the host.</summary>
 public static class WorkerModule
 {
-    private const int MinPoolSize = 5;
+    private const int MinPoolSize = 6;
 
     /// <summary>From the outbox to the broker.</summary>
     public static void AddRelay(this WebApplicationBuilder builder)
@@ -36,6 +36,7 @@ public static class WorkerModule
     {
         builder.Services.AddSingleton<ReservationStore>();
         builder.Services.AddSingleton<DeadLetters>();
+        builder.Services.AddSingleton<SettledLog>();
         builder.Services.AddSingleton<SettleScript>();
         builder.Services.AddSingleton<ReservationSettler>();
         builder.Services.AddSingleton<ConsumerMetrics>();
@@ -45,7 +46,7 @@ public static class WorkerModule
     public static void AddEvents(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<EventsOptions>(builder.Configuration, "Events");
-        // The publisher's role keeps one connection for itself; in a smaller pool the consumers would wait for it for ever.
+        // The publisher's role and the watch over commits keep one connection each; in a smaller pool the consumers would wait for them for ever.
         var pool = Settings.Read<PostgresOptions>(builder.Configuration, "Postgres").MaxPoolSize;
         if (pool < MinPoolSize) throw new InvalidSettingException($"Postgres:MaxPoolSize = '{pool}': allowed for a worker is {MinPoolSize} to 1000.");
         builder.Services.AddSingleton<OrderEventStore>();
@@ -94,7 +95,17 @@ public static class WorkerModule
         builder.Services.AddSingleton<StockChanges>();
         builder.Services.AddSingleton<BrokerBacklog>();
         builder.Services.AddHostedService<BrokerWatch>();
+        builder.Services.AddSettings<FailoverOptions>(builder.Configuration, "Failover");
+        builder.Services.AddSingleton<PostgresMemory>();
+        builder.Services.AddSingleton<PostgresLosses>();
         builder.Services.AddSingleton<PostgresWatch>();
+        builder.Services.AddSingleton<CommitWatch>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<CommitWatch>());
+        builder.Services.AddSingleton(services =>
+        {
+            var commits = services.GetRequiredService<CommitWatch>();
+            return new ReadinessCheck("postgres-commits", () => commits.Problem);
+        });
         builder.Services.AddHostedService<SaleKeeper>();
         builder.Services.AddSingleton<OpsSettings>();
         builder.Services.AddHostedService<OpsKeeper>();

@@ -72,6 +72,22 @@ public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis
         }
     }
 
+    /// <summary>
+    /// Raises what Redis has in a later version above that version, as <see cref="PublishAsync"/> then publishes it: Postgres
+    /// was restored to an earlier point, and is right.
+    /// </summary>
+    public async Task OutrankAsync(CancellationToken cancellation)
+    {
+        foreach (var (name, version) in await PublishedDocuments.VersionsAsync(redis, OpsFeed.Key))
+        {
+            await using var connection = await postgres.OpenConnectionAsync(cancellation);
+            await connection.ExecuteAsync(new CommandDefinition("""
+                update ops_setting set version = greatest(@version + 1, (extract(epoch from clock_timestamp()) * 1000)::bigint)
+                where name = @name and version < @version
+                """, new { name, version }, cancellationToken: cancellation));
+        }
+    }
+
     private async Task<bool> TryPublishAsync(string name, long version, string json)
     {
         try

@@ -81,11 +81,11 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
     private async Task<Dictionary<string, long>> ReturningAsync(NpgsqlConnection connection, SaleKeys keys, string saleId)
     {
         var units = new Dictionary<string, long>(StringComparer.Ordinal);
-        var pending = await connection.QueryAsync<(long Id, string Sku, int Quantity, long Epoch)>(
-            "select return_id, sku, quantity, epoch from stock_return where sale_id = @saleId and state = 'pending'", new { saleId });
+        var pending = await connection.QueryAsync<(Guid OrderId, string Sku, int Quantity, long Epoch)>(
+            "select order_id, sku, quantity, epoch from stock_return where sale_id = @saleId and state = 'pending'", new { saleId });
         foreach (var chunk in pending.Chunk(ReturnsPerLook))
         {
-            var applied = await redis.CallAsync(database => database.HashGetAsync(keys.Returned, [.. chunk.Select(row => (RedisValue)StockReturns.FieldOf(row.Id))]));
+            var applied = await redis.CallAsync(database => database.HashGetAsync(keys.Returned, [.. chunk.Select(row => (RedisValue)StockReturns.FieldOf(row.OrderId))]));
             for (var i = 0; i < chunk.Length; i++)
             {
                 if (applied[i] != chunk[i].Epoch) units[chunk[i].Sku] = units.GetValueOrDefault(chunk[i].Sku) + chunk[i].Quantity;

@@ -36,7 +36,6 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
 
     private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan DrainInterval = TimeSpan.FromMilliseconds(25);
-    private static readonly RedisScript HoldScript = new("Ledger.hold.lua");
     private static readonly RedisScript SwapScript = new("Ledger.swap.lua");
 
     /// <summary>Loads or rebuilds a sale. A draft becomes live; other sales keep their status.</summary>
@@ -93,6 +92,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         if (!await connection.ExecuteScalarAsync<bool>("select exists (select 1 from sale_item where sale_id = @saleId)", new { saleId }))
             throw new SaleLoadException($"Sale {saleId} has no items.");
         await CheckDurabilityAsync();
+        if (await PostgresDurability.ProblemAsync(connection, cancellation) is { } problem) throw new SaleLoadException(problem);
         await CheckMemoryAsync(connection, saleId);
         // From here on every script that is called with the old epoch refuses, or belongs to what is being drained. Above all that Redis
         // has seen: a Postgres that was restored to an earlier point has forgotten how far it had come.
@@ -102,7 +102,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             update sale set epoch = greatest(epoch, @known) + 1, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
             where sale_id = @saleId and status <> 'archived' returning epoch
             """, new { saleId, known }) ?? throw Archived(saleId);
-        await HoldScript.CallAsync(redis, [keys.Sale], [epoch]);
+        await SaleHold.HoldAsync(redis, keys, epoch);
         // What loads that died have left behind, before it is written once more.
         await RemoveOldEpochsAsync(keys, epoch);
 

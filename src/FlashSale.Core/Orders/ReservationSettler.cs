@@ -9,7 +9,7 @@ namespace FlashSale.Orders;
 /// Takes packed reservations to where they are at rest: stored in Postgres, or in its dead letters, and then settled in
 /// Redis, where only now their outbox entries go. Everything here may happen again: what is stored is settled again.
 /// </summary>
-public sealed class ReservationSettler(ReservationStore store, DeadLetters deadLetters, SettleScript settle)
+public sealed class ReservationSettler(ReservationStore store, DeadLetters deadLetters, SettledLog log, SettleScript settle)
 {
     /// <summary>Stores and settles a pack.</summary>
     /// <returns>How many of its orders Redis had forgotten.</returns>
@@ -31,6 +31,7 @@ public sealed class ReservationSettler(ReservationStore store, DeadLetters deadL
         }
         foreach (var ofNumber in pending.GroupBy(item => item.SaleNumber))
             await PersistAsync(pack.SaleId, ofNumber.Key, ofNumber.ToArray(), settlements, cancellation);
+        await log.AddAsync(pack);
         return await settle.SettleAsync(new SaleKeys(pack.SaleId), [.. pack.Entries.Select(entry => entry.Id)], settlements) ?? 0;
     }
 

@@ -21,8 +21,13 @@ public static class PublishedDocuments
     /// <param name="name">The document's.</param>
     /// <param name="version">Below 10^14.</param>
     /// <param name="json">UTF-8; empty takes the document out.</param>
-    public static Task PublishAsync(RedisConnection redis, RedisKey key, string name, long version, byte[] json) =>
-        Script.CallAsync(redis, [key], [name, version, json], Patience);
+    /// <returns>0 when that version is published now, else the higher version that is there, and stays.</returns>
+    public static async Task<long> PublishAsync(RedisConnection redis, RedisKey key, string name, long version, byte[] json) =>
+        (long)await Script.CallAsync(redis, [key], [name, version, json], Patience);
+
+    /// <summary>The version that took a document out; null when none did, or it has come back since.</summary>
+    public static async Task<long?> RemovedAsync(RedisConnection redis, RedisKey key, string name) =>
+        (long?)await redis.CallAsync(database => database.HashGetAsync(key, "removed|" + name));
 
     /// <summary>The versions that are there, by name.</summary>
     public static async Task<Dictionary<string, long>> VersionsAsync(RedisConnection redis, RedisKey key)

@@ -26,9 +26,14 @@ public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logg
     {
         var versions = await PublishedDocuments.VersionsAsync(Redis, SaleKeys.Catalog);
         var current = Sales;
-        // What went away while it could be sold from is gone from a Redis that forgot: keep what is known, the worker publishes it again, one sale after the other.
-        var forgotten = current.Values.Where(sale => !versions.ContainsKey(sale.SaleId) && MayBeSold(sale)).ToArray();
-        if (_sales is not null && versions.Count + forgotten.Length == current.Count && versions.All(v => current.TryGetValue(v.Key, out var sale) && sale.Version >= v.Value)) return;
+        // A sale that went away while it could be sold from, and was not taken out, is gone from a Redis that forgot: keep what is known,
+        // the worker publishes it again, one sale after the other.
+        var forgotten = new List<PublishedSale>();
+        foreach (var sale in current.Values)
+        {
+            if (!versions.ContainsKey(sale.SaleId) && MayBeSold(sale) && !(await PublishedDocuments.RemovedAsync(Redis, SaleKeys.Catalog, sale.SaleId) >= sale.Version)) forgotten.Add(sale);
+        }
+        if (_sales is not null && versions.Count + forgotten.Count == current.Count && versions.All(v => current.TryGetValue(v.Key, out var sale) && sale.Version >= v.Value)) return;
 
         var next = forgotten.ToDictionary(sale => sale.SaleId, StringComparer.Ordinal);
         foreach (var (saleId, version) in versions)
@@ -41,6 +46,5 @@ public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logg
         _followed = true;
     }
 
-    // Only what is over is ever taken out of the catalog.
     private bool MayBeSold(PublishedSale sale) => sale.Status is SaleStatus.Live or SaleStatus.Paused && sale.ClosesAt > Redis.NowMilliseconds;
 }

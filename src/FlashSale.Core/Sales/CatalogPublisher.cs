@@ -14,19 +14,46 @@ public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection 
 {
     private static readonly RedisScript SetStateScript = new("Sales.set_state.lua");
 
-    /// <summary>Publishes a sale as Postgres has it. Drafts are not published, archived sales are taken out.</summary>
-    /// <returns>What was published; null for a draft or unknown sale.</returns>
+    /// <summary>
+    /// Publishes a sale as Postgres has it. Drafts are not published, archived sales are taken out. A version that Redis
+    /// has and Postgres lost (a promoted standby lacked it) gives way: the sale gets a version above it.
+    /// </summary>
+    /// <returns>What Redis has now, that version or a later one; null for a draft or unknown sale.</returns>
     public async Task<PublishedSale?> PublishAsync(string saleId, CancellationToken cancellation)
     {
-        if (await ReadAsync(saleId, cancellation) is not { Status: not SaleStatus.Draft } sale) return null;
-        var keys = new SaleKeys(saleId);
-        // The state first: a node that learns of an opening or a pause must find the script agreeing.
-        await SetStateScript.CallAsync(redis, [keys.Sale],
-            [sale.Epoch, sale.Version, StatusText(sale.Status), sale.OpensAt, sale.ClosesAt]);
-        var json = sale.Status is SaleStatus.Archived ? [] : JsonSerializer.SerializeToUtf8Bytes(sale, CatalogJson.Default.PublishedSale);
-        await PublishedDocuments.PublishAsync(redis, SaleKeys.Catalog, saleId, sale.Version, json);
-        return sale;
+        while (true)
+        {
+            if (await ReadAsync(saleId, cancellation) is not { Status: not SaleStatus.Draft } sale) return null;
+            if (await PublishAsync(sale) is not (> 0 and var later)) return sale;
+            // As a rule somebody else changed and published the sale meanwhile: the next read finds that version.
+            await RaiseVersionAsync(saleId, later, cancellation);
+        }
     }
+
+    // Answers the higher version that Redis has; 0 when it has this one.
+    private async Task<long> PublishAsync(PublishedSale sale)
+    {
+        // The state first: a node that learns of an opening or a pause must find the script agreeing.
+        var state = (long)await SetStateScript.CallAsync(redis, [new SaleKeys(sale.SaleId).Sale],
+            [sale.Epoch, sale.Version, StatusText(sale.Status), sale.OpensAt, sale.ClosesAt]);
+        if (state > 0) return state;
+        var json = sale.Status is SaleStatus.Archived ? [] : JsonSerializer.SerializeToUtf8Bytes(sale, CatalogJson.Default.PublishedSale);
+        return await PublishedDocuments.PublishAsync(redis, SaleKeys.Catalog, sale.SaleId, sale.Version, json);
+    }
+
+    private async Task RaiseVersionAsync(string saleId, long above, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        if (!await SaleLock.ShareAsync(transaction, saleId)) return;
+        await connection.ExecuteAsync("update sale set version = @above + 1 where sale_id = @saleId and version < @above", new { saleId, above }, transaction);
+        await transaction.CommitAsync(cancellation);
+    }
+
+    /// <summary>Takes a sale out of the catalog that Postgres does not know.</summary>
+    /// <param name="saleId">Which.</param>
+    /// <param name="above">The version that is published.</param>
+    public Task RemoveAsync(string saleId, long above) => PublishedDocuments.PublishAsync(redis, SaleKeys.Catalog, saleId, above + 1, []);
 
     /// <summary>The versions that Redis has published.</summary>
     public Task<Dictionary<string, long>> PublishedVersionsAsync() => PublishedDocuments.VersionsAsync(redis, SaleKeys.Catalog);

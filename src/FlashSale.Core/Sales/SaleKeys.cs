@@ -13,7 +13,8 @@ namespace FlashSale.Sales;
 /// fs:{sale}:inflight_units  hash    sku -> units in flight
 /// fs:{sale}:owed            hash    sku -> units that settling could not take; below 0: taken in advance
 /// fs:{sale}:outbox          stream  r -> version byte + reservation records of one call
-/// fs:{sale}:returned        hash    id of a stock return or change -> epoch it was applied under (negative: refused)
+/// fs:{sale}:returned        hash    order id (16 bytes) of a stock return, or name of a stock change -> epoch it was applied under (negative: refused)
+/// fs:{sale}:kept            stream  outbox entries settled lately, pack by pack: id, records, id, records, ..; only while Postgres has a standby
 /// fs:{sale}:facts:E:B       hash    of epoch E, bucket B (user hash mod buckets), packed:
 ///                                   idempotency fingerprint (16) -> order id (16) acceptedAt (6) item (4) quantity (2)
 ///                                   user hash (8) + item (4) -> units of the item;  user hash (8) -> units in the sale, where it has a limit;  start of a burnt ticket's id (10) -> 1
@@ -33,9 +34,6 @@ public sealed class SaleKeys
     /// <summary>Hash of published sales, see <see cref="CatalogPublisher"/> and <see cref="FlashSale.Platform.PublishedDocuments"/>; also the channel that announces a change.</summary>
     public static readonly RedisKey Catalog = "fs:catalog";
 
-    /// <summary>The last heartbeat of Postgres that was seen: one that is behind it has been restored to an earlier point.</summary>
-    public static readonly RedisKey PostgresBeat = "fs:postgres_beat";
-
     private static readonly string[] Swapped = ["stock", "limit", "inflight", "inflight_units"];
 
     /// <summary>Makes the keys of a sale.</summary>
@@ -49,6 +47,7 @@ public sealed class SaleKeys
         InflightUnits = Make("inflight_units");
         Outbox = Make("outbox");
         Returned = Make("returned");
+        Kept = Make("kept");
         Epochs = Make("epochs");
         Admission = Make("admission");
         OfReserve = [Sale, Stock, Limit, Inflight, InflightUnits, Outbox];
@@ -77,6 +76,9 @@ public sealed class SaleKeys
 
     /// <summary>Returns and stock changes that were applied.</summary>
     public RedisKey Returned { get; }
+
+    /// <summary>Outbox entries that were settled lately, see <see cref="SaleKeys"/>.</summary>
+    public RedisKey Kept { get; }
 
     /// <summary>The epochs of which there may be keys.</summary>
     public RedisKey Epochs { get; }

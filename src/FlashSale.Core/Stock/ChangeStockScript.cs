@@ -1,3 +1,4 @@
+using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using StackExchange.Redis;
@@ -26,12 +27,12 @@ public sealed class ChangeStockScript(RedisConnection redis)
     /// <returns>The verdict and the units that remain.</returns>
     /// <exception cref="RedisUnavailableException">It did not run.</exception>
     /// <exception cref="RedisOutcomeUnknownException">It may have run, or may run yet; calling it again tells.</exception>
-    public Task<(ChangeStockVerdict Verdict, int Remaining)> ApplyAsync(string saleId, string sku, long changeId, int delta, long epoch) =>
-        CallAsync(saleId, [$"change:{changeId}", epoch, sku, delta, "apply"]);
+    public Task<(ChangeStockVerdict Verdict, int Remaining)> ApplyAsync(string saleId, string sku, string key, int delta, long epoch) =>
+        CallAsync(saleId, [NameOf(sku, key, delta), epoch, sku, delta, "apply"]);
 
     /// <summary>Refuses a change under an epoch: takes it back if it was applied, and sees to it that it never is. Exceptions as of applying.</summary>
-    public Task<(ChangeStockVerdict Verdict, int Remaining)> RevokeAsync(string saleId, string sku, long changeId, int delta, long epoch) =>
-        CallAsync(saleId, [$"change:{changeId}", epoch, sku, delta, "revoke"]);
+    public Task<(ChangeStockVerdict Verdict, int Remaining)> RevokeAsync(string saleId, string sku, string key, int delta, long epoch) =>
+        CallAsync(saleId, [NameOf(sku, key, delta), epoch, sku, delta, "revoke"]);
 
     /// <summary>The units that remain; null when Redis does not hold the item under that epoch.</summary>
     public async Task<int?> RemainingAsync(string saleId, string sku, long epoch)
@@ -39,6 +40,17 @@ public sealed class ChangeStockScript(RedisConnection redis)
         var keys = new SaleKeys(saleId);
         var loaded = await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch"));
         return loaded == epoch ? (int?)await redis.CallAsync(database => database.HashGetAsync(keys.Stock, sku)) : null;
+    }
+
+    /// <summary>
+    /// The name that Redis knows a change by, from what its manager sent: a number that a Postgres gave and lost in a failover is
+    /// given again, to another change.
+    /// </summary>
+    public static string NameOf(string sku, string key, int delta)
+    {
+        Span<byte> name = stackalloc byte[Fingerprints.KeySize];
+        Fingerprints.OfKey($"{sku}|{delta}", key, name);
+        return $"change:{Convert.ToHexStringLower(name)}";
     }
 
     private async Task<(ChangeStockVerdict, int)> CallAsync(string saleId, RedisValue[] arguments)

@@ -6,7 +6,7 @@ namespace FlashSale.Stock;
 
 /// <summary>A row of stock_change.</summary>
 internal sealed record StockChangeRow(
-    long ChangeId, string SaleId, string Sku, int Delta, string Reason, string Actor, string ActorRole, string State, long? Epoch, int? Stock, int? Remaining)
+    long ChangeId, string SaleId, string Sku, int Delta, string IdempotencyKey, string Reason, string Actor, string ActorRole, string State, long? Epoch, int? Stock, int? Remaining)
 {
     /// <summary>Whether the last step moved it.</summary>
     public bool Progressed { get; init; }
@@ -42,7 +42,7 @@ internal sealed class StockChangeStep
         await SaleLock.ShareAsync(transaction, saleId);
         var (status, epoch) = await connection.QuerySingleAsync<(string, long)>("select status, epoch from sale where sale_id = @saleId", new { saleId }, transaction);
         var row = await connection.QuerySingleAsync<StockChangeRow>("""
-            select change_id, sale_id, sku, delta, reason, actor, actor_role, state, epoch, stock, remaining
+            select change_id, sale_id, sku, delta, idempotency_key, reason, actor, actor_role, state, epoch, stock, remaining
             from stock_change where change_id = @changeId for update
             """, new { changeId }, transaction);
         return new StockChangeStep(transaction, script, row, status, epoch);
@@ -73,10 +73,10 @@ internal sealed class StockChangeStep
         if (await StockAfterAsync() is not { } stock)
         {
             // An earlier attempt may have reached Redis, or may yet.
-            await _script.RevokeAsync(_row.SaleId, _row.Sku, _row.ChangeId, _row.Delta, _epoch);
+            await _script.RevokeAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _epoch);
             return await EndAsync("refused", null, null);
         }
-        var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.ChangeId, _row.Delta, _epoch);
+        var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _epoch);
         if (verdict is ChangeStockVerdict.NotLoaded) return _row;
         if (verdict is ChangeStockVerdict.Refused) return await EndAsync("refused", null, null);
         await SetStockAsync(stock);
@@ -102,7 +102,7 @@ internal sealed class StockChangeStep
             // Loaded again since: that took the stock as Postgres had it, with this change.
             return await _script.RemainingAsync(_row.SaleId, _row.Sku, _epoch) is { } left ? await EndAsync("applied", _row.Stock, left) : _row;
         }
-        var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.ChangeId, _row.Delta, _epoch);
+        var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _epoch);
         return verdict is ChangeStockVerdict.Applied ? await EndAsync("applied", _row.Stock, remaining) : _row;
     }
 

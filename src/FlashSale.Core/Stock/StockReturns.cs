@@ -68,26 +68,20 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
         return (int)await Script.CallAsync(redis, [keys.Sale, keys.Stock, keys.Returned], arguments) == 1;
     }
 
-    /// <summary>The field of <see cref="SaleKeys.Returned"/> that says that a return was applied: its id, big-endian.</summary>
-    internal static byte[] FieldOf(long returnId)
-    {
-        var field = new byte[8];
-        BinaryPrimitives.WriteInt64BigEndian(field, returnId);
-        return field;
-    }
+    /// <summary>The field of <see cref="SaleKeys.Returned"/> that says that an order's units have returned.</summary>
+    internal static byte[] FieldOf(Guid orderId) => orderId.ToByteArray(bigEndian: true);
 
     private static byte[] Encode(ReturnRow row)
     {
-        var bytes = new byte[60 + row.Sku.Length];
-        BinaryPrimitives.WriteInt64BigEndian(bytes.AsSpan(6), row.AcceptedAt);
-        // Six bytes of time are enough; the id overwrites the two above them.
-        FieldOf(row.ReturnId).CopyTo(bytes, 0);
-        row.OrderId.TryWriteBytes(bytes.AsSpan(14), bigEndian: true, out _);
-        Fingerprints.OfKey(row.UserId, row.IdempotencyKey, bytes.AsSpan(30));
-        BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(46), Fingerprints.OfUser(row.UserId));
-        BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(54), row.ItemNo);
-        BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(58), (ushort)(row.Quantity | (row.KeepsCount ? KeepsCount : 0)));
-        Encoding.ASCII.GetBytes(row.Sku, bytes.AsSpan(60));
+        var bytes = new byte[52 + row.Sku.Length];
+        // Six bytes of time are enough; the order id overwrites the lower two of the eight that are written before it.
+        BinaryPrimitives.WriteInt64BigEndian(bytes, row.AcceptedAt << 16);
+        row.OrderId.TryWriteBytes(bytes.AsSpan(6), bigEndian: true, out _);
+        Fingerprints.OfKey(row.UserId, row.IdempotencyKey, bytes.AsSpan(22));
+        BinaryPrimitives.WriteUInt64BigEndian(bytes.AsSpan(38), Fingerprints.OfUser(row.UserId));
+        BinaryPrimitives.WriteInt32BigEndian(bytes.AsSpan(46), row.ItemNo);
+        BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(50), (ushort)(row.Quantity | (row.KeepsCount ? KeepsCount : 0)));
+        Encoding.ASCII.GetBytes(row.Sku, bytes.AsSpan(52));
         return bytes;
     }
 

@@ -1,6 +1,6 @@
 -- change_stock: raises or lowers what remains of an item, once per change, however often it is called.
 -- KEYS  1 sale  2 stock  3 returned                                             (layout: Sales/SaleKeys.cs)
--- ARGV  1 id of the change  2 epoch  3 sku  4 delta  5 apply | revoke (Postgres refuses: undo it, if it was applied)
+-- ARGV  1 name of the change, from its item, delta and idempotency key  2 epoch  3 sku  4 delta  5 apply | revoke (Postgres refuses: undo it, if it was applied)
 -- Answers {verdict, remaining}: 1 applied, now or before   0 refused, now or before: fewer remain than are taken away
 --   -1 this Redis does not hold the sale, verified, under that epoch
 -- Invariants: remaining never below 0. The verdict is kept (epoch, or -epoch when refused), so that a call which

@@ -1,9 +1,10 @@
 -- release: gives the units of orders that were cancelled, expired or refunded back to the sale, and takes them off their users' counts.
 -- KEYS  1 sale  2 stock  3 returned                                             (layout: Sales/SaleKeys.cs)
--- ARGV  1 channel of settled orders  2 epoch  3.. returns: return id (8) | acceptedAt (6) | order id (16) | idempotency
---   fingerprint (16) | user hash (8) | item (4) | quantity (2; its highest bit: the units stay on the user's count) | sku
+-- ARGV  1 channel of settled orders  2 epoch  3.. returns: acceptedAt (6) | order id (16) | idempotency fingerprint (16) |
+--   user hash (8) | item (4) | quantity (2; its highest bit: the units stay on the user's count) | sku
 -- Answers 1, or 0 when this Redis does not hold the sale, verified, under that epoch: then nothing was done.
--- Invariant: each return takes effect once, however often and late it is called (returned). It knows an order by its
+-- Invariant: an order's units return once under an epoch, however often and late it is called (returned, by order: numbers that a
+--   Postgres gave and lost in a failover are given again, to others). It knows an order by its
 --   idempotency record. One that Redis has forgotten was never debited here: it is recorded, so that settling it later
 --   debits nothing either, and no unit moves.
 local sub, byte = string.sub, string.byte
@@ -12,14 +13,14 @@ if sale[1] ~= ARGV[2] or not verified(sale[3]) then return 0 end
 local announce = {}
 for i = 3, #ARGV do
     local a = ARGV[i]
-    local return_id, at, id, key, user, item = sub(a, 1, 8), sub(a, 9, 14), sub(a, 15, 30), sub(a, 31, 46), sub(a, 47, 54), sub(a, 55, 58)
-    local keeps_count = byte(a, 59) >= 128
-    local quantity, sku = byte(a, 59) % 128 * 256 + byte(a, 60), sub(a, 61)
-    if redis.call('HGET', KEYS[3], return_id) ~= sale[1] then
+    local at, id, key, user, item = sub(a, 1, 6), sub(a, 7, 22), sub(a, 23, 38), sub(a, 39, 46), sub(a, 47, 50)
+    local keeps_count = byte(a, 51) >= 128
+    local quantity, sku = byte(a, 51) % 128 * 256 + byte(a, 52), sub(a, 53)
+    if redis.call('HGET', KEYS[3], id) ~= sale[1] then
         local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
         local record = redis.call('HGET', facts, key)
         -- The verdict goes first: it is the only write that memory can refuse.
-        redis.call('HSET', KEYS[3], return_id, sale[1])
+        redis.call('HSET', KEYS[3], id, sale[1])
         if record and sub(record, 1, 16) == id then
             redis.call('HINCRBY', KEYS[2], sku, pay(sku, quantity))
             if not keeps_count then

@@ -1,5 +1,6 @@
 using Dapper;
-using FlashSale.Admission;
+using FlashSale.Ledger;
+using FlashSale.Orders;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using Npgsql;
@@ -7,69 +8,120 @@ using Npgsql;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Notices a Postgres that was restored to an earlier point: orders may be missing in it that shoppers were told of, so
-/// every sale is paused until an operator rebuilds it. Postgres counts heartbeats, and Redis remembers the last one seen.
-/// Nobody counts on before having seen that Postgres is not behind: so one that went back is noticed, however late.
+/// Notices a Postgres that lost something. Postgres counts heartbeats, each with the identity of its data, and Redis
+/// remembers the last one seen. After a failover the orders that the new primary may lack are stored again; after a restore
+/// every sale is paused until an operator rebuilds it. A beat counts only once it was found to be no earlier than what Redis
+/// remembers: so a Postgres that went back is noticed, however late.
 /// </summary>
-public sealed partial class PostgresWatch(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, BlocklistPublisher blocklist, ILogger<PostgresWatch> logger)
+public sealed partial class PostgresWatch(
+    NpgsqlDataSource postgres, PostgresMemory memory, SettledLog settled, PostgresLosses losses, FailoverOptions options, ILogger<PostgresWatch> logger)
 {
-    // Advisory lock class of "a restored Postgres is being dealt with".
+    // Advisory lock class of "what Postgres lost is being dealt with".
     private const int WatchLock = 6;
+    private const int TrimMilliseconds = 10_000;
 
-    /// <summary>Looks; where Postgres went back, holds all sales and goes on from what it is now.</summary>
-    public async Task LookAsync(CancellationToken cancellation)
+    private readonly long _keepMilliseconds = options.KeepSettledSeconds * 1_000L;
+    private long _standbySeenAt;
+    private long _trimAt;
+    private int _timeline;
+    private bool _wasLeftBehind;
+    private bool _isKeeping;
+
+    /// <summary>Looks, and deals with what Postgres lost.</summary>
+    /// <returns>Whether this is the Postgres to work with: false while another worker deals with it, and on a primary that was left behind.</returns>
+    public async Task<bool> LookAsync(CancellationToken cancellation)
+    {
+        var (finding, beat, _, now) = await CountAsync(newLineage: null, cancellation);
+        RenewPool(beat.Timeline);
+        if (finding is PostgresFinding.Same)
+        {
+            await GoOnAsync(beat, now, replaces: false);
+            return true;
+        }
+        if (finding is not PostgresFinding.LeftBehind) return await RecoverAsync(cancellation);
+        if (!_wasLeftBehind) LogLeftBehind(beat.Timeline);
+        _wasLeftBehind = true;
+        // Connections that still lead to it end with their use.
+        postgres.Clear();
+        return false;
+    }
+
+    // Counts a beat and judges it. It is committed where nothing was lost, or where a lineage is given: then that was dealt with.
+    private async Task<(PostgresFinding Finding, PostgresBeat Beat, SeenPostgres? Seen, long Now)> CountAsync(bool? newLineage, CancellationToken cancellation)
     {
         // What Redis remembers is read first, so that Postgres can only be further.
-        var seen = (long?)await redis.CallAsync(database => database.StringGetAsync(SaleKeys.PostgresBeat)) ?? 0;
+        var (seen, now) = await memory.ReadAsync();
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        var beat = await connection.ExecuteScalarAsync<long>(new CommandDefinition("select beat from postgres_beat", cancellationToken: cancellation));
-        if (beat < seen) await HoldAsync(connection, cancellation);
-        beat = await connection.ExecuteScalarAsync<long>(new CommandDefinition("update postgres_beat set beat = beat + 1 returning beat", cancellationToken: cancellation));
-        await redis.CallAsync(database => database.StringSetAsync(SaleKeys.PostgresBeat, beat));
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        var beat = await PostgresBeat.CountAsync(transaction, now, newLineage ?? false, cancellation);
+        var finding = PostgresLineage.Judge(seen, beat, now, _keepMilliseconds);
+        if (finding is PostgresFinding.Same || newLineage is not null) await transaction.CommitAsync(cancellation);
+        else await transaction.RollbackAsync(cancellation);
+        return (finding, beat, seen, now);
     }
 
-    // Several workers notice at once, and one holds the sales: an operator who was quick must not find them held again.
-    private async Task HoldAsync(NpgsqlConnection connection, CancellationToken cancellation)
+    private async Task GoOnAsync(PostgresBeat beat, long now, bool replaces)
     {
-        await connection.ExecuteAsync(new CommandDefinition("select pg_advisory_lock(@WatchLock, 0)", new { WatchLock }, cancellationToken: cancellation));
-        try
-        {
-            var seen = (long?)await redis.CallAsync(database => database.StringGetAsync(SaleKeys.PostgresBeat)) ?? 0;
-            var beat = await connection.ExecuteScalarAsync<long>("select beat from postgres_beat");
-            if (beat >= seen) return;
-            await HoldAllAsync(connection, cancellation);
-            await redis.CallAsync(database => database.StringSetAsync(SaleKeys.PostgresBeat, beat));
-        }
-        finally
-        {
-            await connection.ExecuteAsync("select pg_advisory_unlock(@WatchLock, 0)", new { WatchLock });
-        }
+        if (beat.Standbys > 0) _standbySeenAt = now;
+        // A standby that was lost a moment ago may be the next primary.
+        var keeps = _keepMilliseconds > 0 && now - _standbySeenAt <= _keepMilliseconds;
+        var isWhole = keeps && (settled.IsKeeping || !_isKeeping);
+        _isKeeping = keeps;
+        settled.Keep(keeps, now - _keepMilliseconds);
+        await memory.WriteAsync(beat, now, isWhole, replaces);
+        if (now < _trimAt) return;
+        _trimAt = now + TrimMilliseconds;
+        if (_standbySeenAt > 0) await settled.TrimAsync(await losses.SalesAsync());
     }
 
-    private async Task HoldAllAsync(NpgsqlConnection connection, CancellationToken cancellation)
+    // Several workers notice at once, and one deals with it: an operator who was quick must not find sales held again.
+    private async Task<bool> RecoverAsync(CancellationToken cancellation)
     {
-        LogRestored();
-        // What is published is of a later version than what this Postgres knows, and would not give way.
-        var published = await publisher.PublishedVersionsAsync();
-        var sales = await connection.QueryAsync<(string SaleId, string Status)>(
-            "select sale_id, status from sale where epoch > 0 and status in ('live', 'paused', 'closed') order by number");
-        foreach (var (saleId, status) in sales)
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        await connection.ExecuteAsync("set local idle_in_transaction_session_timeout = '5min'");
+        if (!await connection.ExecuteScalarAsync<bool>("select pg_try_advisory_xact_lock(@WatchLock, 0)", new { WatchLock })) return false;
+        var (finding, beat, seen, now) = await CountAsync(newLineage: null, cancellation);
+        switch (finding)
         {
-            await using var transaction = await connection.BeginTransactionAsync(cancellation);
-            await SaleLock.ShareAsync(transaction, saleId);
-            await connection.ExecuteAsync("""
-                update sale set status = case status when 'live' then 'paused' else status end, rebuild_required = true,
-                                version = greatest(version, @known) + 1, updated_at = now()
-                where sale_id = @saleId
-                """, new { saleId, known = published.GetValueOrDefault(saleId) }, transaction);
-            await AuditLog.WriteAsync(transaction, Actor.Worker, "sale.hold", saleId, new { status }, new { reason = "Postgres was restored to an earlier point" });
-            await transaction.CommitAsync(cancellation);
-            await publisher.PublishAsync(saleId, cancellation);
+            case PostgresFinding.Same:
+                await GoOnAsync(beat, now, replaces: false);
+                return true;
+            case PostgresFinding.LeftBehind:
+                return false;
+            case PostgresFinding.Failover:
+                LogFailover(seen!.Timeline, beat.Timeline, now - beat.PreviousAt);
+                var stored = await losses.StoreAgainAsync(beat.PreviousAt, now, cancellation);
+                var held = await losses.HoldOutdatedAsync(cancellation);
+                LogRecovered(stored, held);
+                break;
+            case PostgresFinding.Restored:
+                LogRestored();
+                await losses.HoldAllAsync(cancellation);
+                break;
         }
-        // Who was blocked or let in since the backup is not known to this Postgres either.
-        await blocklist.ReplaceAsync(cancellation);
+        await losses.OutrankAsync(seen!.SaleNumber, cancellation);
+        var (_, counted, _, at) = await CountAsync(newLineage: finding is PostgresFinding.Restored, cancellation);
+        await GoOnAsync(counted, at, replaces: true);
+        return true;
+    }
+
+    // Idle connections may lead to the primary of before, which may still answer.
+    private void RenewPool(int timeline)
+    {
+        if (_timeline != 0 && timeline > _timeline) postgres.Clear();
+        if (timeline >= _timeline) (_timeline, _wasLeftBehind) = (timeline, false);
     }
 
     [LoggerMessage(1, LogLevel.Error, "Postgres was restored to an earlier point: all sales are paused until they are rebuilt (POST /api/v1/sales/…/rebuild)")]
     private partial void LogRestored();
+
+    [LoggerMessage(2, LogLevel.Warning, "Postgres failed over from timeline {Before} to {After}: orders that were stored in the last {Milliseconds} ms are stored again")]
+    private partial void LogFailover(int before, int after, long milliseconds);
+
+    [LoggerMessage(3, LogLevel.Warning, "After the failover of Postgres {Stored} orders were looked at and stored where they were missing; {Held} sales are paused since a change to them was lost")]
+    private partial void LogRecovered(int stored, int held);
+
+    [LoggerMessage(4, LogLevel.Error, "Postgres:Url leads to a primary of timeline {Timeline}, which a failover has left behind: nothing is kept there")]
+    private partial void LogLeftBehind(int timeline);
 }

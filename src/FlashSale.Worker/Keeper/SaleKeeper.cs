@@ -31,8 +31,7 @@ public sealed partial class SaleKeeper(
     /// <inheritdoc />
     protected override async Task RunAsync(CancellationToken cancellation)
     {
-        await watch.LookAsync(cancellation);
-        await KeepAllAsync(cancellation);
+        if (await watch.LookAsync(cancellation)) await KeepAllAsync(cancellation);
     }
 
     private async Task KeepAllAsync(CancellationToken cancellation)

@@ -1,3 +1,4 @@
+using Dapper;
 using Npgsql;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
@@ -7,7 +8,7 @@ public sealed class PostgresServer : IAsyncDisposable
 {
     private const string User = "postgres";
 
-    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("flashsale-postgres-");
+    private DirectoryInfo _folder = Directory.CreateTempSubdirectory("flashsale-postgres-");
     private readonly int _port = Ports.Take();
     private ChildProcess? _process;
 
@@ -20,13 +21,46 @@ public sealed class PostgresServer : IAsyncDisposable
 
     public static async Task<PostgresServer> StartNewAsync()
     {
-        var server = new PostgresServer();
-        // Postgres refuses to run as root; initdb makes the folder of its own user below this one.
-        if (Environment.UserName == "root") await ChildProcess.RunAsync("chown", ["chown", User, server._folder.FullName]);
+        var server = await NewAsync();
         await ChildProcess.RunAsync("initdb",
             [$"{Binaries}/initdb", "--pgdata", server.Data, "--username", User, "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"], user: User);
         await server.StartAsync();
         return server;
+    }
+
+    /// <summary>Starts an asynchronous standby, which streams from this server.</summary>
+    public async Task<PostgresServer> StartStandbyAsync()
+    {
+        var standby = await NewAsync();
+        await ChildProcess.RunAsync("pg_basebackup",
+            [$"{Binaries}/pg_basebackup", "-h", "127.0.0.1", "-p", $"{_port}", "-U", User, "-D", standby.Data, "--write-recovery-conf", "--wal-method", "stream", "--checkpoint", "fast", "--no-sync"], user: User);
+        await standby.StartAsync();
+        return standby;
+    }
+
+    /// <summary>Waits until a standby has replayed all that was committed here until now.</summary>
+    public async Task CaughtUpAsync(PostgresServer standby)
+    {
+        var position = await ScalarAsync<string>("select pg_current_wal_flush_lsn()::text");
+        await Eventually.TrueAsync("the standby has caught up", TimeSpan.FromSeconds(30), async () =>
+            await standby.ScalarAsync<bool>($"select coalesce(pg_last_wal_replay_lsn() >= '{position}', false)"));
+    }
+
+    /// <summary>kill -9; the standby, running or not, is promoted and takes this server's place and address. What it has not received is lost.</summary>
+    public async Task FailOverAsync(PostgresServer standby)
+    {
+        await KillAsync();
+        if (!standby._process!.HasExited) await standby.StopAsync();
+        (_folder, standby._folder) = (standby._folder, _folder);
+        await StartAsync();
+        await ScalarAsync<bool>("select pg_promote()");
+    }
+
+    /// <summary>Sets a parameter of the server, which takes effect in all sessions; null takes it back.</summary>
+    public async Task SetAsync(string parameter, string? value)
+    {
+        await ScalarAsync<object>(value is null ? $"alter system reset {parameter}" : $"alter system set {parameter} = '{value}'");
+        await ScalarAsync<bool>("select pg_reload_conf()");
     }
 
     public async Task StartAsync()
@@ -87,12 +121,26 @@ public sealed class PostgresServer : IAsyncDisposable
         await Eventually.TrueAsync("the files of Postgres can be removed", TimeSpan.FromSeconds(20), () => Folders.TryDelete(_folder));
     }
 
+    private static async Task<PostgresServer> NewAsync()
+    {
+        var server = new PostgresServer();
+        // Postgres refuses to run as root; initdb makes the folder of its own user below this one.
+        if (Environment.UserName == "root") await ChildProcess.RunAsync("chown", ["chown", User, server._folder.FullName]);
+        return server;
+    }
+
+    private async Task<T> ScalarAsync<T>(string sql)
+    {
+        await using var connection = new NpgsqlConnection(Database.ConnectionString(Url, pooling: false));
+        await connection.OpenAsync();
+        return (await connection.ExecuteScalarAsync<T>(sql))!;
+    }
+
     private async Task<bool> AnswersAsync()
     {
         try
         {
-            await using var connection = new NpgsqlConnection(Database.ConnectionString(Url, pooling: false));
-            await connection.OpenAsync();
+            await ScalarAsync<int>("select 1");
             return true;
         }
         catch (NpgsqlException)

@@ -191,6 +191,14 @@ public sealed class Stack : IAsyncDisposable
         await Eventually.GetAsync("the Admin host reaches Postgres again", TimeSpan.FromSeconds(20), () => Manager.GetAsync("/api/v1/sales"), answer => answer.Status == 200);
     }
 
+    /// <summary>Lets a standby take the place of the stack's own Postgres, and waits until everyone reaches it.</summary>
+    public async Task FailOverPostgresAsync(PostgresServer standby)
+    {
+        await Postgres!.FailOverAsync(standby);
+        Database.Source.Clear();
+        await Eventually.GetAsync("the Admin host reaches Postgres again", TimeSpan.FromSeconds(20), () => Manager.GetAsync("/api/v1/sales"), answer => answer.Status == 200);
+    }
+
     /// <summary>Sells until the orders lie in the broker and in nobody's hands: neither in Postgres nor with a worker. The workers are dead then.</summary>
     public async Task SellIntoBrokerAsync(Sale sale, int users, string prefix = "in-broker")
     {

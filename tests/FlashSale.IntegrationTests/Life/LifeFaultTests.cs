@@ -126,6 +126,45 @@ public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper
         Assert.Equal(1, await ScalarAsync<long>("select count(*) from audit_log where action = 'sale.hold' and subject = @Id", new { sale.Id }));
     }
 
+    [Fact]
+    public async Task A_postgres_restored_to_before_a_sale_was_loaded_holds_it_and_the_sales_that_it_does_not_know()
+    {
+        ItemDraft[] items = [new("phone-1", 50)];
+        var sale = new Sale(await Stack.Manager.CreateSaleAsync(items), items);
+        await Stack.Postgres!.StopAsync();
+        await Stack.Postgres.BackUpAsync();
+        await Stack.StartPostgresAsync();
+        await Stack.Manager.PreloadAsync(sale.Id);
+        await Stack.Manager.OpenAsync(sale.Id);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "open");
+        var unknown = await Stack.OpenSaleAsync(stock: 50);
+        foreach (var sold in (Sale[])[sale, unknown])
+        {
+            await Crowd.AllBuyAsync(Stack, sold, users: 10);
+            await Books.CheckAsync(Stack, sold);
+        }
+        await Stack.Postgres.StopAsync();
+        await Stack.Postgres.RestoreAsync();
+        await Stack.StartPostgresAsync();
+
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "paused");
+        Refusal.AssertIs(409, "sale_paused", await Stack.Shopper("hopeful").BuyAsync(sale));
+        for (var node = 0; node < Stack.Apis.Count; node++)
+        {
+            await Eventually.GetAsync($"node {node} has forgotten {unknown.Id}", TimeSpan.FromSeconds(30), () => Stack.Shopper("hopeful", node).BuyAsync(unknown, "a-key"), answer => answer.Code == "sale_not_found");
+        }
+        await Eventually.TrueAsync("the restore was dealt with", TimeSpan.FromSeconds(30), async () =>
+            await Stack.Redis.Client.TextAsync("HGET", "fs:postgres", "lineage") == await ScalarAsync<string>("select lineage::text from postgres_beat"));
+        Assert.NotEqual(unknown.Id, await Stack.Manager.CreateSaleAsync(items));
+        Refusal.AssertIs(409, "sale_state_conflict", await Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/resume"));
+        await Stack.Manager.RebuildAsync(sale.Id);
+        await Stack.Manager.ResumeAsync(sale.Id);
+        await Stack.Manager.OpenAsync(sale.Id);
+        await Stack.StatusOnEveryNodeAsync(sale.Id, "open");
+        Assert.Equal(50, await Crowd.BuyAsync(Stack, sale, users: 60, prefix: "after"));
+        await Books.CheckAsync(Stack, sale, Loss.Acceptances);
+    }
+
     private static async Task TryAsync(Func<Task> act)
     {
         try

@@ -53,7 +53,7 @@ public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper o
     [InlineData("Worker", "Redis__Endpoint", "", "Redis:Endpoint", "required")]
     [InlineData("Worker", "RabbitMq__Url", "http://nowhere", "RabbitMq:Url")]
     [InlineData("Worker", "Relay__RepublishAfterSeconds", "0", "Relay:RepublishAfterSeconds", "'0'")]
-    [InlineData("Worker", "Postgres__MaxPoolSize", "4", "Postgres:MaxPoolSize", "'4'", "5 to 1000")]
+    [InlineData("Worker", "Postgres__MaxPoolSize", "5", "Postgres:MaxPoolSize", "'5'", "6 to 1000")]
     [InlineData("Worker", "Events__KeepDays", "0", "Events:KeepDays", "'0'", "1 to 3650")]
     [InlineData("Worker", "Postgres__Url", "", "Postgres:Url", "required")]
     [InlineData("Admin", "Postgres__Url", "", "Postgres:Url", "required")]

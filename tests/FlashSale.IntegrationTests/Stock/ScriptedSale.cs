@@ -61,8 +61,7 @@ public sealed class ScriptedSale
     private readonly RedisConnection _redis;
     private readonly ReserveScript _reserve;
     private readonly SettleScript _settle;
-    private readonly ConcurrentDictionary<Guid, (byte[] Record, long AcceptedAt, long Number)> _accepted = [];
-    private long _orders;
+    private readonly ConcurrentDictionary<Guid, (byte[] Record, long AcceptedAt)> _accepted = [];
     private long _epoch = 1;
 
     private ScriptedSale(RedisConnection redis)
@@ -114,7 +113,7 @@ public sealed class ScriptedSale
         for (var i = 0; i < decisions.Length; i++)
         {
             if (decisions[i].Code is ReserveCode.Accepted or ReserveCode.AcceptedLast)
-                _accepted[orderIds[i]] = (records[i], decisions[i].AcceptedAt, Interlocked.Increment(ref _orders));
+                _accepted[orderIds[i]] = (records[i], decisions[i].AcceptedAt);
         }
         return decisions;
     }
@@ -140,14 +139,13 @@ public sealed class ScriptedSale
     /// <returns>Whether Redis holds the sale, verified, under that epoch.</returns>
     public async Task<bool> ReturnAsync(Guid orderId, long epoch)
     {
-        var (record, acceptedAt, number) = _accepted[orderId];
+        var (record, acceptedAt) = _accepted[orderId];
         var sku = record.AsSpan(58, record[57]);
-        var row = new byte[60 + sku.Length];
-        // Six bytes of time are enough; the number overwrites the two above them.
-        BinaryPrimitives.WriteInt64BigEndian(row.AsSpan(6), acceptedAt);
-        BinaryPrimitives.WriteInt64BigEndian(row, number);
-        record.AsSpan(0, 46).CopyTo(row.AsSpan(14));
-        sku.CopyTo(row.AsSpan(60));
+        var row = new byte[52 + sku.Length];
+        // Six bytes of time are enough; the record overwrites the two below them.
+        BinaryPrimitives.WriteInt64BigEndian(row, acceptedAt << 16);
+        record.AsSpan(0, 46).CopyTo(row.AsSpan(6));
+        sku.CopyTo(row.AsSpan(52));
         return (int)await Release.CallAsync(_redis, [Keys.Sale, Keys.Stock, Keys.Returned], [Keys.SettledChannel, epoch, row]) == 1;
     }
 
@@ -176,7 +174,7 @@ public sealed class ScriptedSale
     /// <summary>Redis loses all that it knows of one order but its outbox entry, and has its units for sale again.</summary>
     public async Task ForgetOrderAsync(Guid orderId)
     {
-        var (record, _, _) = _accepted[orderId];
+        var (record, _) = _accepted[orderId];
         var (user, quantity) = (BinaryPrimitives.ReadUInt64BigEndian(record.AsSpan(32)), BinaryPrimitives.ReadUInt16BigEndian(record.AsSpan(44)));
         var (facts, sku) = (Keys.Facts(_epoch, (long)((user >> 32) % Buckets)), Encoding.ASCII.GetString(record, 58, record[57]));
         await _redis.CallAsync(database => database.HashDeleteAsync(facts, [record[16..32], record[32..44], record[32..40]]));
