@@ -5,6 +5,7 @@ using FlashSale.Admin.Http;
 using FlashSale.Admin.Stock;
 using FlashSale.Admission;
 using FlashSale.Platform;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace FlashSale.Admin.Blocklist;
 
@@ -82,13 +83,24 @@ public static class BlocklistEndpoints
         return isNew ? Results.Created($"/api/v1/ops/blocklist?kind={page.Kind}&value={Uri.EscapeDataString(page.Value)}", page) : Results.Ok(page);
     }
 
-    private static async Task<IResult> RemoveAsync(string kind, string value, HttpContext context, BlocklistStore store, BlocklistPublisher publisher)
+    private static async Task<IResult> RemoveAsync(string kind, HttpContext context, BlocklistStore store, BlocklistPublisher publisher)
     {
         var errors = new FormErrors();
-        // An escaped slash is the one character that a path keeps escaped.
-        if (Subject(kind, value.Replace("%2F", "/", StringComparison.OrdinalIgnoreCase), errors.Add) is not { } subject) return AdminProblems.Invalid(errors.All);
+        if (Subject(kind, ValueOf(context), errors.Add) is not { } subject) return AdminProblems.Invalid(errors.All);
         if (await store.RemoveAsync(subject, context.Actor(), CancellationToken.None) is BlockRemoval.NotFound) return AdminProblems.BlockNotFound;
         return await PublishAsync(publisher) ? Results.NoContent() : AdminProblems.BlockNotPublished;
+    }
+
+    // As it was sent: the server's decoded path keeps an escaped slash, and then a%2Fb may be the value a/b, or a%2Fb itself.
+    private static string ValueOf(HttpContext context)
+    {
+        const string Start = "/blocklist/";
+        var target = context.Features.GetRequiredFeature<IHttpRequestFeature>().RawTarget;
+        var path = target.AsSpan(0, target.IndexOf('?', StringComparison.Ordinal) is >= 0 and var query ? query : target.Length);
+        var kind = path.IndexOf(Start, StringComparison.OrdinalIgnoreCase);
+        if (kind < 0) return "";
+        path = path[(kind + Start.Length)..];
+        return Uri.UnescapeDataString(path[(path.IndexOf('/') + 1)..]);
     }
 
     private static BlockedSubject? Subject(string kind, string value, Action<string, string> error)

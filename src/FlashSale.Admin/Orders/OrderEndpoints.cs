@@ -110,7 +110,7 @@ public static class OrderEndpoints
         var paging = Paging.Read(context.Request.Query, errors, key => Guid.TryParseExact(key, "D", out _));
         Check(saleId, "saleId", text => SaleBounds.IsSaleId(text), "a sale id");
         Check(sku, "sku", text => SaleBounds.IsSku(text), SaleForm.SkuRule);
-        Check(userId, "userId", IsUserId, "1 to 64 of A-Z a-z 0-9 . _ : @ -");
+        Check(userId, "userId", text => UserId.IsValid(text), UserId.Rule);
         Check(status, "status", text => text != "accepted" && Enum.GetValues<OrderStatus>().Any(known => known.Text() == text), Statuses);
         var filter = new OrderFilter(saleId, sku, userId, status, Time(from, "from"), Time(to, "to"), paging.After is null ? null : Guid.ParseExact(paging.After, "D"));
         if (errors.Any) return AdminProblems.Invalid(errors.All);
@@ -131,6 +131,4 @@ public static class OrderEndpoints
             return null;
         }
     }
-
-    private static bool IsUserId(string text) => text.Length is >= 1 and <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or ':' or '@' or '-');
 }

@@ -57,9 +57,10 @@ public sealed class AdmissionEndpoint(
             await ShedAsync(context);
             return;
         }
-        if (tokens.Verify(context.Request.Headers.Authorization.ToString(), out var userId, out var client) is not JwtResult.Ok)
+        if (tokens.Verify(context.Request.Headers.Authorization.ToString(), out var userId, out var client) is not JwtResult.Ok and var refused)
         {
-            await RefuseAsync(context, Problem.Unauthenticated);
+            Count(Problem.Unauthenticated.Code);
+            await RefusedTokens.RefuseAsync(context, refused);
             return;
         }
         if (RefusedWho(context, Fingerprints.OfUser(userId), client) is { } who)

@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using System.Text.Json.Serialization;
 using FlashSale.Admission;
+using FlashSale.Api.Admission;
 using FlashSale.Api.Sales;
 using FlashSale.Contracts;
 using FlashSale.Orders;
@@ -139,11 +140,12 @@ public static class OrderEndpoints
 
     private static ValueTask<bool> AuthenticateAsync(HttpContext context, JwtVerifier tokens, out string userId)
     {
-        return tokens.Verify(context.Request.Headers.Authorization.ToString(), out userId) is JwtResult.Ok ? new(true) : RefuseAsync(context);
+        var result = tokens.Verify(context.Request.Headers.Authorization.ToString(), out userId);
+        return result is JwtResult.Ok ? new(true) : RefuseAsync(context, result);
 
-        static async ValueTask<bool> RefuseAsync(HttpContext context)
+        static async ValueTask<bool> RefuseAsync(HttpContext context, JwtResult result)
         {
-            await Problems.WriteAsync(context, Problem.Unauthenticated);
+            await RefusedTokens.RefuseAsync(context, result);
             return false;
         }
     }

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Diagnostics;
 using FlashSale.Admission;
+using FlashSale.Api.Admission;
 using FlashSale.Api.Protection;
 using FlashSale.Api.Sales;
 using FlashSale.Contracts;
@@ -59,12 +60,14 @@ public sealed class PurchaseEndpoint(
         try
         {
             var request = context.Request;
-            var isKnown = tokens.Verify(request.Headers.Authorization.ToString(), out var userId, out var client) is JwtResult.Ok;
+            var token = tokens.Verify(request.Headers.Authorization.ToString(), out var userId, out var client);
+            var isKnown = token is JwtResult.Ok;
             var userHash = isKnown ? Fingerprints.OfUser(userId) : 0;
             if (await IsLimitedAsync(context, isKnown ? userHash : null, client)) return;
             if (!isKnown)
             {
-                await RefuseAsync(context, Problem.Unauthenticated);
+                metrics.Refused(Problem.Unauthenticated.Code);
+                await RefusedTokens.RefuseAsync(context, token);
                 return;
             }
             if (blocklist.Blocks(userHash, client, context.Connection.RemoteIpAddress))

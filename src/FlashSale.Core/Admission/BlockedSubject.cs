@@ -37,11 +37,8 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
     /// <summary>The shortest prefix that may be blocked: what is shorter than what a registry gives to one holder locks everyone out.</summary>
     public const int MinPrefix4 = 8, MinPrefix6 = 19;
 
-    private const int MaxUser = 64, MaxClient = 128;
+    private const int MaxClient = 128;
     private const int MappedBits = 96;
-
-    private static readonly SearchValues<char> UserCharacters =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-");
 
     private static readonly SearchValues<char> Ip6Characters = SearchValues.Create("0123456789abcdefABCDEF:.");
 
@@ -80,9 +77,9 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
     }
 
     private static (BlockedSubject?, string) ReadUser(string text) =>
-        text.Length is > 0 and <= MaxUser && !text.AsSpan().ContainsAnyExcept(UserCharacters)
+        UserId.IsValid(text)
             ? (new(BlockedKind.User, text, new(BlockSpace.User, 0, 0, Fingerprints.OfUser(text))), "")
-            : (null, "1 to 64 of A-Z a-z 0-9 . _ : @ -");
+            : (null, UserId.Rule);
 
     // A per cent sign in a path could be read in two ways.
     private static (BlockedSubject?, string) ReadClient(string text) =>

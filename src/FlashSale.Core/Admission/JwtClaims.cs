@@ -1,43 +1,50 @@
-using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using FlashSale.Contracts;
 
 namespace FlashSale.Admission;
 
+/// <summary>Whose tokens are taken, and for whom, in UTF-8.</summary>
+/// <param name="Issuer">The only <c>iss</c>.</param>
+/// <param name="Audience">A value of <c>aud</c>.</param>
+/// <param name="UserClaim">The name of the claim that holds the user id.</param>
+internal sealed record JwtExpectations(byte[] Issuer, byte[] Audience, byte[] UserClaim);
+
 /// <summary>The claims of one token whose signature has been verified, as far as they matter.</summary>
 [StructLayout(LayoutKind.Auto)]
 internal struct JwtClaims
 {
-    /// <summary>Longest user id, in characters.</summary>
-    public const int MaxSubject = 64;
-
     // A character may be written as \u0041.
-    private const int MaxEscapedSubject = MaxSubject * 6;
+    private const int MaxEscapedUser = UserId.MaxLength * 6;
+
+    // Longer ones are no client that is known anywhere, and need no room on the stack.
+    private const int MaxStackClient = 1_024;
 
     // 9999-12-31T23:59:59Z in seconds: what lies beyond is no date but a mistake.
     private const double MaxNumericDate = 253402300799;
-
-    private static readonly SearchValues<byte> SubjectBytes =
-        SearchValues.Create("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@-"u8);
 
     /// <summary>Seconds since the epoch; <see cref="NotBefore"/> is 0 without <c>nbf</c>.</summary>
     public double Expires, NotBefore;
 
     public bool HasExpires, IssuerMatches, AudienceMatches;
 
-    /// <summary>Bytes of the subject written to the caller's buffer; 0 if it is absent or breaks the grammar of user ids.</summary>
-    public int SubjectLength;
+    /// <summary>Bytes of the user id written to the caller's buffer; 0 if it is absent or breaks the grammar of user ids.</summary>
+    public int UserLength;
 
     /// <summary>Hash of <c>client_id</c>, see <see cref="Fingerprints.OfClient"/>; 0 if it is absent, empty or no string.</summary>
     public ulong ClientHash;
 
     /// <summary>False if this is no object of claims. Throws <see cref="JsonException"/> on broken JSON.</summary>
-    public static bool TryRead(ReadOnlySpan<byte> json, ReadOnlySpan<byte> issuer, ReadOnlySpan<byte> audience, Span<byte> subject, out JwtClaims claims)
+    /// <param name="json">The payload.</param>
+    /// <param name="room">Working space, see <see cref="JwtMemberNames"/>.</param>
+    /// <param name="ours">Issuer, audience, and the claim that names the user.</param>
+    /// <param name="user">Takes the user id.</param>
+    /// <param name="claims">The claims.</param>
+    public static bool TryRead(ReadOnlySpan<byte> json, Span<byte> room, JwtExpectations ours, Span<byte> user, out JwtClaims claims)
     {
         claims = default;
         var reader = new Utf8JsonReader(json);
-        var names = default(JwtMemberNames);
+        var names = new JwtMemberNames(room, json.Length);
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
         {
             return false;
@@ -45,7 +52,7 @@ internal struct JwtClaims
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (!names.TryAdd(ref reader) || !claims.TryReadMember(ref reader, issuer, audience, subject))
+            if (!names.TryAdd(ref reader) || !claims.TryReadMember(ref reader, ours, user))
             {
                 return false;
             }
@@ -54,12 +61,12 @@ internal struct JwtClaims
         return !reader.Read();
     }
 
-    private bool TryReadMember(ref Utf8JsonReader reader, ReadOnlySpan<byte> issuer, ReadOnlySpan<byte> audience, Span<byte> subject)
+    private bool TryReadMember(ref Utf8JsonReader reader, JwtExpectations ours, Span<byte> user)
     {
-        if (reader.ValueTextEquals("sub"u8))
+        if (reader.ValueTextEquals(ours.UserClaim))
         {
             reader.Read();
-            SubjectLength = reader.TokenType == JsonTokenType.String ? ReadSubject(ref reader, subject) : 0;
+            UserLength = reader.TokenType == JsonTokenType.String ? ReadUser(ref reader, user) : 0;
         }
         else if (reader.ValueTextEquals("exp"u8))
         {
@@ -72,12 +79,12 @@ internal struct JwtClaims
         else if (reader.ValueTextEquals("iss"u8))
         {
             reader.Read();
-            IssuerMatches = reader.TokenType == JsonTokenType.String && reader.ValueTextEquals(issuer);
+            IssuerMatches = reader.TokenType == JsonTokenType.String && reader.ValueTextEquals(ours.Issuer);
         }
         else if (reader.ValueTextEquals("aud"u8))
         {
             reader.Read();
-            AudienceMatches = ReadAudience(ref reader, audience);
+            AudienceMatches = ReadAudience(ref reader, ours.Audience);
             return true;
         }
         else if (reader.ValueTextEquals("client_id"u8))
@@ -91,28 +98,27 @@ internal struct JwtClaims
         return true;
     }
 
-    private static int ReadSubject(ref Utf8JsonReader reader, Span<byte> subject)
+    private static int ReadUser(ref Utf8JsonReader reader, Span<byte> user)
     {
-        if (reader.ValueSpan.Length > MaxEscapedSubject)
+        if (reader.ValueSpan.Length > MaxEscapedUser)
         {
             return 0;
         }
 
-        Span<byte> text = stackalloc byte[MaxEscapedSubject];
+        Span<byte> text = stackalloc byte[MaxEscapedUser];
         text = text[..reader.CopyString(text)];
-        if (text.Length > MaxSubject || text.ContainsAnyExcept(SubjectBytes))
+        if (!UserId.IsValid(text))
         {
             return 0;
         }
 
-        text.CopyTo(subject);
+        text.CopyTo(user);
         return text.Length;
     }
 
     private static ulong HashClient(ref Utf8JsonReader reader)
     {
-        // A claim is never longer than the token that holds it.
-        Span<byte> text = stackalloc byte[reader.ValueSpan.Length];
+        Span<byte> text = reader.ValueSpan.Length <= MaxStackClient ? stackalloc byte[MaxStackClient] : new byte[reader.ValueSpan.Length];
         text = text[..reader.CopyString(text)];
         return text.IsEmpty ? 0 : Fingerprints.OfClient(text);
     }

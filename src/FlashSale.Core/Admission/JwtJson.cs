@@ -1,57 +1,64 @@
-using System.Runtime.CompilerServices;
+using System.Buffers.Binary;
+using System.Numerics;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 
 namespace FlashSale.Admission;
 
 /// <summary>Names of the members of one JSON object, to refuse an object that says the same thing twice (also when one spelling is escaped).</summary>
-[StructLayout(LayoutKind.Auto)]
-internal struct JwtMemberNames
+internal ref struct JwtMemberNames
 {
-    /// <summary>Most members an object may have, and most bytes all their names together.</summary>
-    private const int MaxMembers = 48, MaxBytes = 768;
+    // `"":0,` is the shortest member. Half of the slots stay empty.
+    private const int ShortestMember = 5;
 
-    private NameBytes text;
-    private NameEnds ends;
-    private int count;
+    private readonly Span<ushort> slots;
+    private readonly Span<byte> text;
+    private int used;
 
-    /// <summary>False if the name that <paramref name="reader"/> is at was there before, or if there are too many.</summary>
+    /// <summary>Prepares for an object of so many bytes of JSON.</summary>
+    /// <param name="room">Working space of <see cref="RoomFor"/> bytes.</param>
+    /// <param name="jsonLength">Up to 64 KB less one.</param>
+    public JwtMemberNames(Span<byte> room, int jsonLength)
+    {
+        var count = SlotsFor(jsonLength);
+        slots = MemoryMarshal.Cast<byte, ushort>(room)[..count];
+        slots.Clear();
+        text = room[(count * sizeof(ushort))..];
+    }
+
+    /// <summary>Bytes of working space for an object of so many bytes of JSON.</summary>
+    public static int RoomFor(int jsonLength) => (SlotsFor(jsonLength) * sizeof(ushort)) + jsonLength;
+
+    /// <summary>False if the name that <paramref name="reader"/> is at was there before.</summary>
     public bool TryAdd(ref Utf8JsonReader reader)
     {
-        Span<byte> all = text;
-        var start = count == 0 ? 0 : ends[count - 1];
-        if (count == MaxMembers || reader.ValueSpan.Length > MaxBytes - start)
+        // Each name stands in the text after its length; a slot holds its position, from 1. Two quotes become the two bytes of the length.
+        var length = reader.CopyString(text[(used + sizeof(ushort))..]);
+        BinaryPrimitives.WriteUInt16LittleEndian(text[used..], (ushort)length);
+        var name = NameAt(used);
+        // Seeded per process: nobody can choose names that fall into one slot.
+        var hash = default(HashCode);
+        hash.AddBytes(name);
+        for (var i = hash.ToHashCode() & (slots.Length - 1); ; i = (i + 1) & (slots.Length - 1))
         {
-            return false;
-        }
-
-        var name = all.Slice(start, reader.CopyString(all[start..]));
-        for (int i = 0, from = 0; i < count; from = ends[i++])
-        {
-            if (all[from..ends[i]].SequenceEqual(name))
+            if (slots[i] == 0)
             {
-                return false;
+                slots[i] = (ushort)(used + 1);
+                used += sizeof(ushort) + length;
+                return true;
             }
+
+            if (NameAt(slots[i] - 1).SequenceEqual(name)) return false;
         }
-
-        ends[count++] = start + name.Length;
-        return true;
     }
 
-    [InlineArray(MaxBytes)]
-    private struct NameBytes
-    {
-        private byte first;
-    }
+    private static int SlotsFor(int jsonLength) => (int)BitOperations.RoundUpToPowerOf2((uint)((jsonLength / ShortestMember) + 1) * 2);
 
-    [InlineArray(MaxMembers)]
-    private struct NameEnds
-    {
-        private int first;
-    }
+    private readonly ReadOnlySpan<byte> NameAt(int position) =>
+        text.Slice(position + sizeof(ushort), BinaryPrimitives.ReadUInt16LittleEndian(text[position..]));
 }
 
-/// <summary>What a token's header says, as far as it matters; <see cref="Key"/> is set if its <c>kid</c> names a configured key.</summary>
+/// <summary>The members of a token's header, as far as they matter; <see cref="Key"/> is set if its <c>kid</c> names a configured key.</summary>
 [StructLayout(LayoutKind.Auto)]
 internal struct JwtHeader
 {
@@ -59,12 +66,16 @@ internal struct JwtHeader
     public bool HasKid;
     public JwtKey? Key;
 
-    /// <summary>False if the header is not what RFC 7515 allows or asks for something that is not understood. Throws <see cref="JsonException"/> on broken JSON.</summary>
-    public static bool TryRead(ReadOnlySpan<byte> json, JwtKey[] keys, out JwtHeader header)
+    /// <summary>False if RFC 7515 does not allow the header, or if it asks for an extension. Throws <see cref="JsonException"/> on broken JSON.</summary>
+    /// <param name="json">The header.</param>
+    /// <param name="room">Working space, see <see cref="JwtMemberNames"/>.</param>
+    /// <param name="keys">Those in force.</param>
+    /// <param name="header">The header's members.</param>
+    public static bool TryRead(ReadOnlySpan<byte> json, Span<byte> room, JwtKey[] keys, out JwtHeader header)
     {
         header = default;
         var reader = new Utf8JsonReader(json);
-        var names = default(JwtMemberNames);
+        var names = new JwtMemberNames(room, json.Length);
         var hasAlgorithm = false;
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
         {
@@ -110,7 +121,7 @@ internal struct JwtHeader
         return true;
     }
 
-    /// <summary>Null for whatever is not on the list, `none` in every spelling included.</summary>
+    /// <summary>Null for an algorithm that is not on the list, `none` in every spelling included.</summary>
     private static JwtAlgorithm? ReadAlgorithm(ref Utf8JsonReader reader) =>
         reader.ValueTextEquals("HS256"u8) ? JwtAlgorithm.HS256
         : reader.ValueTextEquals("RS256"u8) ? JwtAlgorithm.RS256

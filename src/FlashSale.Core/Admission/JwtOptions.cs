@@ -2,7 +2,7 @@ using System.ComponentModel.DataAnnotations;
 
 namespace FlashSale.Admission;
 
-/// <summary>Whose tokens shoppers may come with. Source: configuration section <c>Jwt</c>; read once, at start.</summary>
+/// <summary>Whose tokens shoppers may come with. Source: configuration section <c>Jwt</c>; read once, at start; key files are followed while the host runs (<see cref="JwtKeyFollower"/>).</summary>
 public sealed class JwtOptions
 {
     /// <summary>Name of the configuration section.</summary>
@@ -22,6 +22,9 @@ public sealed class JwtOptions
     /// <summary>How far the issuer's clock may be off, in seconds, for <c>exp</c> and <c>nbf</c>.</summary>
     [Range(0, 300)]
     public int ClockSkewSeconds { get; set; } = DefaultClockSkewSeconds;
+
+    /// <summary>The claim that names the user: a string, see <see cref="Contracts.UserId"/>. Another than <c>sub</c> where the shop knows its customers by another id.</summary>
+    public string UserClaim { get; set; } = "sub";
 
     /// <summary>The keys that tokens may be signed with; at least one. Two keys serve a rotation.</summary>
     public IList<JwtKeyOptions> Keys { get; } = [];

@@ -10,21 +10,26 @@ public static class JwtRegistration
 {
     /// <summary>
     /// Adds <see cref="JwtVerifier"/> with the options of section <c>Jwt</c>. A host with a wrong setting or an unreadable key
-    /// does not start: <see cref="InvalidSettingException"/>.
+    /// does not start: <see cref="InvalidSettingException"/>. Its key files are followed from then on.
     /// </summary>
     public static IServiceCollection AddJwtVerifier(this IServiceCollection services)
     {
         services.TryAddSingleton(TimeProvider.System);
         services.AddOptions<JwtOptions>().BindConfiguration(JwtOptions.Section).ValidateOnStart();
         services.AddSingleton<IValidateOptions<JwtOptions>, JwtOptionsValidator>();
+        services.AddSingleton(provider => provider.GetRequiredService<IOptions<JwtOptions>>().Value);
+        services.AddSingleton<JwtKeys>();
         services.AddSingleton(provider => new JwtVerifier(
-            provider.GetRequiredService<IOptions<JwtOptions>>().Value, provider.GetRequiredService<TimeProvider>()));
+            provider.GetRequiredService<JwtOptions>(), provider.GetRequiredService<JwtKeys>(), provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<JwtKeyFollower>();
+        services.AddHostedService(provider => provider.GetRequiredService<JwtKeyFollower>());
+        services.AddSingleton(provider => new HealthLine(() => provider.GetRequiredService<JwtKeyFollower>().Health));
         return services;
     }
 
     private sealed class JwtOptionsValidator : IValidateOptions<JwtOptions>
     {
-        // Throws what a host answers with exit code 78 and one plain text, where a failed result would end in a stack trace.
+        // Throws the exception that a host answers with exit code 78 and one plain text; a failed result would end in a stack trace.
         public ValidateOptionsResult Validate(string? name, JwtOptions options)
         {
             JwtKeyLoader.Load(options);

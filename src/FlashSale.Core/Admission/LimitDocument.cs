@@ -1,4 +1,5 @@
 using System.Net;
+using FlashSale.Contracts;
 using FlashSale.Platform;
 
 namespace FlashSale.Admission;
@@ -94,7 +95,7 @@ public sealed record LimitDocument(
         if (root.Nested("allow") is { } allow)
         {
             networks = [.. allow.Texts("cidrs", MaxAllowed, text => IPNetwork.TryParse(text, out _), "a network such as 10.0.0.0/8 or 2001:db8::/32").Select(text => IPNetwork.Parse(text))];
-            users = allow.Texts("users", MaxAllowed, text => text.Length is > 0 and <= 64, "a user id of 1 to 64 characters");
+            users = allow.Texts("users", MaxAllowed, text => UserId.IsValid(text), $"a user id: {UserId.Rule}");
             clients = allow.Texts("clients", MaxAllowed, text => text.Length is > 0 and <= 255, "a client id of 1 to 255 characters");
             allow.End();
         }

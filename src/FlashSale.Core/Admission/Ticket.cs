@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
+using FlashSale.Contracts;
 using Microsoft.Extensions.Primitives;
 
 namespace FlashSale.Admission;
@@ -30,7 +31,7 @@ public sealed class Tickets
     private const int Size = BodySize + SigningKey.Size;
     private const int BodySize = 28;
     private const int IdSize = 16;
-    private const int MaxText = 256;
+    private const int MaxText = 64 + UserId.MaxLength + 2 + BodySize;
 
     private static readonly byte[] None = "-"u8.ToArray();
 
@@ -71,7 +72,7 @@ public sealed class Tickets
         return _key.IsSignature(signed[..WriteSigned(saleId, userId, ticket[..BodySize], signed)], ticket[BodySize..]) ? ticket[..BodySize].ToArray() : None;
     }
 
-    // Neither id holds the separator, and the rest is of fixed size: no two of them are signed as the same bytes.
+    // A sale id holds no separator, and the rest is of fixed size: no two of them are signed as the same bytes.
     private static int WriteSigned(string saleId, string userId, ReadOnlySpan<byte> body, Span<byte> signed)
     {
         var length = Encoding.ASCII.GetBytes(saleId, signed);

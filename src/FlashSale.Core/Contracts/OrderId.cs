@@ -97,7 +97,7 @@ public static class Fingerprints
     /// <summary>The 64 bit hash of a user id.</summary>
     public static ulong OfUser(ReadOnlySpan<char> userId)
     {
-        Span<byte> text = stackalloc byte[256];
+        Span<byte> text = stackalloc byte[4 * UserId.MaxLength];
         Span<byte> digest = stackalloc byte[32];
         var length = Encoding.UTF8.GetBytes(userId, text);
         SHA256.HashData(text[..length], digest);
@@ -115,11 +115,13 @@ public static class Fingerprints
     /// <summary>The 128 bit hash of (user id, idempotency key), written to <paramref name="destination"/>.</summary>
     public static void OfKey(ReadOnlySpan<char> userId, ReadOnlySpan<char> key, Span<byte> destination)
     {
-        // User ids never contain '|', so the pair is unambiguous.
-        Span<byte> text = stackalloc byte[256 + 1 + 4 * 255];
+        // A user id that holds the separator is set apart by a byte that neither an id nor a key can hold: else (a|b, c) and (a, b|c)
+        // would be one order. All others keep the separator, and with it the fingerprint under which Redis knows their orders.
+        var separator = userId.Contains('|') ? (byte)0 : (byte)'|';
+        Span<byte> text = stackalloc byte[4 * UserId.MaxLength + 1 + 4 * 255];
         Span<byte> digest = stackalloc byte[32];
         var length = Encoding.UTF8.GetBytes(userId, text);
-        text[length++] = (byte)'|';
+        text[length++] = separator;
         length += Encoding.UTF8.GetBytes(key, text[length..]);
         SHA256.HashData(text[..length], digest);
         digest[..KeySize].CopyTo(destination);

@@ -7,7 +7,7 @@ namespace FlashSale.Contracts;
 /// <param name="OrderId">See <see cref="Contracts.OrderId"/>.</param>
 /// <param name="ItemNumber">Number of the item in its sale, from 1.</param>
 /// <param name="Sku">1-64 characters.</param>
-/// <param name="UserId">1-64 characters.</param>
+/// <param name="UserId">See <see cref="Contracts.UserId"/>.</param>
 /// <param name="Key">The idempotency key, unquoted, 1-255 visible ASCII characters.</param>
 /// <param name="Quantity">Units, 1-1000.</param>
 /// <param name="Amount">Price of all units, in minor units of <paramref name="Currency"/>.</param>
@@ -34,7 +34,7 @@ public static class ReservationCodec
     /// <summary>Bytes before the first text.</summary>
     public const int HeadSize = 57;
 
-    private const int MaxSize = HeadSize + 3 + 64 + 64 + 255;
+    private const int MaxSize = HeadSize + 3 + 64 + Contracts.UserId.MaxLength + 255;
 
     /// <summary>Encodes a reservation for reserve.lua; the order's acceptance time is not known yet and not part of it.</summary>
     public static byte[] Encode(Guid orderId, ulong userHash, int itemNumber, string sku, string userId, ReadOnlySpan<char> key, int quantity, long amount, string currency)

@@ -10,15 +10,12 @@ namespace FlashSale.Platform;
 
 /// <summary>
 /// Settings of the dependencies that an operator turns while the host runs: the JSON file that <c>Dependencies:File</c> names,
-/// <c>{"Dependencies": {"Redis": {"BreakMilliseconds": 1000}}}</c>, on top of all other configuration. It is looked at once a
-/// second, by its text: that also sees files that are replaced, on file systems that announce nothing. A text that is wrong
-/// anywhere changes nothing at all.
+/// <c>{"Dependencies": {"Redis": {"BreakMilliseconds": 1000}}}</c>, on top of all other configuration. See
+/// <see cref="FollowedFile"/> for how it is followed. A text that is wrong anywhere changes nothing at all.
 /// </summary>
 public sealed partial class DependencyFile(IConfiguration configuration, IEnumerable<Dependency> dependencies, ILogger<DependencyFile> logger) : BackgroundService
 {
     private const string Setting = $"{Dependency.Section}:File";
-
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
     private readonly string? _path = configuration[Setting];
     private readonly Dependency[] _dependencies = [.. dependencies];
@@ -42,30 +39,15 @@ public sealed partial class DependencyFile(IConfiguration configuration, IEnumer
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         if (string.IsNullOrEmpty(_path)) return;
-        // The latest text, or why there is none: each is told once.
-        var seen = "";
-        using var timer = new PeriodicTimer(Interval);
+        var file = new FollowedFile(_path);
+        using var timer = new PeriodicTimer(FollowedFile.Interval);
         do
         {
-            var (text, failure) = await ReadAsync(stoppingToken);
-            if ((text ?? failure) == seen) continue;
-            seen = text ?? failure!;
+            var (text, failure) = await file.LookAsync(stoppingToken);
             if (text is not null) failure = Apply(text);
             if (failure is not null) LogRefused(_path, failure);
         }
         while (await timer.WaitForNextTickAsync(stoppingToken));
-    }
-
-    private async Task<(string? Text, string? Failure)> ReadAsync(CancellationToken cancellation)
-    {
-        try
-        {
-            return (await File.ReadAllTextAsync(_path!, cancellation), null);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return (null, e.Message);
-        }
     }
 
     // All are read before the first one changes. Answers what is wrong.

@@ -95,7 +95,7 @@ public static class Problems
         {
             response.Headers.RetryAfter = seconds.ToString();
         }
-        if (problem.Status == 401) response.Headers.WWWAuthenticate = "Bearer";
+        if (problem.Status == 401 && response.Headers.WWWAuthenticate.Count == 0) response.Headers.WWWAuthenticate = "Bearer";
         if (context.Request.ContentLength > LargeBody) LetTheRestCome(context);
 
         if (detail is null && errors is null && members is null)

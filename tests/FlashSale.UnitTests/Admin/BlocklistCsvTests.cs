@@ -20,7 +20,7 @@ public sealed class BlocklistCsvTests
 
     [Theory]
     [InlineData("users,u,r,", "kind must be user, ip, cidr or client")]
-    [InlineData("user,u u,r,", "value must be 1 to 64")]
+    [InlineData("user,u u,r,", "value must be 1 to 255")]
     [InlineData("cidr,10.0.0.0/7,r,", "value must be a network with a prefix of /8 to /32")]
     [InlineData("user,u,,", "reason must be 1 to 500")]
     [InlineData("user,u,r,tomorrow", "until must be a time as of RFC 3339")]

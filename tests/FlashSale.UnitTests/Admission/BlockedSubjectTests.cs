@@ -6,6 +6,7 @@ public sealed class BlockedSubjectTests
 {
     [Theory]
     [InlineData("user", "u-1", "u-1")]
+    [InlineData("user", "auth0|5f7c%2F+/=~", "auth0|5f7c%2F+/=~")]
     [InlineData("client", "https://shop.example/app", "https://shop.example/app")]
     [InlineData("ip", "203.0.113.7", "203.0.113.7")]
     [InlineData("ip", "2001:DB8:0:0::0001", "2001:db8::1")]
@@ -27,9 +28,9 @@ public sealed class BlockedSubjectTests
     }
 
     [Theory]
-    [InlineData("user", "", "1 to 64")]
-    [InlineData("user", "a|b", "1 to 64")]
-    [InlineData("user", "ü", "1 to 64")]
+    [InlineData("user", "", "1 to 255")]
+    [InlineData("user", "a b", "1 to 255")]
+    [InlineData("user", "ü", "1 to 255")]
     [InlineData("client", "a b", "visible ASCII")]
     [InlineData("client", "a%2Fb", "without %")]
     [InlineData("ip", "1", "dotted decimal")]

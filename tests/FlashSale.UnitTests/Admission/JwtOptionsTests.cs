@@ -22,12 +22,13 @@ public sealed class JwtOptionsTests
     public void All_wrong_settings_are_told_at_once_with_value_and_range()
     {
         var error = Assert.Throws<InvalidSettingException>(() => Services(
-            ("Jwt:ClockSkewSeconds", "301"), ("Jwt:Keys:0:Kid", "main"), ("Jwt:Keys:0:Secret", "too short a secret")).GetRequiredService<JwtVerifier>());
+            ("Jwt:ClockSkewSeconds", "301"), ("Jwt:UserClaim", "exp"), ("Jwt:Keys:0:Kid", "main"), ("Jwt:Keys:0:Secret", "too short a secret")).GetRequiredService<JwtVerifier>());
         Assert.Equal(
             [
                 "Jwt:Issuer = '': allowed is a text that is not empty.",
                 "Jwt:Audience = '': allowed is a text that is not empty.",
                 "Jwt:ClockSkewSeconds = '301': allowed is 0 to 300.",
+                "Jwt:UserClaim = 'exp': allowed is the name of a claim, 1 to 128 characters, other than iss, aud, exp, nbf, iat, jti, client_id.",
                 "Jwt:Keys:0:Secret = (hidden, 18 bytes): allowed is at least 32.",
             ],
             error.Message.Split('\n'));

@@ -59,16 +59,16 @@ public sealed class JwtVerifierTests
     public void What_is_no_token_is_told_as_such(string header, JwtResult expected) =>
         Assert.Equal(expected, Verifier.Verify(header, out _));
 
-    [Fact]
-    public void A_token_of_the_full_length_is_read_and_a_longer_one_is_not()
+    [Theory]
+    [InlineData(700)]
+    [InlineData(12_000)]
+    [InlineData(48_000)]
+    public void A_token_is_as_long_as_a_hosts_headers_may_be(int length)
     {
-        // Base64url lengths go by steps; the step to just below the limit and the one beyond.
-        var fit = JwtForge.Token(Padded(2920));
-        Assert.InRange(fit.Length, 3900, JwtVerifier.MaxTokenLength);
-        Assert.Equal(JwtResult.Ok, Verifier.Judge(fit));
-        Assert.Equal(JwtResult.Malformed, Verifier.Judge(JwtForge.Token(Padded(3100))));
-
-        static string Padded(int length) => JwtForge.GoodPayload[..^1] + ",\"pad\":\"" + new string('x', length - JwtForge.GoodPayload.Length) + "\"}";
+        var token = JwtForge.Token(JwtForge.GoodPayload[..^1] + ",\"roles\":\"" + new string('x', length - JwtForge.GoodPayload.Length) + "\"}");
+        Assert.InRange(token.Length, length, 64 * 1024);
+        Assert.Equal(JwtResult.Ok, Verifier.Judge(token));
+        Assert.Equal(JwtResult.Malformed, Verifier.Judge(token + new string('A', 64 * 1024)));
     }
 
     [Theory]
@@ -82,7 +82,7 @@ public sealed class JwtVerifierTests
     [InlineData("\"exp\":-1", 0, JwtResult.Malformed)]
     [InlineData("\"exp\":1e300", 0, JwtResult.Malformed)]
     [InlineData("\"exp\":1e999", 0, JwtResult.Malformed)]
-    [InlineData("\"exq\":{0}", 60, JwtResult.Malformed)]
+    [InlineData("\"exq\":{0}", 60, JwtResult.NoExpiry)]
     [InlineData("\"exp\":9999999999,\"nbf\":{0}", 30, JwtResult.Ok)]
     [InlineData("\"exp\":9999999999,\"nbf\":{0}", 31, JwtResult.NotYetValid)]
     [InlineData("\"exp\":9999999999,\"nbf\":{0}.25", 30, JwtResult.NotYetValid)]
@@ -113,25 +113,51 @@ public sealed class JwtVerifierTests
 
     [Theory]
     [InlineData("\"A.z_0:9@-\"", JwtResult.Ok)]
-    [InlineData("\"1234567890123456789012345678901234567890123456789012345678901234\"", JwtResult.Ok)]
-    [InlineData("\"12345678901234567890123456789012345678901234567890123456789012345\"", JwtResult.BadSubject)]
+    [InlineData("\"auth0|5f7c8ec7c33c6c004bbafe82\"", JwtResult.Ok)]
+    [InlineData("\"a+b@shop.example\"", JwtResult.Ok)]
+    [InlineData("\"https:\\/\\/id.example\\/u?x=1#y\"", JwtResult.Ok)]
+    [InlineData("\"!\\\"#$%&'()*+,;<=>[\\\\]^`{|}~\"", JwtResult.Ok)]
     [InlineData("\"\\u0061bc\"", JwtResult.Ok)]
-    [InlineData("\"\"", JwtResult.BadSubject)]
-    [InlineData("\"a b\"", JwtResult.BadSubject)]
-    [InlineData("\"a|b\"", JwtResult.BadSubject)]
-    [InlineData("\"a\\u0000\"", JwtResult.BadSubject)]
-    [InlineData("\"usér\"", JwtResult.BadSubject)]
-    [InlineData("42", JwtResult.BadSubject)]
-    [InlineData("null", JwtResult.BadSubject)]
-    [InlineData("[\"user\"]", JwtResult.BadSubject)]
-    [InlineData("{\"sub\":\"user\"}", JwtResult.BadSubject)]
+    [InlineData("\"\"", JwtResult.BadUser)]
+    [InlineData("\"a b\"", JwtResult.BadUser)]
+    [InlineData("\"a\\u0000\"", JwtResult.BadUser)]
+    [InlineData("\"a\\u007f\"", JwtResult.BadUser)]
+    [InlineData("\"usér\"", JwtResult.BadUser)]
+    [InlineData("42", JwtResult.BadUser)]
+    [InlineData("null", JwtResult.BadUser)]
+    [InlineData("[\"user\"]", JwtResult.BadUser)]
+    [InlineData("{\"sub\":\"user\"}", JwtResult.BadUser)]
     [InlineData("\"\\ud800\"", JwtResult.Malformed)]
     public void The_subject_follows_the_grammar_of_user_ids(string subject, JwtResult expected) =>
         Assert.Equal(expected, Verifier.Judge(JwtForge.Token("""{"iss":"https://id.example","aud":"flashsale","exp":9999999999,"sub":""" + subject + "}")));
 
+    [Theory]
+    [InlineData(255, JwtResult.Ok)]
+    [InlineData(256, JwtResult.BadUser)]
+    public void A_user_id_has_up_to_255_characters_however_they_are_written(int length, JwtResult expected)
+    {
+        foreach (var letter in (string[])["~", "\\u007e"])
+        {
+            var subject = string.Concat(Enumerable.Repeat(letter, length));
+            Assert.Equal(expected, Verifier.Judge(JwtForge.Token("""{"iss":"https://id.example","aud":"flashsale","exp":9999999999,"sub":""" + $"\"{subject}\"}}")));
+        }
+    }
+
+    [Fact]
+    public void Another_claim_may_name_the_user_and_then_the_subject_does_not()
+    {
+        var options = JwtForge.Options(new JwtKeyOptions { Kid = JwtForge.Kid, Secret = JwtForge.Secret });
+        options.UserClaim = "https://shop.example/customer";
+        var verifier = new JwtVerifier(options, new JwtForge.FixedTime(JwtForge.Now));
+        var with = JwtForge.Token(JwtForge.GoodPayload[..^1] + ""","https://shop.example/customer":"c|7"}""");
+        Assert.Equal(JwtResult.Ok, verifier.Verify("Bearer " + with, out var user));
+        Assert.Equal("c|7", user);
+        Assert.Equal(JwtResult.BadUser, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload)));
+    }
+
     [Fact]
     public void A_token_without_a_subject_is_nobodys() =>
-        Assert.Equal(JwtResult.BadSubject, Verifier.Judge(JwtForge.Token("""{"iss":"https://id.example","aud":"flashsale","exp":9999999999}""")));
+        Assert.Equal(JwtResult.BadUser, Verifier.Judge(JwtForge.Token("""{"iss":"https://id.example","aud":"flashsale","exp":9999999999}""")));
 
     [Theory]
     [InlineData("{0},\"sub\":\"admin\"}")]
@@ -146,12 +172,30 @@ public sealed class JwtVerifierTests
     public void A_payload_that_says_things_twice_or_is_broken_is_malformed(string template) =>
         Assert.Equal(JwtResult.Malformed, Verifier.Judge(JwtForge.Token(template.Replace("{0}", JwtForge.GoodPayload[..^1]))));
 
-    [Fact]
-    public void A_payload_of_many_members_is_read_up_to_the_bound()
+    [Theory]
+    [InlineData(50)]
+    [InlineData(1_200)]
+    public void A_payload_of_many_members_is_read_and_a_repetition_among_them_is_found(int count)
     {
-        static string With(int count) => JwtForge.GoodPayload[..^1] + string.Concat(Enumerable.Range(0, count).Select(i => $",\"m{i}\":{{\"n\":[{i}]}}")) + "}";
-        Assert.Equal(JwtResult.Ok, Verifier.Judge(JwtForge.Token(With(43))));
-        Assert.Equal(JwtResult.Malformed, Verifier.Judge(JwtForge.Token(With(44))));
+        string With(string more) => JwtForge.GoodPayload[..^1] + string.Concat(Enumerable.Range(0, count).Select(i => $",\"https://shop.example/m{i}\":{i}")) + more + "}";
+        Assert.Equal(JwtResult.Ok, Verifier.Judge(JwtForge.Token(With(""))));
+        foreach (var repeated in (int[])[0, count / 2, count - 1])
+        {
+            Assert.Equal(JwtResult.Malformed, Verifier.Judge(JwtForge.Token(With($",\"https://shop.example/\\u006d{repeated}\":1"))));
+        }
+    }
+
+    [Fact]
+    public void The_shortest_members_fill_their_room_and_no_more()
+    {
+        // Names of no and of one character, each with the shortest value: as many members as so many bytes can hold.
+        var names = Enumerable.Range('!', '~' - '!' + 1).Select(c => (char)c).Where(c => c is not '"' and not '\\').Select(c => c.ToString()).Prepend("").ToArray();
+        foreach (var count in Enumerable.Range(1, names.Length))
+        {
+            var payload = "{" + string.Join(',', names.Take(count).Select(name => $"\"{name}\":0")) + "}";
+            Assert.Equal(JwtResult.NoExpiry, Verifier.Judge(JwtForge.Token(payload)));
+            Assert.Equal(JwtResult.Malformed, Verifier.Judge(JwtForge.Token(payload[..^1] + ",\"\":0}")));
+        }
     }
 
     [Fact]

@@ -14,7 +14,7 @@ public sealed class ReservationCodecTests
         var texts = Gen.Choose(1, 64).SelectMany(n => Gen.ArrayOf(Gen.Choose('!', '~').Select(c => (char)c), n)).Select(c => new string(c));
         var keys = Gen.Choose(1, 255).SelectMany(n => Gen.ArrayOf(Gen.Choose('!', '~').Select(c => (char)c), n)).Select(c => new string(c));
         var records = from sku in texts
-                      from user in texts
+                      from user in keys
                       from key in keys
                       from quantity in Gen.Choose(1, 1000)
                       from item in Gen.Choose(1, int.MaxValue)

@@ -1,0 +1,81 @@
+using System.Diagnostics.Metrics;
+using FlashSale.Platform;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+
+namespace FlashSale.Admission;
+
+/// <summary>
+/// Follows the key files while the host runs: identity providers change their keys, and a node that knew only those of its start would
+/// refuse everybody after a rotation, and go on trusting a key that was taken away. A file that is bad keeps the keys it had before.
+/// </summary>
+public sealed partial class JwtKeyFollower : BackgroundService
+{
+    private const int MostShown = 20;
+
+    private readonly JwtKeys _keys;
+    private readonly ILogger<JwtKeyFollower> _logger;
+    private readonly (int Source, FollowedFile File)[] _files;
+    private readonly Meter _meter = new("FlashSale.Tokens");
+
+    // By file: why its latest text is not in force; null where it is.
+    private readonly string?[] _refused;
+
+    /// <summary>Follows the files of the options' sources.</summary>
+    public JwtKeyFollower(JwtOptions options, JwtKeys keys, ILogger<JwtKeyFollower> logger)
+    {
+        (_keys, _logger) = (keys, logger);
+        _files = [.. options.Keys.Select((key, i) => (i, Path: key.PemFile ?? key.JwksFile)).Where(file => file.Path is not null)
+            .Select(file => (file.i, new FollowedFile(file.Path!)))];
+        _refused = new string?[_files.Length];
+        _meter.CreateObservableGauge("flashsale_token_key_files_refused", () => _refused.Count(reason => reason is not null),
+            description: "Key files whose present content is not in force, because it is wrong or cannot be read.");
+    }
+
+    /// <summary>The keys in force, and files that are not followed because they are bad: a line for the health page.</summary>
+    public string Health
+    {
+        get
+        {
+            var kids = _keys.Kids.ToArray();
+            var shown = string.Join(", ", kids.Take(MostShown)) + (kids.Length > MostShown ? $" and {kids.Length - MostShown} more" : "");
+            return string.Join("; ", _refused.OfType<string>().Select(reason => $"refused, its keys from before stay: {reason.ReplaceLineEndings(" ")}").Prepend($"token keys: {shown}"));
+        }
+    }
+
+    /// <inheritdoc />
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        if (_files.Length == 0) return;
+        using var timer = new PeriodicTimer(FollowedFile.Interval);
+        do
+        {
+            for (var i = 0; i < _files.Length; i++) await LookAsync(i, stoppingToken);
+        }
+        while (await timer.WaitForNextTickAsync(stoppingToken));
+    }
+
+    /// <inheritdoc />
+    public override void Dispose()
+    {
+        _meter.Dispose();
+        base.Dispose();
+    }
+
+    private async Task LookAsync(int index, CancellationToken cancellation)
+    {
+        var (source, file) = _files[index];
+        var (text, failure) = await file.LookAsync(cancellation);
+        if (text is null && failure is null) return;
+        if (text is not null) failure = _keys.Replace(source, text);
+        _refused[index] = failure;
+        if (failure is null) LogFollowed(file.Path, string.Join(", ", _keys.Kids));
+        else LogRefused(file.Path, failure);
+    }
+
+    [LoggerMessage(1, LogLevel.Information, "The keys in {Path} are in force; token keys are now: {Kids}")]
+    private partial void LogFollowed(string path, string kids);
+
+    [LoggerMessage(2, LogLevel.Error, "The keys in {Path} are refused, those from before stay: {Reason}")]
+    private partial void LogRefused(string path, string reason);
+}

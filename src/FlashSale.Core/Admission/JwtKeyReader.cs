@@ -1,0 +1,173 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
+using System.Text.Json;
+
+namespace FlashSale.Admission;
+
+/// <summary>Reads the keys of one source; what is wrong with them is collected.</summary>
+/// <param name="kidSetting">The setting that names a key which does not bring its own name.</param>
+/// <param name="others">Keys whose names are taken.</param>
+internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others)
+{
+    private const int MaxKidLength = 128;
+    private const string P256 = "1.2.840.10045.3.1.7";
+
+    private readonly HashSet<string> _taken = [.. others.Select(key => key.Kid)];
+
+    public List<string> Errors { get; } = [];
+
+    public List<JwtKey> Keys { get; } = [];
+
+    /// <summary>Reads a file, or its text where that is known.</summary>
+    /// <param name="path">Which file.</param>
+    /// <param name="text">Its text, or null.</param>
+    /// <param name="setting">The setting that names the file.</param>
+    /// <param name="use">Takes the text and how it is called in errors.</param>
+    public void ReadFile(string path, string? text, string setting, Action<string, string> use)
+    {
+        try
+        {
+            use(text ?? File.ReadAllText(path), $"{setting} '{path}'");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or CryptographicException or JsonException or FormatException)
+        {
+            Errors.Add($"{setting} = '{path}': allowed is a readable key file ({e.GetType().Name}: {e.Message})");
+        }
+    }
+
+    public void AddSecret(string? kid, byte[] secret, string setting)
+    {
+        if (secret.Length < JwtKeyOptions.MinSecretBytes)
+        {
+            Errors.Add($"{setting} = (hidden, {secret.Length} bytes): allowed is at least {JwtKeyOptions.MinSecretBytes}.");
+        }
+        else
+        {
+            Add(kid, kidSetting, name => new HmacJwtKey(name, secret));
+        }
+    }
+
+    public void AddPem(string? kid, string pem, string setting)
+    {
+        // A private key has no business on a host that only verifies; the labels say so before anything is parsed.
+        if (!PemEncoding.TryFind(pem, out var fields) || pem[fields.Label] is not ("PUBLIC KEY" or "RSA PUBLIC KEY"))
+        {
+            Errors.Add($"{setting} does not begin with a public key: allowed is PUBLIC KEY or RSA PUBLIC KEY.");
+            return;
+        }
+
+        using var rsa = RSA.Create();
+        using var ec = ECDsa.Create();
+        if (TryImport(rsa, pem)) AddRsa(kid, rsa, setting, kidSetting);
+        else if (TryImport(ec, pem)) AddEc(kid, ec, setting, kidSetting);
+        else Errors.Add($"{setting} holds neither an RSA nor an EC public key: allowed is RSA, or EC on P-256.");
+    }
+
+    public void AddJwks(string json, string setting)
+    {
+        using var document = JsonDocument.Parse(json, new JsonDocumentOptions { AllowDuplicateProperties = false });
+        if (document.RootElement.ValueKind != JsonValueKind.Object
+            || !document.RootElement.TryGetProperty("keys", out var set) || set.ValueKind != JsonValueKind.Array)
+        {
+            Errors.Add($"{setting} has no array 'keys': allowed is a JSON Web Key Set.");
+            return;
+        }
+
+        var before = Keys.Count + Errors.Count;
+        foreach (var jwk in set.EnumerateArray())
+        {
+            if (jwk.ValueKind == JsonValueKind.Object) AddJwk(jwk, setting);
+        }
+
+        if (Keys.Count + Errors.Count == before)
+        {
+            Errors.Add($"{setting} holds no signature key: allowed is at least one of type oct, RSA, or EC on P-256.");
+        }
+    }
+
+    private static bool TryImport(AsymmetricAlgorithm algorithm, string pem)
+    {
+        try
+        {
+            algorithm.ImportFromPem(pem);
+            return true;
+        }
+        catch (Exception e) when (e is CryptographicException or ArgumentException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Keys for encryption and of other kinds are passed over, as RFC 7517 5 asks; a faulty one of a known kind is a fault.</summary>
+    private void AddJwk(JsonElement jwk, string setting)
+    {
+        var (kid, alg) = (Text(jwk, "kid"), Text(jwk, "alg"));
+        var (key, name) = ($"{setting} key '{kid}'", $"{setting} kid");
+        if ((Text(jwk, "use") ?? "sig") != "sig") return;
+        switch (Text(jwk, "kty"))
+        {
+            case "oct" when alg is null or "HS256":
+                var secret = Bytes(jwk, "k");
+                if (secret.Length < JwtKeyOptions.MinSecretBytes) Errors.Add($"{key} = (hidden, {secret.Length} bytes): allowed is at least {JwtKeyOptions.MinSecretBytes}.");
+                else Add(kid, name, named => new HmacJwtKey(named, secret));
+                break;
+            case "RSA" when alg is null or "RS256":
+                using (var rsa = RSA.Create(new RSAParameters { Modulus = Bytes(jwk, "n"), Exponent = Bytes(jwk, "e") })) AddRsa(kid, rsa, key, name);
+                break;
+            case "EC" when alg is null or "ES256" && Text(jwk, "crv") == "P-256":
+                var point = new ECPoint { X = Bytes(jwk, "x"), Y = Bytes(jwk, "y") };
+                using (var ec = ECDsa.Create(new ECParameters { Curve = ECCurve.NamedCurves.nistP256, Q = point })) AddEc(kid, ec, key, name);
+                break;
+            default:
+                break;
+        }
+    }
+
+    private static string? Text(JsonElement jwk, string name) =>
+        jwk.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+
+    private static byte[] Bytes(JsonElement jwk, string name) => Base64Url.DecodeFromChars(Text(jwk, name) ?? "");
+
+    private void AddRsa(string? kid, RSA rsa, string setting, string nameSetting)
+    {
+        if (rsa.KeySize < JwtKeyOptions.MinRsaBits)
+        {
+            Errors.Add($"{setting} has {rsa.KeySize} bits: allowed is at least {JwtKeyOptions.MinRsaBits}.");
+        }
+        else
+        {
+            var key = rsa.ExportParameters(includePrivateParameters: false);
+            Add(kid, nameSetting, name => new RsaJwtKey(name, key));
+        }
+    }
+
+    private void AddEc(string? kid, ECDsa ec, string setting, string nameSetting)
+    {
+        var key = ec.ExportParameters(includePrivateParameters: false);
+        if (key.Curve.Oid.Value != P256)
+        {
+            Errors.Add($"{setting} is on curve {key.Curve.Oid.FriendlyName}: allowed is P-256.");
+        }
+        else
+        {
+            Add(kid, nameSetting, name => new EcJwtKey(name, key));
+        }
+    }
+
+    private void Add(string? kid, string setting, Func<string, JwtKey> create)
+    {
+        if (kid is null || kid.Length is 0 or > MaxKidLength || kid.AsSpan().ContainsAnyExceptInRange('!', '~'))
+        {
+            Errors.Add($"{setting} = '{kid}': allowed is 1 to {MaxKidLength} visible ASCII characters.");
+        }
+        else if (!_taken.Add(kid))
+        {
+            // Two keys of one name would let an attacker choose which of them judges.
+            Errors.Add($"{setting} = '{kid}': allowed is a name that no other key has.");
+        }
+        else
+        {
+            Keys.Add(create(kid));
+        }
+    }
+}
