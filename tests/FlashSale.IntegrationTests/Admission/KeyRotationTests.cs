@@ -56,10 +56,10 @@ public sealed class KeyRotationTests(OneOfEach fixture, ITestOutputHelper output
         Assert.Equal(200, await AskAsync(api, Tokens.KeyId, Tokens.Secret));
     }
 
-    private static Task BecomesAsync(HostProcess api, string kid, string secret, int status) =>
+    private static Task<TimeSpan> BecomesAsync(HostProcess api, string kid, string secret, int status) =>
         Eventually.TrueAsync($"tokens of {kid} get {status}", TimeSpan.FromSeconds(20), async () => await AskAsync(api, kid, secret) == status);
 
-    private static Task HealthSaysAsync(HostProcess api, string text) =>
+    private static Task<TimeSpan> HealthSaysAsync(HostProcess api, string text) =>
         Eventually.TrueAsync($"health says {text}", TimeSpan.FromSeconds(20), async () => (await Figures.ReadyAsync(api)).Text.Contains(text, StringComparison.Ordinal));
 
     private static int Occurrences(string text, string part) => text.Split(part).Length - 1;
