@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Text.Json.Serialization;
 using FlashSale.Admission;
 using FlashSale.Api.Admission;
+using FlashSale.Api.Protection;
 using FlashSale.Api.Sales;
 using FlashSale.Contracts;
 using FlashSale.Orders;
@@ -132,7 +133,8 @@ public static class OrderEndpoints
     {
         if (!await AuthenticateAsync(context, tokens, out var userId)) return null;
         if (Guid.TryParseExact(orderId, "D", out var id) && OrderId.TryGetSaleNumber(id, out var number)
-            && await orders.FindAsync(id, storefront.Find(number)?.Published.SaleId ?? $"s{number}", context.RequestAborted) is { } order && order.UserId == userId)
+            && await orders.FindAsync(id, storefront.Find(number)?.Published.SaleId ?? $"s{number}", context.RequestAborted,
+                resting: () => context.Features.Get<PeripheryPlace>()?.Leave()) is { } order && order.UserId == userId)
             return order;
         await Problems.WriteAsync(context, OrderNotFound);
         return null;

@@ -29,15 +29,14 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
             await Problems.WriteAsync(context, Problem.TemporarilyUnavailable, $"'{feature}' is switched off until the load is lower.");
             return;
         }
-        // Money and orders that exist come with the core; a stream is open for minutes, and only its beginning is work.
+        // Money and orders that exist come with the core.
         var isPeriphery = isRead;
         if (isPeriphery && !shedder.TryEnterPeriphery())
         {
             await Problems.WriteAsync(context, Overloaded);
             return;
         }
-        var isStream = isPeriphery && OrderStream.Matches(context.Request.Path);
-        if (isStream) shedder.LeavePeriphery();
+        var place = isPeriphery ? TakePlace(context) : null;
         try
         {
             if (await IsLimitedAsync(context)) return;
@@ -45,7 +44,7 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
         }
         finally
         {
-            if (isPeriphery && !isStream) shedder.LeavePeriphery();
+            place?.Leave();
         }
     }
 
@@ -71,6 +70,18 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
             await Problems.WriteAsync(context, RateLimited, retryAfterSeconds: lease.RetryAfterSeconds + Random.Shared.Next(2));
             return true;
         }
+    }
+
+    private PeripheryPlace TakePlace(HttpContext context)
+    {
+        var place = new PeripheryPlace(shedder);
+        context.Features.Set(place);
+        context.Response.OnStarting(static state =>
+        {
+            ((PeripheryPlace)state).Leave();
+            return Task.CompletedTask;
+        }, place);
+        return place;
     }
 
     private async ValueTask<bool> IsLimitedAsync(HttpContext context)

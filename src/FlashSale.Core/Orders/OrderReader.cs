@@ -56,11 +56,15 @@ public sealed class OrderReader
     /// </summary>
     /// <exception cref="RedisUnavailableException">Redis is away, and Postgres does not have the order.</exception>
     /// <exception cref="NpgsqlException">Postgres is away, and Redis does not have the order.</exception>
-    public async Task<Order?> FindAsync(Guid orderId, string saleId, CancellationToken cancellation)
+    /// <param name="orderId">Which.</param>
+    /// <param name="saleId">Of which sale.</param>
+    /// <param name="cancellation">Ends the wait.</param>
+    /// <param name="resting">Called before a wait for the next look.</param>
+    public async Task<Order?> FindAsync(Guid orderId, string saleId, CancellationToken cancellation, Action? resting = null)
     {
         var (inFlight, redisAway) = await TryFindInFlightAsync(orderId, saleId, cancellation);
         if (inFlight is not null) return inFlight;
-        return Found(await _looks.FindAsync(orderId, notInFlight: redisAway is null).WaitAsync(cancellation), redisAway);
+        return Found(await _looks.FindAsync(orderId, notInFlight: redisAway is null, resting).WaitAsync(cancellation), redisAway);
     }
 
     /// <summary>As <see cref="FindAsync"/>, but as the primary has it now. For orders that are known to exist.</summary>

@@ -35,10 +35,12 @@ public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time
     /// <summary>Finds a stored order; null when there was none at a moment after the call, or there cannot be one.</summary>
     /// <param name="orderId">Which.</param>
     /// <param name="notInFlight">Whether the caller has just seen that the order is not in flight either.</param>
-    public Task<Order?> FindAsync(Guid orderId, bool notInFlight)
+    /// <param name="resting">Called when the caller has to wait for the next look, up to a second: it gives back whatever others need meanwhile.</param>
+    public Task<Order?> FindAsync(Guid orderId, bool notInFlight, Action? resting = null)
     {
         Task<Order?> answer;
         Looked order;
+        bool rests, isRunning;
         lock (_sync)
         {
             if (!_orders.TryGetValue(orderId, out order!)) _orders[orderId] = order = new Looked();
@@ -47,10 +49,11 @@ public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time
             order.Next ??= new TaskCompletionSource<Order?>(TaskCreationOptions.RunContinuationsAsynchronously);
             order.NextKnowsFlight |= notInFlight;
             answer = order.Next.Task;
-            if (order.IsRunning) return answer;
+            (rests, isRunning) = (IsWithinRest(order), order.IsRunning);
             order.IsRunning = true;
         }
-        _ = RunAsync(orderId, order);
+        if (rests) resting?.Invoke();
+        if (!isRunning) _ = RunAsync(orderId, order);
         return answer;
     }
 
