@@ -52,9 +52,10 @@ public sealed record PaymentNotice(
             using var document = JsonDocument.Parse(body.Span.StartsWith(ByteOrderMark) ? body[ByteOrderMark.Length..] : body, Strict);
             return Read(webhookId, document.RootElement, out error);
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            error = new("body", "must be a JSON object");
+            // The latter: text that is not Unicode, found when it is read.
+            error = new("body", "must be a JSON object whose texts are Unicode");
             return null;
         }
     }
