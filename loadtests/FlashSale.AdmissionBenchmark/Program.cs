@@ -18,9 +18,10 @@ var tickets = new Tickets(options);
 var challenges = new Challenges(options);
 var now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
 
-var ticket = tickets.Issue(Sale, User, epoch: 3, now + 60_000);
+var body = new byte[28];
+var ticket = tickets.Sign(Sale, User, body);
 var forged = new string('A', Tickets.Length);
-var challenge = challenges.Issue(Sale, User, now);
+var challenge = challenges.Issue(Sale, User, now).First;
 var solution = Solution(challenge, Solve(challenge));
 var wrong = Solution(challenge, -1);
 if (tickets.Read(ticket, Sale, User) is not { Length: 28 } || tickets.Read(forged, Sale, User) is not { Length: 1 } || challenges.Check(solution, Sale, User, now) is null
@@ -31,10 +32,10 @@ if (tickets.Read(ticket, Sale, User) is not { Length: 28 } || tickets.Read(forge
 }
 
 Console.WriteLine($"{"",-42}{"microseconds",14}{"bytes",8}");
-Measure("ticket issued", () => tickets.Issue(Sale, User, 3, now).Length);
+Measure("ticket signed", () => tickets.Sign(Sale, User, body).Length);
 Measure("ticket of a purchase read", () => tickets.Read(ticket, Sale, User)!.Length);
 Measure("forged ticket read", () => tickets.Read(forged, Sale, User)!.Length);
-Measure("challenge issued", () => challenges.Issue(Sale, User, now).MaxNumber);
+Measure("challenge issued, both versions", () => challenges.Issue(Sale, User, now).First.MaxNumber);
 Measure("wrong solution checked", () => challenges.Check(wrong, Sale, User, now) is null ? 1 : 0);
 Measure("text that is no solution checked", () => challenges.Check("bm8gSlNPTg==", Sale, User, now) is null ? 1 : 0, CallsPerRound / 10);
 var check = Measure("solution checked", () => challenges.Check(solution, Sale, User, now)!.Value.Id.Length);

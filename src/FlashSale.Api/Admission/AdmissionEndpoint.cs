@@ -10,26 +10,17 @@ using FlashSale.Api.Sales;
 using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
-using Microsoft.OpenApi;
 using Polly.CircuitBreaker;
 
 namespace FlashSale.Api.Admission;
 
-/// <summary>What a request for admission may hold.</summary>
-/// <param name="Solution">The answer to a challenge, as a widget makes it; not looked at while there are no challenges.</param>
-public sealed record AdmissionForm(string? Solution = null);
-
-/// <summary>An admission.</summary>
-/// <param name="Ticket">To be sent with the purchase, as it is.</param>
-/// <param name="ExpiresAt">Redis TIME from which it is worth nothing.</param>
-public sealed record TicketPage(string Ticket, string ExpiresAt);
-
 /// <summary>
 /// POST /api/v1/sales/{saleId}/admission: a ticket for one purchase, while the sale is open, no faster than the sale
-/// admits, and, while challenges are on, only for a solved one.
+/// admits, and, while challenges are on, only for a solved one. A user who has a ticket that can still buy gets that one again.
 /// </summary>
 public sealed class AdmissionEndpoint(
-    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, BlocklistFeed blocklist, Storefront storefront, Tickets tickets, Challenges challenges, ChallengeSwitch challenge, AdmitScript script,
+    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, BlocklistFeed blocklist, Storefront storefront, SalePages pages,
+    Tickets tickets, Challenges challenges, ChallengeSwitch challenge, AdmitScript script,
     RequestLimiter limiter, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker, AdmissionOptions options, PurchaseOptions purchases)
 {
     // At the lowest rate, one a second.
@@ -68,6 +59,11 @@ public sealed class AdmissionEndpoint(
             await RefuseAsync(context, who);
             return;
         }
+        await AdmitAsync(context, saleId, userId);
+    }
+
+    private async Task AdmitAsync(HttpContext context, string saleId, string userId)
+    {
         var (form, unread) = await ReadAsync(context.Request);
         if (form is null)
         {
@@ -79,7 +75,7 @@ public sealed class AdmissionEndpoint(
             await RefuseAsync(context, PurchaseProblems.SaleNotFound);
             return;
         }
-        if (RefusedHere(sale) is { } known)
+        if (await RefusedHereAsync(sale) is { } known)
         {
             await RefuseAsync(context, known, sale);
             return;
@@ -100,7 +96,7 @@ public sealed class AdmissionEndpoint(
             await ShedAsync(context);
             return;
         }
-        await AnswerAsync(context, sale, userId, await AskAsync(sale, solved));
+        await AnswerAsync(context, sale, userId, await AskAsync(sale, new(Fingerprints.OfUser(userId), solved, options.TicketSeconds * 1_000L)));
     }
 
     private async Task ShedAsync(HttpContext context)
@@ -136,30 +132,31 @@ public sealed class AdmissionEndpoint(
         }
     }
 
-    // Nobody is owed an admission: what the node knows counts for all. Whether a sale is paused, Redis knows sooner.
-    private Problem? RefusedHere(SaleOnSale sale)
+    // Nobody is owed an admission, so the node's own knowledge counts for all. Whether a sale is paused, Redis knows sooner.
+    private async ValueTask<Problem?> RefusedHereAsync(SaleOnSale sale)
     {
         var now = redis.NowMilliseconds;
-        return sale.IsNotOpen(now) ? PurchaseProblems.SaleNotOpen
-            : sale.Published.PhaseAt(now) is SalePhase.Closed ? PurchaseProblems.SaleClosed
-            : null;
+        if (sale.IsNotOpen(now)) return PurchaseProblems.SaleNotOpen;
+        if (sale.Published.PhaseAt(now) is SalePhase.Closed) return PurchaseProblems.SaleClosed;
+        // A ticket, and the work for it, would be of no use: the purchase would be told the same.
+        return await pages.IsSoldOutAsync(sale) ? PurchaseProblems.SoldOut : null;
     }
 
     // Null: Redis is away, or has not answered in time. Gives back the place that the request was given.
-    private async Task<(SaleOnSale Sale, AdmitDecision Decision)?> AskAsync(SaleOnSale sale, SolvedChallenge? solved)
+    private async Task<(SaleOnSale Sale, AdmitDecision Decision)?> AskAsync(SaleOnSale sale, AdmissionRequest asked)
     {
         try
         {
             var wait = _emptyUntil.GetValueOrDefault(sale.Published.SaleId) - redis.NowMilliseconds;
             // Longer than any bucket keeps anybody waiting: Redis' clock was set back.
             if (wait is > 0 and <= LongestWaitMilliseconds) return (sale, new(AdmitCode.RateLimited, 0, wait));
-            var decision = await CallAsync(sale, solved);
+            var decision = await CallAsync(sale, asked);
             if (decision.Code is AdmitCode.OtherEpoch)
             {
                 // The sale was loaded again since this node last looked: look, and ask once more.
                 await storefront.RefreshAsync().WaitAsync(purchases.Deadline);
                 sale = storefront.Find(sale.Published.SaleId) ?? sale;
-                decision = await CallAsync(sale, solved);
+                decision = await CallAsync(sale, asked);
             }
             if (decision.Code is AdmitCode.RateLimited) _emptyUntil[sale.Published.SaleId] = decision.Now + decision.WaitMilliseconds;
             return (sale, decision);
@@ -175,9 +172,9 @@ public sealed class AdmissionEndpoint(
     }
 
     // Through the purchases' breaker: while Redis is away nobody waits for it.
-    private ValueTask<AdmitDecision> CallAsync(SaleOnSale sale, SolvedChallenge? solved) => breaker.Breaker.ExecuteAsync(
-        static (call, _) => new ValueTask<AdmitDecision>(call.Script.AdmitAsync(call.Sale.Keys, call.Sale.Published.Epoch, call.NotAfter, call.Solved, call.Deadline)),
-        (Script: script, Sale: sale, NotAfter: redis.NowMilliseconds + purchases.DeadlineMilliseconds, Solved: solved, purchases.Deadline));
+    private ValueTask<AdmitDecision> CallAsync(SaleOnSale sale, AdmissionRequest asked) => breaker.Breaker.ExecuteAsync(
+        static (call, _) => new ValueTask<AdmitDecision>(call.Script.AdmitAsync(call.Sale.Keys, call.Sale.Published.Epoch, call.NotAfter, call.Asked, call.Deadline)),
+        (Script: script, Sale: sale, NotAfter: redis.NowMilliseconds + purchases.DeadlineMilliseconds, Asked: asked, purchases.Deadline));
 
     private Task AnswerAsync(HttpContext context, SaleOnSale sale, string userId, (SaleOnSale Sale, AdmitDecision Decision)? answer)
     {
@@ -185,7 +182,7 @@ public sealed class AdmissionEndpoint(
         var saleId = sale.Published.SaleId;
         return asked.Decision.Code switch
         {
-            AdmitCode.Admitted => AdmittedAsync(context, asked.Sale.Published, userId, asked.Decision.Now),
+            AdmitCode.Admitted => AdmittedAsync(context, saleId, userId, asked.Decision.Ticket!),
             AdmitCode.NotLoaded or AdmitCode.NotVerified or AdmitCode.OtherEpoch or AdmitCode.TooLate => RefuseAsync(context, Problem.TemporarilyUnavailable),
             AdmitCode.Paused => RefuseAsync(context, PurchaseProblems.SalePaused),
             AdmitCode.NotOpen => RefuseAsync(context, PurchaseProblems.SaleNotOpen, sale),
@@ -195,24 +192,25 @@ public sealed class AdmissionEndpoint(
         };
     }
 
-    private Task AdmittedAsync(HttpContext context, PublishedSale sale, string userId, long now)
+    private Task AdmittedAsync(HttpContext context, string saleId, string userId, byte[] ticket)
     {
         Count("admitted");
-        var expiresAt = now + options.TicketSeconds * 1_000;
         context.Response.Headers.CacheControl = "no-store";
         return context.Response.WriteAsJsonAsync(
-            new TicketPage(tickets.Issue(sale.SaleId, userId, sale.Epoch, expiresAt), Timestamps.Text(expiresAt)), AdmissionJson.Default.TicketPage);
+            new TicketPage(tickets.Sign(saleId, userId, ticket), Timestamps.Text(Tickets.ExpiryOf(ticket))), AdmissionJson.Default.TicketPage);
     }
 
     private Task ChallengeAsync(HttpContext context, string saleId, string userId)
     {
         Count(ChallengeRequired.Code);
         context.Response.Headers.CacheControl = "no-store";
-        var fresh = challenges.Issue(saleId, userId, redis.NowMilliseconds);
+        var (first, second) = challenges.Issue(saleId, userId, redis.NowMilliseconds);
         return Problems.WriteAsync(context, ChallengeRequired, members: json =>
         {
             json.WritePropertyName("challenge");
-            JsonSerializer.Serialize(json, fresh, AdmissionJson.Default.ProofOfWork);
+            JsonSerializer.Serialize(json, first, AdmissionJson.Default.ProofOfWork);
+            json.WritePropertyName("challengeV2");
+            JsonSerializer.Serialize(json, second, AdmissionJson.Default.ProofOfWorkV2);
         });
     }
 
@@ -229,39 +227,9 @@ public sealed class AdmissionEndpoint(
     private static void Count(string result) => Admissions.Add(1, KeyValuePair.Create<string, object?>("result", result));
 }
 
-/// <summary>Puts admission into the host.</summary>
-public static class AdmissionModule
-{
-    /// <summary>Registers what the endpoint needs.</summary>
-    public static void AddAdmission(this WebApplicationBuilder builder)
-    {
-        var options = builder.Services.AddSettings<AdmissionOptions>(builder.Configuration, "Admission");
-        builder.Services.AddSingleton(new Tickets(options));
-        builder.Services.AddSingleton(new Challenges(options));
-        builder.Services.AddSingleton<ChallengeSwitch>();
-        builder.Services.AddSingleton<AdmitScript>();
-        builder.Services.AddSingleton<AdmissionEndpoint>();
-    }
-
-    /// <summary>Maps the endpoint.</summary>
-    public static void MapAdmission(this WebApplication app) =>
-        app.MapPost("/api/v1/sales/{saleId}/admission", (HttpContext context, string saleId, AdmissionEndpoint admission) => admission.AdmitAsync(context, saleId))
-            .Accepts<AdmissionForm>(isOptional: true, "application/json").Produces<TicketPage>().ProducesErrors(400, 401, 403, 404, 409, 413, 415, 425, 429, 503);
-
-    /// <summary>Adds the ticket's header to what OpenAPI tells of an endpoint, after its other parameters.</summary>
-    public static RouteHandlerBuilder TakesTicket(this RouteHandlerBuilder endpoint) => endpoint.AddOpenApiOperationTransformer((operation, _, _) =>
-    {
-        (operation.Parameters ??= []).Add(new OpenApiParameter
-        {
-            Name = Tickets.Header, In = ParameterLocation.Header, Description = "The ticket of an admission, where the sale requires one.",
-            Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = Tickets.Length, MaxLength = Tickets.Length },
-        });
-        return Task.CompletedTask;
-    });
-}
-
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, AllowDuplicateProperties = false)]
 [JsonSerializable(typeof(AdmissionForm))]
 [JsonSerializable(typeof(TicketPage))]
 [JsonSerializable(typeof(ProofOfWork))]
+[JsonSerializable(typeof(ProofOfWorkV2))]
 internal sealed partial class AdmissionJson : JsonSerializerContext;

@@ -51,6 +51,13 @@ public sealed class SalePages(Storefront storefront, RedisConnection redis, Degr
         app.MapGet("/api/v1/sales/{saleId}", (SalePages pages, HttpContext context, string saleId) => pages.ShowAsync(context, saleId)).Produces<SalePage>().ProducesErrors(404, 429, 503);
     }
 
+    /// <summary>Whether nothing is left of a sale that is open, as Redis told within the last second. Costs no more than the page does.</summary>
+    public async ValueTask<bool> IsSoldOutAsync(SaleOnSale sale)
+    {
+        var look = await LookAsync(sale);
+        return Environment.TickCount64 - Volatile.Read(ref look.At) < 2 * LifeMilliseconds && look.Shown(sale, redis.NowMilliseconds).IsSoldOut;
+    }
+
     private async Task ListAsync(HttpContext context)
     {
         var looks = new List<(SaleOnSale Sale, StockLook Look)>();
@@ -138,6 +145,7 @@ internal sealed class ShownSale
     {
         (Sale, Stock, Phase) = (sale, stock, phase);
         var published = sale.Published;
+        IsSoldOut = phase is SalePhase.Open && published.Items.All(item => stock.TryGetValue(item.Sku, out var left) && left <= 0);
         Head = new SalePage(published.SaleId, published.Name, StatusText(), Timestamps.Text(published.OpensAt), Timestamps.Text(published.ClosesAt), ServerTime: "", published.RequiresTicket, Items: null);
         _page = new Lazy<TimelessJson>(() => TimelessJson.Of(Head with { Items = [.. published.Items.Select(Item)] }, SalePagesJson.Default.SalePage));
     }
@@ -154,10 +162,13 @@ internal sealed class ShownSale
     /// <summary>With items. Made when first asked for.</summary>
     public TimelessJson Page => _page.Value;
 
+    /// <summary>Whether the sale is open, and nothing is left of any item.</summary>
+    public bool IsSoldOut { get; }
+
     private string StatusText() => Phase switch
     {
         SalePhase.Scheduled => "scheduled",
-        SalePhase.Open => Sale.Published.Items.All(item => Stock.TryGetValue(item.Sku, out var left) && left <= 0) ? "sold_out" : "open",
+        SalePhase.Open => IsSoldOut ? "sold_out" : "open",
         SalePhase.Paused => "paused",
         SalePhase.Closed => "closed",
     };

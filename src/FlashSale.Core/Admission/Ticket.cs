@@ -9,15 +9,15 @@ using Microsoft.Extensions.Primitives;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// Issues and reads tickets: the right of one user to buy once in one sale, until it expires or the sale is rebuilt.
+/// Signs and reads tickets: the right of one user to buy once in one sale, until it expires or the sale is rebuilt.
 /// A ticket is 80 characters of base64url. Big-endian:
 /// <code>
 ///  0  16  id, random                22   6  epoch of the sale
 /// 16   6  expiry, Unix ms           28  32  HMAC-SHA256 of: sale id | user id | the 28 bytes before
 /// </code>
-/// User and sale are not in it: whoever presents it brings his own. Expiry, epoch and whether it has bought already are
-/// judged by reserve.lua, which takes the first 28 bytes; it must be asked even about a ticket that is none, since the
-/// purchase may be a retry.
+/// User and sale are not in it: the shopper who presents it brings his own. admit.lua gives the first 28 bytes, one ticket at a time to each user.
+/// reserve.lua takes them, and judges expiry, epoch and whether it has bought already; it must be asked even about a bad
+/// ticket, since the purchase may be a retry.
 /// </summary>
 public sealed class Tickets
 {
@@ -41,21 +41,26 @@ public sealed class Tickets
     /// <exception cref="Platform.InvalidSettingException">It is too short.</exception>
     public Tickets(AdmissionOptions options) => _key = options.KeyFor("ticket");
 
-    /// <summary>Makes a ticket.</summary>
+    /// <summary>Makes the ticket of a body that admit.lua gave.</summary>
     /// <param name="saleId">Where it admits.</param>
     /// <param name="userId">Whom it admits.</param>
-    /// <param name="epoch">Of the sale, below 2^48.</param>
-    /// <param name="expiresAt">Redis TIME from which it is worth nothing, Unix milliseconds.</param>
-    public string Issue(string saleId, string userId, long epoch, long expiresAt)
+    /// <param name="body">Its first 28 bytes.</param>
+    public string Sign(string saleId, string userId, ReadOnlySpan<byte> body)
     {
         Span<byte> ticket = stackalloc byte[Size];
-        RandomNumberGenerator.Fill(ticket[..IdSize]);
-        Write48(expiresAt, ticket[16..]);
-        Write48(epoch, ticket[22..]);
+        body.CopyTo(ticket);
         Span<byte> signed = stackalloc byte[MaxText];
         _key.Sign(signed[..WriteSigned(saleId, userId, ticket[..BodySize], signed)], ticket[BodySize..]);
         return Base64Url.EncodeToString(ticket);
     }
+
+    /// <summary>A new ticket's id.</summary>
+    public static byte[] NewId() => RandomNumberGenerator.GetBytes(IdSize);
+
+    /// <summary>Redis TIME from which a ticket is worth nothing, Unix milliseconds.</summary>
+    /// <param name="body">Its first 28 bytes.</param>
+    public static long ExpiryOf(ReadOnlySpan<byte> body) =>
+        (long)BinaryPrimitives.ReadUInt16BigEndian(body[IdSize..]) << 32 | BinaryPrimitives.ReadUInt32BigEndian(body[(IdSize + 2)..]);
 
     /// <summary>What reserve.lua takes of a ticket: its first 28 bytes when it is signed for this user and sale; null when there is none.</summary>
     /// <param name="header">The header's values.</param>
@@ -81,12 +86,5 @@ public sealed class Tickets
         signed[length++] = (byte)'|';
         body.CopyTo(signed[length..]);
         return length + body.Length;
-    }
-
-    private static void Write48(long value, Span<byte> bytes)
-    {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan((ulong)value, (1UL << 48) - 1, nameof(value));
-        BinaryPrimitives.WriteUInt16BigEndian(bytes, (ushort)(value >> 32));
-        BinaryPrimitives.WriteUInt32BigEndian(bytes[2..], (uint)value);
     }
 }

@@ -22,6 +22,7 @@ namespace FlashSale.Sales;
 /// fs:{sale}:shadow:E:NAME           what a load of epoch E will put in the place of stock, limit, inflight, inflight_units
 /// fs:{sale}:epochs          hash    E -> buckets, for each epoch of which there may be keys: written before the first of them
 /// fs:{sale}:admission       hash    tokens, at (microseconds of Redis TIME): the token bucket of the admission rate; expires when it is full
+/// fs:{sale}:ticket:U        string  the latest ticket (28 bytes) of the user with hash U (hex), used or not; expires with it
 /// fs:{sale}:solved:C        string  challenge C (start of its hash, hex) was answered; expires with the challenge
 /// </code>
 /// Facts carry the epoch in their name: a rebuild writes the next epoch's beside them, and one HSET swaps.
@@ -95,6 +96,10 @@ public sealed class SaleKeys
     /// <summary>The mark of a challenge that was answered.</summary>
     /// <param name="challenge">What tells it from others.</param>
     public RedisKey Solved(ReadOnlySpan<byte> challenge) => Make($"solved:{Convert.ToHexStringLower(challenge)}");
+
+    /// <summary>The latest ticket of a user.</summary>
+    /// <param name="userHash">See <see cref="Contracts.Fingerprints.OfUser"/>.</param>
+    public RedisKey Ticket(ulong userHash) => Make($"ticket:{userHash:x16}");
 
     /// <summary>The log of buyers.</summary>
     public RedisKey Buyers(long epoch) => Make($"buyers:{epoch}");

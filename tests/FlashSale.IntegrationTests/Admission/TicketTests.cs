@@ -49,6 +49,48 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
     }
 
     [Fact]
+    public async Task A_user_has_one_ticket_at_a_time_however_often_and_wherever_he_asks()
+    {
+        var sale = await Stack.OpenTicketedSaleAsync(stock: 10, perUserLimit: 5, admissionPerSecond: 1);
+        var first = await Stack.Shopper("greedy").TicketAsync(sale);
+        for (var round = 0; round < 2; round++)
+        {
+            // Beyond the rate a node refuses for a moment whatever it is; a ticket that is given is always the same.
+            var again = await Task.WhenAll(Enumerable.Range(0, 40).Select(i => Stack.Shopper("greedy", node: i % 2).AdmitAsync(sale.Id)));
+            Assert.All(again.Where(answer => answer.Status == 200), answer => Assert.Equal(first, answer.Member("ticket")));
+            Assert.All(again.Where(answer => answer.Status != 200), answer => Refusal.AssertIs(429, "rate_limited", answer));
+            // So the sale's next ticket is there for somebody else, who asks while greedy goes on.
+            var asking = true;
+            var greedy = Task.Run(async () =>
+            {
+                while (Volatile.Read(ref asking)) Assert.Contains((await Stack.Shopper("greedy").AdmitAsync(sale.Id)).Status, (int[])[200, 429]);
+            });
+            await Eventually.TrueAsync("another user is admitted", TimeSpan.FromSeconds(20), async () => (await Stack.Shopper($"modest-{round}", 1).AdmitAsync(sale.Id)).Status == 200);
+            Volatile.Write(ref asking, false);
+            await greedy;
+        }
+        Assert.Equal(202, (await Stack.Shopper("greedy").BuyAsync(sale, ticket: first)).Status);
+        var next = await Eventually.GetAsync("greedy is admitted again", TimeSpan.FromSeconds(20), () => Stack.Shopper("greedy").AdmitAsync(sale.Id), answer => answer.Status == 200);
+        Assert.NotEqual(first, next.Member("ticket"));
+        Assert.Equal(202, (await Stack.Shopper("greedy").BuyAsync(sale, ticket: next.Member("ticket"))).Status);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
+    public async Task A_sale_that_is_sold_out_gives_no_ticket_until_a_unit_comes_back()
+    {
+        var sale = await Stack.OpenTicketedSaleAsync(stock: 1);
+        var order = Manager.Expect(202, await Stack.Shopper("u").BuyAsync(sale, ticket: await Stack.Shopper("u").TicketAsync(sale)));
+        for (var node = 0; node < 2; node++)
+            await Eventually.TrueAsync("the node says that it is sold out", TimeSpan.FromSeconds(20), async () => (await Stack.Shopper("v", node).AdmitAsync(sale.Id)).Code == "sold_out");
+        await Books.CheckAsync(Stack, sale);
+        Manager.Expect(200, await Stack.Shopper("u").CancelAsync(order.OrderId));
+        var admitted = await Eventually.GetAsync("a ticket is given again", TimeSpan.FromSeconds(20), () => Stack.Shopper("v").AdmitAsync(sale.Id), answer => answer.Status == 200);
+        Assert.Equal(202, (await Stack.Shopper("v").BuyAsync(sale, ticket: admitted.Member("ticket"))).Status);
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
     public async Task A_purchase_without_a_ticket_is_told_so()
     {
         var sale = await Stack.OpenTicketedSaleAsync(stock: 10);
@@ -166,8 +208,9 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
     public async Task A_rebuild_ends_every_ticket_used_or_not()
     {
         var sale = await Stack.OpenTicketedSaleAsync(stock: 10, perUserLimit: 5);
-        var (used, unused) = (await Stack.Shopper("u").TicketAsync(sale), await Stack.Shopper("u").TicketAsync(sale));
+        var used = await Stack.Shopper("u").TicketAsync(sale);
         var first = await Stack.Shopper("u").BuyAsync(sale, "k", ticket: used);
+        var unused = await Stack.Shopper("u").TicketAsync(sale);
         await Stack.Manager.PauseAsync(sale.Id);
         await Stack.Manager.RebuildAsync(sale.Id);
         await Stack.Manager.ResumeAsync(sale.Id);
@@ -216,8 +259,9 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
     public async Task A_redis_that_was_restarted_knows_which_tickets_are_burnt()
     {
         var sale = await Stack.OpenTicketedSaleAsync(stock: 10, perUserLimit: 5);
-        var (used, unused) = (await Stack.Shopper("u").TicketAsync(sale), await Stack.Shopper("u").TicketAsync(sale));
+        var used = await Stack.Shopper("u").TicketAsync(sale);
         await Stack.Shopper("u").BuyAsync(sale, "k", ticket: used);
+        var unused = await Stack.Shopper("u").TicketAsync(sale);
         await Books.CheckAsync(Stack, sale);
         await Stack.Redis.RestartAsync();
         await JudgesTicketsAgainAsync(sale);

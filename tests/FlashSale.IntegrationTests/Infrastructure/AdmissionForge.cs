@@ -34,7 +34,7 @@ public static class AdmissionForge
     /// <summary>A challenge as the product makes it, but for what is given.</summary>
     public static JsonObject Solution(string saleId, string userId, long expires, int maxNumber, int number, string? salt = null, byte[]? key = null)
     {
-        salt ??= $"{RandomNumberGenerator.GetHexString(32, lowercase: true)}?expires={expires}&maxnumber={maxNumber}&sale={saleId}&user={Uri.EscapeDataString(userId)}&";
+        salt ??= $"{RandomNumberGenerator.GetHexString(32, lowercase: true)}?expires={expires}&maxnumber={maxNumber}&sale={saleId}&user={UserOf(userId)}&";
         var challenge = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(salt + number)));
         return new JsonObject
         {
@@ -58,6 +58,27 @@ public static class AdmissionForge
         }
         throw new InvalidOperationException($"No number up to its maxnumber solves {challenge}");
     }
+
+    /// <summary>Solves a challenge of version 2 as altcha-lib 2 does.</summary>
+    public static JsonObject SolveV2(JsonElement challenge)
+    {
+        var work = challenge.GetProperty("parameters");
+        byte[] text = [.. Convert.FromHexString(work.GetProperty("salt").GetString()!), .. Convert.FromHexString(work.GetProperty("nonce").GetString()!), 0, 0, 0, 0];
+        for (var counter = 0; counter < 1_000_000; counter++)
+        {
+            BinaryPrimitives.WriteInt32BigEndian(text.AsSpan(32), counter);
+            var key = Convert.ToHexStringLower(SHA256.HashData(text));
+            if (!key.StartsWith(work.GetProperty("keyPrefix").GetString()!, StringComparison.Ordinal)) continue;
+            return new JsonObject
+            {
+                ["challenge"] = JsonNode.Parse(challenge.GetRawText()), ["solution"] = new JsonObject { ["counter"] = counter, ["derivedKey"] = key, ["time"] = 12.5 },
+            };
+        }
+        throw new InvalidOperationException($"No counter solves {challenge}");
+    }
+
+    /// <summary>A user as challenges of version 1 say it.</summary>
+    public static string UserOf(string userId) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(userId)))[..16];
 
     /// <summary>The body of a request for admission with a solution.</summary>
     public static string Body(JsonNode solution) => $$"""{"solution":"{{Convert.ToBase64String(Encoding.UTF8.GetBytes(solution.ToJsonString()))}}"}""";

@@ -3,30 +3,20 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization;
+using FlashSale.Contracts;
 
 namespace FlashSale.Admission;
 
-/// <summary>
-/// A proof-of-work challenge as ALTCHA widgets take it (altcha.org, version 1): find the number, from 0 to
-/// <paramref name="MaxNumber"/>, for which SHA-256 of salt and number is the challenge.
-/// </summary>
-/// <param name="Algorithm">Always <c>SHA-256</c>.</param>
-/// <param name="Challenge">Hex SHA-256 of the salt and the number in decimal digits.</param>
-/// <param name="MaxNumber">Highest number that it can be.</param>
-/// <param name="Salt">Random hex, then parameters as of a URL's query, ending with their delimiter.</param>
-/// <param name="Signature">Hex HMAC-SHA256 of <paramref name="Challenge"/>.</param>
-public sealed record ProofOfWork(string Algorithm, string Challenge, [property: JsonPropertyName("maxnumber")] int MaxNumber, string Salt, string Signature);
-
 /// <summary>An answered challenge; whether it was answered before, admit.lua knows.</summary>
-/// <param name="Id">What tells it from others.</param>
+/// <param name="Id">16 bytes of its hash.</param>
 /// <param name="ExpiresAt">Redis TIME from which it is worth nothing, Unix milliseconds.</param>
 public readonly record struct SolvedChallenge(byte[] Id, long ExpiresAt);
 
 /// <summary>
 /// Issues challenges and checks their solutions, keeping nothing: user, sale, expiry and difficulty stand in the salt, as
-/// <c>{32 hex}?expires={Unix seconds}&amp;maxnumber={difficulty}&amp;sale={id}&amp;user={id, percent-encoded}&amp;</c>. It ends with a
+/// <c>{32 hex}?expires={Unix seconds}&amp;maxnumber={difficulty}&amp;sale={id}&amp;user={16 hex of its hash}&amp;</c>. It ends with a
 /// delimiter, without which digits could move from the number into the last parameter under the same hash (CVE-2025-68113).
+/// The user stands there as a hash, so that no user id makes the work harder. Solutions of either version of ALTCHA are taken.
 /// </summary>
 public sealed class Challenges
 {
@@ -42,6 +32,7 @@ public sealed class Challenges
     private readonly SigningKey _key;
     private readonly int _maxNumber;
     private readonly int _lifetimeSeconds;
+    private readonly ChallengeV2 _second;
 
     /// <summary>Takes key, difficulty and lifetime.</summary>
     /// <exception cref="Platform.InvalidSettingException">The key is too short.</exception>
@@ -50,17 +41,24 @@ public sealed class Challenges
         _key = options.KeyFor("challenge");
         _maxNumber = options.ChallengeMaxNumber;
         _lifetimeSeconds = options.ChallengeSeconds;
+        _second = new ChallengeV2(options.KeyFor("challenge 2"), options.ChallengeMaxNumber);
     }
 
-    /// <summary>Makes a challenge.</summary>
+    /// <summary>Makes a challenge, in both versions. Either solution admits; a client solves one of them.</summary>
     /// <param name="saleId">Where its solution admits.</param>
     /// <param name="userId">Whom it admits.</param>
     /// <param name="now">Redis TIME, Unix milliseconds.</param>
-    public ProofOfWork Issue(string saleId, string userId, long now)
+    public (ProofOfWork First, ProofOfWorkV2 Second) Issue(string saleId, string userId, long now)
+    {
+        // Rounded up: whole seconds are all that a challenge can say.
+        var expires = (now + 999) / 1000 + _lifetimeSeconds;
+        return (IssueFirst(saleId, userId, expires), _second.Issue(saleId, userId, expires));
+    }
+
+    private ProofOfWork IssueFirst(string saleId, string userId, long expires)
     {
         var random = RandomNumberGenerator.GetHexString(RandomHex, lowercase: true);
-        // Rounded up: whole seconds are all that the salt can say.
-        var salt = $"{random}?expires={(now + 999) / 1000 + _lifetimeSeconds}&maxnumber={_maxNumber}{TailOf(saleId, userId)}";
+        var salt = $"{random}?expires={expires}&maxnumber={_maxNumber}{SubjectOf(saleId, userId)}";
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
         Hash(salt, RandomNumberGenerator.GetInt32(_maxNumber + 1), hash);
         Span<byte> signature = stackalloc byte[SigningKey.Size];
@@ -69,8 +67,10 @@ public sealed class Challenges
         return new ProofOfWork(Algorithm, challenge, _maxNumber, salt, Convert.ToHexStringLower(signature));
     }
 
-    /// <summary>Checks a solution; null when it is none, whatever is wrong with it.</summary>
-    /// <param name="solution">Base64 of the JSON that a widget makes: algorithm, challenge, number, salt, signature; other members are ignored.</param>
+    /// <summary>Checks a solution; null for a wrong one, whatever is wrong with it.</summary>
+    /// <param name="solution">
+    /// Base64 of the JSON that a widget makes: algorithm, challenge, number, salt, signature; or challenge and solution, of version 2. Other members are ignored.
+    /// </param>
     /// <param name="saleId">Where admission is asked for.</param>
     /// <param name="userId">Who asks.</param>
     /// <param name="now">Redis TIME, Unix milliseconds.</param>
@@ -79,7 +79,17 @@ public sealed class Challenges
         if (solution.Length > MaxSolution) return null;
         Span<byte> json = stackalloc byte[MaxSolution];
         if (!Convert.TryFromBase64Chars(solution, json, out var length)) return null;
-        if (Read(json[..length]) is not { } said || !TryReadSalt(said.Salt, saleId, userId, out var expires, out var maxNumber)) return null;
+        return Read(json[..length]) switch
+        {
+            (Solution first, _) => CheckFirst(first, saleId, userId, now),
+            (_, SolutionV2 second) => _second.Check(second, saleId, userId, now),
+            _ => null,
+        };
+    }
+
+    private SolvedChallenge? CheckFirst(Solution said, string saleId, string userId, long now)
+    {
+        if (!TryReadSalt(said.Salt, saleId, userId, out var expires, out var maxNumber)) return null;
         // A challenge that was issued when less work was asked for is not enough now.
         if (maxNumber < _maxNumber || said.Number < 0 || said.Number > maxNumber || now >= expires * 1000) return null;
 
@@ -93,7 +103,8 @@ public sealed class Challenges
             : null;
     }
 
-    private static string TailOf(string saleId, string userId) => $"&sale={Uri.EscapeDataString(saleId)}&user={Uri.EscapeDataString(userId)}&";
+    /// <summary>For whom and where a challenge is, as its text says it.</summary>
+    internal static string SubjectOf(string saleId, string userId) => $"&sale={Uri.EscapeDataString(saleId)}&user={Fingerprints.OfUser(userId):x16}&";
 
     private static void Hash(ReadOnlySpan<char> salt, long number, Span<byte> hash)
     {
@@ -108,7 +119,7 @@ public sealed class Challenges
     {
         maxNumber = 0;
         salt = salt[RandomHex..];
-        return TryTake(ref salt, "?expires=", out expires) && TryTake(ref salt, "&maxnumber=", out maxNumber) && salt.SequenceEqual(TailOf(saleId, userId));
+        return TryTake(ref salt, "?expires=", out expires) && TryTake(ref salt, "&maxnumber=", out maxNumber) && salt.SequenceEqual(SubjectOf(saleId, userId));
     }
 
     private static bool TryTake(ref ReadOnlySpan<char> salt, ReadOnlySpan<char> name, out long number)
@@ -123,26 +134,23 @@ public sealed class Challenges
         return true;
     }
 
-    // Null when it is no JSON, or a member is missing or of another type.
-    private static Solution? Read(ReadOnlySpan<byte> json)
+    // Both null when it is no JSON, or a member is missing or of another type.
+    private static (Solution? First, SolutionV2? Second) Read(ReadOnlySpan<byte> json)
     {
         try
         {
-            return JsonSerializer.Deserialize(json, SolutionJson.Default.Solution) is { Algorithm: Algorithm, Salt.Length: > RandomHex and <= MaxSalt, Challenge: not null, Signature.Length: SigningKey.Size * 2 } solution
-                ? solution
-                : null;
+            return JsonSerializer.Deserialize(json, SolutionJson.Default.SolutionHead)?.Challenge.ValueKind switch
+            {
+                JsonValueKind.Object => (null, JsonSerializer.Deserialize(json, SolutionJson.Default.SolutionV2)),
+                JsonValueKind.String when JsonSerializer.Deserialize(json, SolutionJson.Default.Solution) is
+                    { Algorithm: Algorithm, Salt.Length: > RandomHex and <= MaxSalt, Challenge: not null, Signature.Length: SigningKey.Size * 2 } first => (first, null),
+                _ => default,
+            };
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             // The latter: text that is no UTF-8, or half a surrogate pair.
-            return null;
+            return default;
         }
     }
 }
-
-/// <summary>What a client says of its solution. Nothing of it is believed before the signature holds.</summary>
-internal sealed record Solution(string? Algorithm, string? Challenge, long Number, string? Salt, string? Signature);
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, MaxDepth = 4, RespectRequiredConstructorParameters = true)]
-[JsonSerializable(typeof(Solution))]
-internal sealed partial class SolutionJson : JsonSerializerContext;

@@ -1,0 +1,36 @@
+using FlashSale.Admission;
+using FlashSale.Platform;
+using Microsoft.OpenApi;
+
+namespace FlashSale.Api.Admission;
+
+/// <summary>Puts admission into the host.</summary>
+public static class AdmissionModule
+{
+    /// <summary>Registers what the endpoint needs.</summary>
+    public static void AddAdmission(this WebApplicationBuilder builder)
+    {
+        var options = builder.Services.AddSettings<AdmissionOptions>(builder.Configuration, "Admission");
+        builder.Services.AddSingleton(new Tickets(options));
+        builder.Services.AddSingleton(new Challenges(options));
+        builder.Services.AddSingleton<ChallengeSwitch>();
+        builder.Services.AddSingleton<AdmitScript>();
+        builder.Services.AddSingleton<AdmissionEndpoint>();
+    }
+
+    /// <summary>Maps the endpoint.</summary>
+    public static void MapAdmission(this WebApplication app) =>
+        app.MapPost("/api/v1/sales/{saleId}/admission", (HttpContext context, string saleId, AdmissionEndpoint admission) => admission.AdmitAsync(context, saleId))
+            .Accepts<AdmissionForm>(isOptional: true, "application/json").Produces<TicketPage>().ProducesErrors(400, 401, 403, 404, 409, 413, 415, 425, 429, 503);
+
+    /// <summary>Adds the ticket's header to what OpenAPI tells of an endpoint, after its other parameters.</summary>
+    public static RouteHandlerBuilder TakesTicket(this RouteHandlerBuilder endpoint) => endpoint.AddOpenApiOperationTransformer((operation, _, _) =>
+    {
+        (operation.Parameters ??= []).Add(new OpenApiParameter
+        {
+            Name = Tickets.Header, In = ParameterLocation.Header, Description = "The ticket of an admission, where the sale requires one.",
+            Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = Tickets.Length, MaxLength = Tickets.Length },
+        });
+        return Task.CompletedTask;
+    });
+}
