@@ -2,7 +2,6 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Admission;
 
@@ -14,7 +13,7 @@ public sealed class KeyRotationTests(OneOfEach fixture, ITestOutputHelper output
     private readonly string _jwks = Path.Combine(Path.GetTempPath(), $"keys-{Guid.NewGuid():N}.json");
     private readonly string _pem = Path.Combine(Path.GetTempPath(), $"key-{Guid.NewGuid():N}.pem");
 
-    public override Task DisposeAsync()
+    public override ValueTask DisposeAsync()
     {
         File.Delete(_jwks);
         File.Delete(_pem);
