@@ -36,14 +36,14 @@ public static class SaleForm
         var admissionPerSecond = form.OptionalNumber("admissionPerSecond", 1, SaleBounds.MaxAdmissionPerSecond);
         var isLoadRun = form.OptionalFlag("loadRun") ?? false;
         var items = form.Objects("items", ReadItem);
-        // A time that could not be read is 0, and was told already.
-        if (opensAt != 0 && closesAt != 0 && closesAt <= opensAt) form.Error("closesAt", "must be after opensAt");
+        // Nothing is above or below a time that could not be read, and was told already.
+        if (closesAt <= opensAt) form.Error("closesAt", "must be after opensAt");
         var skus = new Dictionary<string, int>(StringComparer.Ordinal);
         for (var i = 0; i < items.Count; i++)
         {
             if (items[i].Sku.Length > 0 && !skus.TryAdd(items[i].Sku, i)) errors.Add($"items[{i}].sku", $"is the same as items[{skus[items[i].Sku]}].sku");
         }
-        return new SaleDraft(name, opensAt, closesAt, (int?)perUserLimit, (int)(payWithin ?? SaleBounds.DefaultPayWithinSeconds), requiresTicket, (int?)admissionPerSecond, isLoadRun, items);
+        return new SaleDraft(name, opensAt ?? 0, closesAt ?? 0, (int?)perUserLimit, (int)(payWithin ?? SaleBounds.DefaultPayWithinSeconds), requiresTicket, (int?)admissionPerSecond, isLoadRun, items);
     }
 
     private static ItemDraft ReadItem(JsonForm form)

@@ -96,7 +96,7 @@ public sealed record LimitDocument(
         {
             networks = [.. allow.Texts("cidrs", MaxAllowed, text => IPNetwork.TryParse(text, out _), "a network such as 10.0.0.0/8 or 2001:db8::/32").Select(text => IPNetwork.Parse(text))];
             users = allow.Texts("users", MaxAllowed, text => UserId.IsValid(text), $"a user id: {UserId.Rule}");
-            clients = allow.Texts("clients", MaxAllowed, text => text.Length is > 0 and <= 255, "a client id of 1 to 255 characters");
+            clients = allow.Texts("clients", MaxAllowed, IsId, "a client id of 1 to 255 visible ASCII characters");
             allow.End();
         }
         root.End();
@@ -131,6 +131,8 @@ public sealed record LimitDocument(
         place.End();
         return new(name, method, path, partition, scope, capacity, refill, cost, onFailure, monitorOnly, penalty);
     }
+
+    private static bool IsId(string text) => text.Length is > 0 and <= 255 && !text.AsSpan().ContainsAnyExceptInRange('!', '~');
 
     private static bool IsName(string text) => text.Length is > 0 and <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
 }

@@ -71,7 +71,7 @@ public sealed record SwitchDocument(int? Level, string Reason, long? Until, int 
     {
         if (JsonPlace.Parse(json, errors) is not { } root) return new(null, "", null, 0, MaxLevel, Features.None, Features.None);
         var level = root.OptionalWhole("level", 0, MaxLevel);
-        var reason = root.Text("reason", text => text.Length is > 0 and <= MaxReason && !string.IsNullOrWhiteSpace(text), $"1 to {MaxReason} characters that say why");
+        var reason = root.Text("reason", IsReason, $"1 to {MaxReason} characters that say why, without control characters");
         long? until = null;
         if (root.Text("until", text => Timestamps.TryRead(text, out _), Timestamps.Rule, missing: "") is { Length: > 0 } time && Timestamps.TryRead(time, out var end)) until = end;
         var floor = root.Whole("floor", 0, MaxLevel, missing: 0);
@@ -92,4 +92,6 @@ public sealed record SwitchDocument(int? Level, string Reason, long? Until, int 
         root.End();
         return new(level, reason, until, floor, ceiling, on, off);
     }
+
+    private static bool IsReason(string text) => text.Length <= MaxReason && !string.IsNullOrWhiteSpace(text) && !text.Any(char.IsControl);
 }

@@ -10,7 +10,10 @@ public static partial class Timestamps
     public const string Format = "yyyy-MM-dd'T'HH:mm:ss.fff'Z'";
 
     /// <summary>What <see cref="TryRead"/> takes, for a message.</summary>
-    public const string Rule = "a time as of RFC 3339, such as 2026-11-11T12:00:00Z";
+    public const string Rule = "a time as of RFC 3339 from 1970 to 9999, such as 2026-11-11T12:00:00Z";
+
+    // Beyond these the stores differ: Npgsql takes the first and the last moment that .NET knows for infinity.
+    private const long Last = 253_402_300_799_999;
 
     /// <summary>Formats Unix milliseconds.</summary>
     public static string Text(long unixMilliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(unixMilliseconds).ToString(Format);
@@ -18,12 +21,14 @@ public static partial class Timestamps
     /// <summary>Formats a time.</summary>
     public static string Text(DateTimeOffset time) => time.ToUniversalTime().ToString(Format);
 
-    /// <summary>Reads a time, to Unix milliseconds; false for whatever is none.</summary>
+    /// <summary>Reads a time from 1970 to 9999, to Unix milliseconds; false for any other text.</summary>
     public static bool TryRead(string text, out long unixMilliseconds)
     {
         unixMilliseconds = 0;
         if (!Rfc3339().IsMatch(text) || !DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, out var time)) return false;
-        unixMilliseconds = time.ToUnixTimeMilliseconds();
+        var read = time.ToUnixTimeMilliseconds();
+        if (read is < 0 or > Last) return false;
+        unixMilliseconds = read;
         return true;
     }
 

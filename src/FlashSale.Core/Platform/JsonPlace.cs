@@ -10,6 +10,7 @@ namespace FlashSale.Platform;
 public sealed class JsonPlace
 {
     private const int MaxDepth = 16;
+    private const int MaxDigits = 32;
 
     private readonly List<ProblemError> _errors;
     private readonly string _path;
@@ -32,6 +33,9 @@ public sealed class JsonPlace
             JsonTokenType.Number => Encoding.UTF8.GetString(reader.ValueSpan),
             _ => "",
         };
+        // Documents are kept by Postgres, which holds neither, whichever member they are found in.
+        if (_kind is JsonTokenType.String && _text.Contains('\0')) Error("must not contain the character U+0000");
+        if (_kind is JsonTokenType.Number && _text.Length > MaxDigits) Error($"must be written in at most {MaxDigits} characters");
         if (_kind is JsonTokenType.StartArray)
         {
             while (reader.Read() && reader.TokenType is not JsonTokenType.EndArray) _items.Add(new JsonPlace(ref reader, json, $"{path}[{_items.Count}]", errors));

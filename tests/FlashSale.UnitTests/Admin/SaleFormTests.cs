@@ -14,6 +14,8 @@ public sealed class SaleFormTests
     [InlineData("2026-11-11t00:00:00.123456789z", 1_794_355_200_123)]
     [InlineData("2026-11-11T08:00:00+08:00", 1_794_355_200_000)]
     [InlineData("2026-11-10T23:59:59.999-00:00", 1_794_355_199_999)]
+    [InlineData("1970-01-01T00:00:00Z", 0)]
+    [InlineData("9999-12-31T23:59:59.999Z", 253_402_300_799_999)]
     public void A_time_has_a_date_a_clock_time_and_an_offset(string text, long unixMilliseconds)
     {
         Assert.True(Timestamps.TryRead(text, out var read));
@@ -32,6 +34,11 @@ public sealed class SaleFormTests
     [InlineData("2026-11-11T00:00:00Z\n")]
     [InlineData("11/11/2026")]
     [InlineData("")]
+    [InlineData("0001-01-01T00:00:00Z")]
+    [InlineData("1969-12-31T23:59:59.999Z")]
+    [InlineData("1970-01-01T00:00:00+00:01")]
+    [InlineData("9999-12-31T23:59:59-00:01")]
+    [InlineData("9999-12-31T23:59:59.9999999999Z")]
     public void Anything_else_is_no_time(string text) => Assert.False(Timestamps.TryRead(text, out _));
 
     [Theory]

@@ -49,6 +49,11 @@ public sealed class LimitDocumentTests
     [InlineData("\"blockSeconds\": 60", "\"blockSeconds\": 0", 5, "rules[0].penalty.blockSeconds must be an integer from 1 to 86400")]
     [InlineData("10.0.0.0/8", "10.0.0.0/33", 8, "allow.cidrs[0] must be a network")]
     [InlineData("\"partner\"", "7", 8, "allow.clients[0] must be a client id")]
+    [InlineData("\"partner\"", "\"a\\u0000\"", 8, "allow.clients[0] must not contain the character U+0000")]
+    [InlineData("\"vip\"", "\"a\\u0000\"", 8, "allow.users[0] must not contain the character U+0000")]
+    [InlineData("\"vip\"", "\"a\\ud800\"", 1, "is not valid JSON here")]
+    [InlineData("\"/**\"", "\"/a\\u0000\"", 6, "rules[1].match.path must not contain the character U+0000")]
+    [InlineData("\"refillPerSecond\": 0.5", "\"refillPerSecond\": 0.50000000000000000000000000000000001", 4, "must be written in at most 32 characters")]
     [InlineData("\"cost\": 2,", "\"cost\": 2 ", 4, "is not valid JSON here")]
     [InlineData("\"cost\": 2,", "\"cost\": 2, \"cost\": 3,", 4, "rules[0].cost is there twice")]
     public void What_is_wrong_is_told_by_line_and_place(string right, string wrong, int line, string message)

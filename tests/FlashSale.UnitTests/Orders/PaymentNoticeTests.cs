@@ -54,6 +54,7 @@ public sealed class PaymentNoticeTests
     [InlineData("""{"type":7}""", "type")]
     [InlineData("""{"type":""}""", "type")]
     [InlineData("""{"type":"a\u0000b"}""", "type")]
+    [InlineData("""{"type":"a\ud800b"}""", "body")]
     [InlineData("""{"type":"payment.succeeded"}""", "data")]
     [InlineData("""{"type":"payment.succeeded","data":[]}""", "data")]
     public void What_is_no_notice_is_told(string body, string field) => AssertWrong(body, field);
@@ -64,6 +65,7 @@ public sealed class PaymentNoticeTests
     [InlineData("\"pay_1\"", "\"\"", "data.paymentId")]
     [InlineData("\"pay_1\"", "\"with space\"", "data.paymentId")]
     [InlineData("\"pay_1\"", "\"a\\u0000b\"", "data.paymentId")]
+    [InlineData("\"pay_1\"", "\"a\\ud800b\"", "body")]
     [InlineData("{\"amount\":199900,\"currency\":\"CNY\"}", "199900", "data.amount")]
     [InlineData("199900", "-1", "data.amount.amount")]
     [InlineData("199900", "1.5", "data.amount.amount")]

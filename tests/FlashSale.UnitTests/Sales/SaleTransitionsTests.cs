@@ -17,7 +17,7 @@ public sealed class SaleTransitionsTests
     [InlineData(SaleStatus.Paused, 1_500, "paused", "Resume Close")]
     [InlineData(SaleStatus.Paused, 2_000, "closed", "Close")]
     [InlineData(SaleStatus.Closed, 1_500, "closed", "")]
-    [InlineData(SaleStatus.Archived, 1_500, "closed", "")]
+    [InlineData(SaleStatus.Archived, 1_500, "archived", "")]
     public void What_a_sale_takes_follows_from_where_it_stands(SaleStatus status, long now, string phase, string allowed)
     {
         Assert.Equal(phase, SaleTransitions.PhaseText(status, Opens, Closes, now));
