@@ -9,7 +9,7 @@ namespace FlashSale.Admin.Blocklist;
 
 /// <summary>
 /// POST /api/v1/ops/blocklist:import: a file of entries, all or nothing. One that stands already is changed. The file is
-/// streamed into Postgres as it comes; nothing grows with its length. A worker publishes what it brought.
+/// streamed into Postgres when all of it is there; no memory grows with its length. A worker publishes what it brought.
 /// </summary>
 public static class BlocklistImportEndpoint
 {
@@ -22,12 +22,16 @@ public static class BlocklistImportEndpoint
             .Accepts<string>("text/csv").Produces<ImportPage>()
             .WithDescription("Columns kind,value,reason,until. Published by a worker: nodes know a million entries some seconds after the answer.");
 
-    private static async Task<IResult> ImportAsync(HttpContext context, NpgsqlDataSource postgres, TimeProvider time)
+    private static async Task<IResult> ImportAsync(HttpContext context, Transfers transfers, TimeProvider time) =>
+        CsvLines.IsCsv(context.Request.ContentType)
+            ? await transfers.ReceiveAsync(context, body => TakeAsync(body, context, transfers.Postgres, time))
+            : AdminProblems.UnsupportedMediaType("text/csv in UTF-8");
+
+    private static async Task<IResult> TakeAsync(Stream body, HttpContext context, NpgsqlDataSource postgres, TimeProvider time)
     {
         var cancellation = context.RequestAborted;
-        if (!CsvLines.IsCsv(context.Request.ContentType)) return AdminProblems.UnsupportedMediaType("text/csv in UTF-8");
         var errors = new LineErrors();
-        using var csv = new BlocklistCsv(context.Request.Body, errors, time.GetUtcNow());
+        using var csv = new BlocklistCsv(body, errors, time.GetUtcNow());
         if (!await csv.ReadHeaderAsync(cancellation)) return AdminProblems.Invalid(errors.ToProblem());
         await using var import = await BlocklistImport.BeginAsync(postgres, cancellation);
         var entries = 0L;

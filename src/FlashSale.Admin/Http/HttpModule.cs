@@ -25,6 +25,9 @@ public static class HttpModule
             var redis = services.GetRequiredService<RedisConnection>();
             return new ReadinessCheck("redis", () => redis.IsHealthy ? null : "does not answer");
         });
+        var transfers = builder.Services.AddSettings<TransferOptions>(builder.Configuration, "Transfers");
+        var postgres = Settings.Read<PostgresOptions>(builder.Configuration, "Postgres");
+        builder.Services.AddSingleton(new Transfers(transfers, postgres, builder.Environment.ApplicationName));
         builder.Services.AddOpenApi(Document.Describe);
     }
 

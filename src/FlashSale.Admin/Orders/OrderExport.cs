@@ -7,11 +7,12 @@ namespace FlashSale.Admin.Orders;
 
 /// <summary>
 /// GET /api/v1/sales/{saleId}/orders.csv: all stored orders of a sale as they are at one moment, in the order of their ids.
-/// Postgres writes the CSV and it is passed on as it comes, so a million orders take no more memory than one.
+/// Postgres writes the CSV into a temporary file and it is passed on from there, so a million orders take no more memory than one,
+/// and a slow client holds no connection.
 /// </summary>
 public static partial class OrderExport
 {
-    // A reader as slow as Kestrel allows.
+    // As long as the disk takes.
     private const string Longer = "set local statement_timeout = '1h'";
     private const string Time = "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'";
 
@@ -31,31 +32,46 @@ public static partial class OrderExport
     private static string Text(string column) => $"case when {column} ~ '^[-=+@\t\r]' then '''' || {column} else {column} end";
 
     /// <summary>Answers with the file.</summary>
-    public static async Task<IResult> ExportAsync(HttpContext context, string saleId, SaleReader sales, NpgsqlDataSource postgres, ILoggerFactory loggers)
+    public static async Task<IResult> ExportAsync(HttpContext context, string saleId, SaleReader sales, Transfers transfers, ILoggerFactory loggers)
     {
         // Only a known id, of letters, digits and . _ - alone, becomes part of the statement; COPY takes no parameters.
         if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale || !SaleBounds.IsSaleId(sale.SaleId)) return AdminProblems.SaleNotFound;
-        var cancellation = context.RequestAborted;
+        if (HttpMethods.IsHead(context.Request.Method))
+        {
+            Begin(context.Response, sale.SaleId);
+            return Results.Empty;
+        }
+        try
+        {
+            return await transfers.SendAsync(context, (spool, cancellation) => CopyAsync(transfers.Postgres, sale.SaleId, spool, cancellation),
+                response => Begin(response, sale.SaleId));
+        }
+        catch (Exception e) when (context.Response.HasStarted)
+        {
+            if (!context.RequestAborted.IsCancellationRequested) LogCutOff(loggers.CreateLogger(typeof(OrderExport)), saleId, e);
+            // A file that was cut off must not look whole.
+            context.Abort();
+            return Results.Empty;
+        }
+    }
+
+    private static void Begin(HttpResponse response, string saleId)
+    {
+        response.ContentType = "text/csv; charset=utf-8";
+        response.Headers.ContentDisposition = $"attachment; filename=\"orders-{saleId}.csv\"";
+    }
+
+    private static async Task CopyAsync(NpgsqlDataSource postgres, string saleId, Spool spool, CancellationToken cancellation)
+    {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await connection.ExecuteAsync(Longer);
         // Its bytes as they come: decoding them only to encode them again would cost more than all else here.
-        using var copy = (StreamReader)await connection.BeginTextExportAsync(Sql(sale.SaleId), cancellation);
-        context.Response.ContentType = "text/csv; charset=utf-8";
-        context.Response.Headers.ContentDisposition = $"attachment; filename=\"orders-{sale.SaleId}.csv\"";
-        try
-        {
-            // Without the mark spreadsheets take UTF-8 for the code page of their country.
-            await context.Response.Body.WriteAsync(ByteOrderMark, cancellation);
-            await copy.BaseStream.CopyToAsync(context.Response.Body, 64 * 1024, cancellation);
-        }
-        catch (Exception e) when (context.Response.HasStarted)
-        {
-            if (!cancellation.IsCancellationRequested) LogCutOff(loggers.CreateLogger(typeof(OrderExport)), saleId, e);
-            // A file that was cut off must not look whole.
-            context.Abort();
-        }
-        return Results.Empty;
+        using var copy = (StreamReader)await connection.BeginTextExportAsync(Sql(saleId), cancellation);
+        // Without the mark spreadsheets take UTF-8 for the code page of their country. It follows the query: a failure of that is a 503.
+        using var mark = new MemoryStream(ByteOrderMark);
+        await spool.WriteAsync(mark, cancellation);
+        await spool.WriteAsync(copy.BaseStream, cancellation);
     }
 
     [LoggerMessage(1, LogLevel.Error, "The export of the orders of {SaleId} was cut off")]

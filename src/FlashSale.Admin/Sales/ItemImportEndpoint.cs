@@ -8,7 +8,7 @@ namespace FlashSale.Admin.Sales;
 
 /// <summary>
 /// POST /api/v1/sales/{saleId}/items:import: a file of items into a draft, all or nothing. An item whose sku the draft has
-/// already is replaced. The file is streamed into Postgres as it comes; nothing grows with its length.
+/// already is replaced. The file is streamed into Postgres when all of it is there; no memory grows with its length.
 /// </summary>
 public static class ItemImportEndpoint
 {
@@ -20,16 +20,21 @@ public static class ItemImportEndpoint
             .WithMetadata(new RequestSizeLimitAttribute(MaxBody))
             .Accepts<string>("text/csv").Produces<ImportPage>();
 
-    private static async Task<IResult> ImportAsync(HttpContext context, string saleId, SaleReader sales, NpgsqlDataSource postgres)
+    private static async Task<IResult> ImportAsync(HttpContext context, string saleId, SaleReader sales, Transfers transfers)
     {
-        var cancellation = context.RequestAborted;
+        if (!context.Request.TryReadIfMatch(out var versions, out var error)) return AdminProblems.Invalid([error]);
         if (!CsvLines.IsCsv(context.Request.ContentType)) return AdminProblems.UnsupportedMediaType("text/csv in UTF-8");
         // Before the file is read; decided again when it is taken over.
-        if (await sales.ReadAsync(saleId, cancellation) is not { } sale) return AdminProblems.SaleNotFound;
+        if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale) return AdminProblems.SaleNotFound;
         if (sale.Status is not SaleStatus.Draft) return AdminProblems.Of(DraftResult.NotDraft);
+        return await transfers.ReceiveAsync(context, body => TakeAsync(body, context, saleId, versions, transfers.Postgres));
+    }
 
+    private static async Task<IResult> TakeAsync(Stream body, HttpContext context, string saleId, IReadOnlyList<long>? versions, NpgsqlDataSource postgres)
+    {
+        var cancellation = context.RequestAborted;
         var errors = new LineErrors();
-        using var csv = new ItemCsv(context.Request.Body, errors);
+        using var csv = new ItemCsv(body, errors);
         if (!await csv.ReadHeaderAsync(cancellation)) return AdminProblems.Invalid(errors.ToProblem());
         await using var import = await ItemImport.BeginAsync(postgres, cancellation);
         var items = 0L;
@@ -41,7 +46,7 @@ public static class ItemImportEndpoint
         if (repeated.Count > 0) errors.AddUntold(repeated[0].Total - repeated.Count);
         if (errors.Any) return AdminProblems.Invalid(errors.ToProblem());
 
-        var (result, imported) = await import.TakeOverAsync(saleId, context.Actor(), cancellation);
+        var (result, imported) = await import.TakeOverAsync(saleId, versions, context.Actor(), cancellation);
         return result is DraftResult.Done ? Results.Ok(new ImportPage(imported)) : AdminProblems.Of(result);
     }
 }

@@ -40,7 +40,7 @@ public sealed class BlocklistImport : IAsyncDisposable
         var import = new BlocklistImport(connection, await connection.BeginTransactionAsync(cancellation));
         try
         {
-            // The upload's pace decides how long the copy takes; Kestrel's minimum data rate bounds it from below.
+            // The file is there when the copy begins; a million lines on a busy disk may still take their time.
             await connection.ExecuteAsync("""
                 set local statement_timeout = '15min';
                 create temporary table block_line (line int not null, kind text not null, value text collate "C" not null, reason text not null, until timestamptz) on commit drop

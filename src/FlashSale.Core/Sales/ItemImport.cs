@@ -17,8 +17,8 @@ public sealed record RepeatedSku(int Line, int FirstLine, long Total);
 /// </summary>
 public sealed class ItemImport : IAsyncDisposable
 {
-    // The upload's pace decides how long the copy takes; Kestrel's minimum data rate bounds it from below.
-    private const string Longer = "set local statement_timeout = '15min'";
+    // The file is there when the copy begins; a large one on a busy disk may still take its time.
+    private const string Longer = "set local statement_timeout = '5min'";
 
     private readonly NpgsqlConnection _connection;
     private readonly NpgsqlTransaction _transaction;
@@ -82,12 +82,12 @@ public sealed class ItemImport : IAsyncDisposable
         return repeated.AsList();
     }
 
-    /// <summary>Makes the lines items of the sale, and commits.</summary>
+    /// <summary>Makes the lines items of the sale, and commits; only if it has one of these versions, null for any.</summary>
     /// <returns>What became of it, and how many items there were.</returns>
-    public async Task<(DraftResult Result, int Imported)> TakeOverAsync(string saleId, Actor actor, CancellationToken cancellation)
+    public async Task<(DraftResult Result, int Imported)> TakeOverAsync(string saleId, IReadOnlyList<long>? ifVersions, Actor actor, CancellationToken cancellation)
     {
         if (!await SaleLock.ShareAsync(_transaction, saleId)) return (DraftResult.SaleNotFound, 0);
-        if (!await SaleStore.TouchDraftAsync(_transaction, saleId)) return (DraftResult.NotDraft, 0);
+        if (await SaleStore.TouchDraftAsync(_transaction, saleId, ifVersions) is var touched and not DraftResult.Done) return (touched, 0);
         var before = await SaleStore.SnapshotAsync(_transaction, saleId);
         await _connection.ExecuteAsync("analyze item_line", transaction: _transaction);
         var replaced = await _connection.ExecuteAsync("""

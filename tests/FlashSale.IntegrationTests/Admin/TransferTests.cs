@@ -1,0 +1,130 @@
+using System.Net.Sockets;
+using System.Text;
+using FlashSale.IntegrationTests.Infrastructure;
+using Xunit.Abstractions;
+
+namespace FlashSale.IntegrationTests.Admin;
+
+/// <summary>Files that come and go slowly keep nobody from acting.</summary>
+public sealed class TransferTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+{
+    private const string Header = "sku,name,price,listPrice,currency,stock,perUserLimit\n";
+
+    // Above what the pool of actions holds, and what Admin takes at once.
+    private const int Slow = 25;
+    private const int UploadsAtOnce = 32;
+    private const int DownloadsAtOnce = 16;
+
+    // A pool without a free connection would refuse after five seconds; a busy machine takes part of one.
+    private static readonly TimeSpan Prompt = TimeSpan.FromSeconds(4);
+
+    [Fact]
+    public async Task A_manager_pauses_at_once_while_many_send_files_slowly_and_uploads_are_bounded()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var draft = await Stack.Manager.CreateSaleAsync([]);
+        await using var slow = new SlowUploads(Stack.Admin.Port, $"/api/v1/sales/{draft}/items:import", Header);
+        await slow.BeginAsync(Slow);
+        var paused = await Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/pause");
+        Tell($"Paused beside {Slow} uploads in {paused.Took.TotalSeconds:0.00} s");
+        Assert.Equal((200, true), (paused.Status, paused.Took < Prompt));
+        Manager.Expect(200, await ImportAsync(draft));
+
+        await slow.BeginAsync(UploadsAtOnce - Slow);
+        await Eventually.GetAsync("one upload more is refused", TimeSpan.FromSeconds(20), () => ImportAsync(draft), answer => answer.Status == 503);
+        Refusal.AssertIs(503, "temporarily_unavailable", await ImportAsync(draft));
+        Manager.Expect(200, await Stack.Manager.ResumeAsync(sale.Id));
+    }
+
+    [Fact]
+    public async Task A_manager_pauses_at_once_while_many_take_files_slowly_and_downloads_are_bounded()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var large = await Stack.Manager.CreateSaleAsync([]);
+        // Several megabytes, which no socket buffer holds.
+        await ExecuteAsync("""
+            insert into orders (order_id, sale_id, sku, user_id, quantity, amount, currency, status, idempotency_key, accepted_at)
+            select gen_random_uuid(), @large, 'a', 'user-' || n, 1, 1, 'CNY', 'cancelled', 'key-' || n, now() from generate_series(1, 60000) n
+            """, new { large });
+        var slow = new List<TcpClient>();
+        try
+        {
+            for (var i = 0; i < DownloadsAtOnce; i++) slow.Add(await BeginDownloadAsync($"/api/v1/sales/{large}/orders.csv"));
+            var paused = await Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/pause");
+            Tell($"Paused beside {DownloadsAtOnce} downloads in {paused.Took.TotalSeconds:0.00} s");
+            Assert.Equal((200, true), (paused.Status, paused.Took < Prompt));
+            // None of those who read slowly holds a connection once Postgres has said all.
+            await Eventually.TrueAsync("no copy is under way", TimeSpan.FromSeconds(60), async () => await ScalarAsync<long>(
+                "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and query like 'copy%'") == 0);
+            Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Manager.GetAsync($"/api/v1/sales/{large}/orders.csv"));
+        }
+        finally
+        {
+            foreach (var connection in slow) connection.Dispose();
+        }
+        var whole = await Eventually.GetAsync("there is a place again", TimeSpan.FromSeconds(60), () => Stack.Manager.GetAsync($"/api/v1/sales/{large}/orders.csv"), answer => answer.Status == 200);
+        Assert.Equal(60_001, whole.Text.Count(character => character == '\n'));
+    }
+
+    private async Task<TcpClient> BeginDownloadAsync(string path)
+    {
+        var connection = new TcpClient { ReceiveBufferSize = 4_096 };
+        await connection.ConnectAsync("127.0.0.1", Stack.Admin.Port);
+        var stream = connection.GetStream();
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {Manager.OperatorToken}\r\n\r\n"));
+        var one = new byte[1];
+        await stream.ReadExactlyAsync(one);
+        return connection;
+    }
+
+    private async Task<Answer> ImportAsync(string id)
+    {
+        using var content = new StringContent($"{Header}a,A,1,,CNY,1,", null, "text/csv");
+        return await Stack.Manager.SendAsync(HttpMethod.Post, $"/api/v1/sales/{id}/items:import", content);
+    }
+
+    /// <summary>Clients that have begun to send a file, and go on with it just fast enough for the server.</summary>
+    private sealed class SlowUploads(int port, string path, string start) : IAsyncDisposable
+    {
+        private static readonly byte[] Drop = Encoding.ASCII.GetBytes(new string('\n', 400));
+
+        private readonly CancellationTokenSource _over = new();
+        private readonly List<Task> _clients = [];
+
+        public async Task BeginAsync(int count)
+        {
+            var begun = Enumerable.Range(0, count).Select(_ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).ToArray();
+            _clients.AddRange(begun.Select(SendAsync));
+            await Task.WhenAll(begun.Select(one => one.Task));
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await _over.CancelAsync();
+            await Task.WhenAll(_clients);
+            _over.Dispose();
+        }
+
+        private async Task SendAsync(TaskCompletionSource begun)
+        {
+            try
+            {
+                using var connection = new TcpClient();
+                await connection.ConnectAsync("127.0.0.1", port, _over.Token);
+                var stream = connection.GetStream();
+                await stream.WriteAsync(Encoding.ASCII.GetBytes($"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {Manager.OperatorToken}\r\n"
+                    + $"Content-Type: text/csv\r\nContent-Length: 1000000\r\n\r\n{start}"), _over.Token);
+                for (var sent = 0; ; sent++)
+                {
+                    await stream.WriteAsync(Drop, _over.Token);
+                    if (sent == 3) begun.TrySetResult();
+                    await Task.Delay(200, _over.Token);
+                }
+            }
+            catch (Exception e) when (e is IOException or OperationCanceledException)
+            {
+                begun.TrySetResult();
+            }
+        }
+    }
+}
