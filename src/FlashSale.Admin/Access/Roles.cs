@@ -34,6 +34,9 @@ public static class RoleExtensions
     public static TBuilder For<TBuilder>(this TBuilder endpoint, AdminRole role) where TBuilder : IEndpointConventionBuilder =>
         endpoint.WithMetadata(new RequiredRole(role));
 
+    /// <summary>Whether the sender's role reaches that far.</summary>
+    public static bool Reaches(this HttpContext context, AdminRole role) => Enum.Parse<AdminRole>(context.Actor().Role, ignoreCase: true) >= role;
+
     /// <summary>Who sent the request.</summary>
     public static Actor Actor(this HttpContext context) => context.Features.GetRequiredFeature<Actor>();
 }

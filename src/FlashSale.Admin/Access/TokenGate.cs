@@ -17,7 +17,7 @@ public sealed class TokenGate
     // No token of ours is longer; hashing is not a way to keep this host busy.
     private const int MaxToken = 1_024;
 
-    private static readonly Problem Forbidden = new(403, "forbidden", "The token's role does not allow this.");
+    internal static readonly Problem Forbidden = new(403, "forbidden", "The token's role does not allow this.");
 
     private readonly (byte[] Hash, Actor Actor, AdminRole Role)[] _tokens;
 

@@ -1,3 +1,4 @@
+using FlashSale.Admin.Access;
 using FlashSale.Orders;
 using FlashSale.Platform;
 using FlashSale.Sales;
@@ -28,6 +29,8 @@ public static class AdminProblems
     private static readonly Problem LetterResolved = new(409, "dead_letter_resolved", "The dead letter was decided before.");
     private static readonly Problem LetterStillRefused = new(409, "dead_letter_still_refused", "The dead letter still cannot be stored.");
     private static readonly Problem KeyReused = new(422, "idempotency_key_reused", "This Idempotency-Key was used for another change of this item.");
+
+    private static readonly Problem Changed = new(412, "precondition_failed", "It has changed since it was read.");
 
     // The code is the one that clients know; that something was kept is what sets these apart.
     private static readonly Problem Recorded = Problem.TemporarilyUnavailable with { Title = "The change is recorded, but not applied everywhere yet." };
@@ -63,6 +66,12 @@ public static class AdminProblems
     /// <summary>The sale is in no state for it.</summary>
     public static IResult Conflict(string detail) => new ProblemAnswer(StateConflict, detail);
 
+    /// <summary>It has another version than If-Match names.</summary>
+    public static IResult PreconditionFailed => new ProblemAnswer(Changed, "Read it again, and repeat the change with the ETag of that answer.");
+
+    /// <summary>The token's role does not reach for this, in the state in which the sale is.</summary>
+    public static IResult Forbidden(string detail) => new ProblemAnswer(TokenGate.Forbidden, detail);
+
     /// <summary>A store cannot be asked.</summary>
     public static IResult Unavailable(string detail) => new ProblemAnswer(Problem.TemporarilyUnavailable, detail);
 
@@ -77,7 +86,8 @@ public static class AdminProblems
     {
         DraftResult.Done => Results.NoContent(),
         DraftResult.SaleNotFound => SaleNotFound,
-        DraftResult.NotDraft => Conflict("The sale has been preloaded; only a draft can be changed."),
+        DraftResult.NotDraft => Conflict("The sale has been preloaded; only a draft can be changed or deleted."),
+        DraftResult.Changed => PreconditionFailed,
     };
 
     /// <summary>The answer to an action.</summary>
@@ -88,6 +98,17 @@ public static class AdminProblems
         TransitionResult.Conflict => Conflict($"The sale is {transition.Phase}; {Needs(action)}."),
         TransitionResult.NoTime => Unavailable("Redis does not answer, and a sale is opened at Redis' time."),
         TransitionResult.NotPublished => NotPublished,
+    };
+
+    /// <summary>The answer to a move of the window.</summary>
+    public static IResult Of(WindowMove move, Func<WindowMove, IResult> done) => move.Result switch
+    {
+        WindowResult.Done => done(move),
+        WindowResult.SaleNotFound => SaleNotFound,
+        WindowResult.Conflict => Conflict(move.Detail),
+        WindowResult.Invalid => Invalid([new(move.Field, move.Detail)]),
+        WindowResult.Changed => PreconditionFailed,
+        WindowResult.NotPublished => NotPublished,
     };
 
     /// <summary>The answer to a change of stock.</summary>

@@ -36,8 +36,6 @@ public static class OpsEndpoints
 {
     private const int MaxBody = 1024 * 1024;
 
-    private static readonly Problem PreconditionFailed = new(412, "precondition_failed", "The document has changed since it was read.");
-
     private delegate T Parser<T>(ReadOnlySpan<byte> json, List<ProblemError> errors);
 
     /// <summary>Registers what the endpoints need.</summary>
@@ -126,20 +124,15 @@ public static class OpsEndpoints
         if (body.Length > MaxBody) return (0, "", new ProblemAnswer(Problem.BodyTooLarge));
         var errors = new List<ProblemError>();
         parse(body.GetBuffer().AsSpan(0, (int)body.Length), errors);
-        long? ifVersion = null;
-        if (context.Request.Headers.IfMatch.ToString() is { Length: > 0 } tag and not "*")
-        {
-            if (long.TryParse(tag.Trim('"'), NumberStyles.None, CultureInfo.InvariantCulture, out var expected)) ifVersion = expected;
-            else errors.Add(new("If-Match", "must be the ETag of an earlier answer, or *"));
-        }
+        if (!context.Request.TryReadIfMatch(out var ifVersions, out var error)) errors.Add(error);
         if (errors.Count > 0) return (0, "", AdminProblems.Invalid(errors));
         // What was shown of the nodes may be sent back, and is not kept.
         var document = JsonNode.Parse(body.GetBuffer().AsSpan(0, (int)body.Length))!.AsObject();
         document.Remove(SwitchDocument.Nodes);
         var json = document.ToJsonString();
         // Carried through, whether or not the operator still waits.
-        var (version, published) = await settings.ReplaceAsync(name, json, ifVersion, context.Actor());
-        if (version is null) return (0, "", new ProblemAnswer(PreconditionFailed));
+        var (version, published) = await settings.ReplaceAsync(name, json, ifVersions, context.Actor());
+        if (version is null) return (0, "", AdminProblems.PreconditionFailed);
         return published ? (version.Value, json, null) : (0, "", AdminProblems.NotPublished);
     }
 }

@@ -14,6 +14,7 @@ public static class SaleEndpoints
         builder.Services.AddSingleton<SaleStore>();
         builder.Services.AddSingleton<SaleReader>();
         builder.Services.AddSingleton<SaleTransitions>();
+        builder.Services.AddSingleton<SaleWindows>();
         builder.Services.AddSingleton<CatalogPublisher>();
         builder.Services.AddSingleton<SaleLoader>();
         builder.Services.AddSingleton<SaleLoads>();
@@ -26,7 +27,11 @@ public static class SaleEndpoints
         sales.MapPost("", CreateAsync).For(AdminRole.Manager).Accepts<SaleBody>("application/json").Produces<SalePage>(StatusCodes.Status201Created);
         sales.MapGet("", ListAsync).For(AdminRole.Viewer).Produces<SaleList>();
         sales.MapGet("{saleId}", ShowAsync).For(AdminRole.Viewer).Produces<SalePage>();
-        sales.MapPut("{saleId}", ReplaceAsync).For(AdminRole.Manager).Accepts<SaleBody>("application/json").Produces<SalePage>();
+        sales.MapPut("{saleId}", ReplaceAsync).For(AdminRole.Manager).Accepts<SaleBody>("application/json").Produces<SalePage>()
+            .WithDescription("Replaces a draft as a whole, its items too. With If-Match: <ETag> only if nobody has changed it since, else 412.");
+        sales.MapDelete("{saleId}", DeleteAsync).For(AdminRole.Manager).Produces(StatusCodes.Status204NoContent).WithDescription("Deletes a draft.");
+        sales.MapPost("{saleId}/window", SaleWindowEndpoint.MoveAsync).For(AdminRole.Manager).Accepts<WindowBody>("application/json").Produces<SalePage>()
+            .WithDescription("Moves the times of a preloaded sale: opensAt until it has opened, closesAt until it is closed by a manager.");
         sales.MapPost("{saleId}/preload", (HttpContext context, string saleId, SaleLoads loads) => loads.LoadAsync(saleId, "sale.preload", context))
             .For(AdminRole.Manager).Produces<LoadPage>();
         sales.MapPost("{saleId}/rebuild", (HttpContext context, string saleId, SaleLoads loads) => loads.LoadAsync(saleId, "sale.rebuild", context))
@@ -34,10 +39,9 @@ public static class SaleEndpoints
         MapAction("open", SaleAction.Open);
         MapAction("pause", SaleAction.Pause);
         MapAction("resume", SaleAction.Resume);
-        sales.MapPost("{saleId}/close", CloseAsync).For(AdminRole.Manager).Produces<SalePage>()
-            .WithDescription("Ends the sale for good. Every order is counted first, which takes seconds for a million of them; the ledger tells what was found. To stop selling at once, pause.");
+        MapAction("close", SaleAction.Close).WithDescription("Ends the sale for good. A worker counts its orders afterwards; the ledger tells what was found.");
 
-        void MapAction(string name, SaleAction action) =>
+        RouteHandlerBuilder MapAction(string name, SaleAction action) =>
             sales.MapPost($"{{saleId}}/{name}", (HttpContext context, string saleId, SaleTransitions transitions) => ActAsync(context, saleId, action, transitions))
                 .For(AdminRole.Manager).Produces<SalePage>();
     }
@@ -47,7 +51,9 @@ public static class SaleEndpoints
         var (draft, refused) = await JsonForm.ReadAsync(context.Request, SaleForm.Read);
         if (draft is null) return refused!;
         var saleId = await store.CreateAsync(draft, context.Actor(), context.RequestAborted);
-        return Results.Created($"/api/v1/sales/{saleId}", await PageAsync(saleId, sales, context.RequestAborted));
+        var page = await PageAsync(saleId, sales, context.RequestAborted);
+        if (page is not null) context.Tag(page.Tag);
+        return Results.Created($"/api/v1/sales/{saleId}", page);
     }
 
     private static async Task<IResult> ListAsync(HttpContext context, SaleReader sales, string? limit, string? cursor)
@@ -61,30 +67,31 @@ public static class SaleEndpoints
     }
 
     private static async Task<IResult> ShowAsync(HttpContext context, string saleId, SaleReader sales) =>
-        await PageAsync(saleId, sales, context.RequestAborted) is { } page ? Results.Ok(page) : AdminProblems.SaleNotFound;
+        await PageAsync(saleId, sales, context.RequestAborted) is { } page ? page.Tagged(context) : AdminProblems.SaleNotFound;
 
     private static async Task<IResult> ReplaceAsync(HttpContext context, string saleId, SaleStore store, SaleReader sales)
     {
+        if (!context.Request.TryReadIfMatch(out var versions, out var error)) return AdminProblems.Invalid([error]);
         var (draft, refused) = await JsonForm.ReadAsync(context.Request, SaleForm.Read);
         if (draft is null) return refused!;
-        var result = await store.ReplaceAsync(saleId, draft, context.Actor(), context.RequestAborted);
-        return result is DraftResult.Done ? Results.Ok(await PageAsync(saleId, sales, context.RequestAborted)) : AdminProblems.Of(result);
+        var result = await store.ReplaceAsync(saleId, draft, versions, context.Actor(), context.RequestAborted);
+        if (result is not DraftResult.Done) return AdminProblems.Of(result);
+        return await PageAsync(saleId, sales, context.RequestAborted) is { } page ? page.Tagged(context) : AdminProblems.SaleNotFound;
     }
 
-    // An action that was begun is carried through, whether or not its manager still waits.
+    private static async Task<IResult> DeleteAsync(HttpContext context, string saleId, SaleStore store) =>
+        context.Request.TryReadIfMatch(out var versions, out var error)
+            ? AdminProblems.Of(await store.DeleteAsync(saleId, versions, context.Actor(), CancellationToken.None))
+            : AdminProblems.Invalid([error]);
+
+    // An action that was begun is carried through, whether or not its manager still waits. None of them waits for a count of orders:
+    // a count that fails or takes long must not keep a sale open.
     private static async Task<IResult> ActAsync(HttpContext context, string saleId, SaleAction action, SaleTransitions transitions) =>
         AdminProblems.Of(action, await transitions.ApplyAsync(saleId, action, context.Actor(), CancellationToken.None),
-            done => Results.Ok(SalePage.Of(done.Sale!, done.Now)));
-
-    // What is wrong with the books does not keep a sale open; but whoever closes it finds it in the ledger.
-    private static async Task<IResult> CloseAsync(HttpContext context, string saleId, SaleTransitions transitions, SaleReader sales, Reconciliation reconciliation)
-    {
-        if (await sales.ReadAsync(saleId, CancellationToken.None) is { Epoch: > 0 }) await reconciliation.CountAsync(saleId, CancellationToken.None);
-        return await ActAsync(context, saleId, SaleAction.Close, transitions);
-    }
+            done => SalePage.Of(done.Sale!, rebuildRequired: false, done.Now).Tagged(context));
 
     private static async Task<SalePage?> PageAsync(string saleId, SaleReader sales, CancellationToken cancellation) =>
         await sales.ReadAsync(saleId, cancellation) is { } head
-            ? SalePage.Of(head.With(await sales.ItemsAsync(saleId, cancellation)), sales.Now(head))
+            ? SalePage.Of(head.With(await sales.ItemsAsync(saleId, cancellation)), head.RebuildRequired, sales.Now(head))
             : null;
 }

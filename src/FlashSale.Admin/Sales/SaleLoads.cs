@@ -1,6 +1,7 @@
 using Dapper;
 using FlashSale.Admin.Access;
 using FlashSale.Admin.Http;
+using FlashSale.Contracts;
 using FlashSale.Ledger;
 using FlashSale.Platform;
 using FlashSale.Sales;
@@ -19,8 +20,25 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
     // Advisory lock class of "a manager has this sale loaded".
     private const int ManagerLock = 3;
 
+    // Each takes some of the host's connections for as long as it lasts; pauses and closes need the others.
+    private const int LoadsAtOnce = 4;
+    private static readonly SemaphoreSlim Places = new(LoadsAtOnce);
+
     /// <summary>Loads a sale, if it is in a state for it.</summary>
     public async Task<IResult> LoadAsync(string saleId, string action, HttpContext context)
+    {
+        if (!await Places.WaitAsync(TimeSpan.Zero)) return AdminProblems.Unavailable($"{LoadsAtOnce} other sales are being loaded; repeat the request when one of them is done.");
+        try
+        {
+            return await LoadAloneAsync(saleId, action, context);
+        }
+        finally
+        {
+            Places.Release();
+        }
+    }
+
+    private async Task<IResult> LoadAloneAsync(string saleId, string action, HttpContext context)
     {
         if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale) return AdminProblems.SaleNotFound;
         await using var connection = await postgres.OpenConnectionAsync(context.RequestAborted);
@@ -30,11 +48,12 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
         {
             // Again, now that nobody else loads it.
             sale = (await sales.ReadAsync(saleId, CancellationToken.None))!;
-            if (await RefusalAsync(sale, rebuild: action == "sale.rebuild") is { } refusal) return AdminProblems.Conflict(refusal);
+            if (await RefusalAsync(sale, context, rebuild: action == "sale.rebuild") is { } refusal) return refusal;
+            var phase = PhaseOf(sale);
             // Carried through, whether or not its manager still waits.
             var loaded = await loader.LoadAsync(saleId, CancellationToken.None);
             await using var transaction = await connection.BeginTransactionAsync();
-            await AuditLog.WriteAsync(transaction, context.Actor(), action, saleId, new { status = sale.StoredStatus, sale.Epoch }, loaded);
+            await AuditLog.WriteAsync(transaction, context.Actor(), action, saleId, new { status = phase, sale.Epoch }, loaded);
             await transaction.CommitAsync();
             return Results.Ok(new LoadPage(loaded.Items, loaded.Units, loaded.Epoch));
         }
@@ -52,20 +71,27 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
         }
     }
 
-    private async Task<string?> RefusalAsync(SaleHead sale, bool rebuild)
+    private async Task<IResult?> RefusalAsync(SaleHead sale, HttpContext context, bool rebuild)
     {
-        if (sale.ItemCount == 0) return "The sale has no items; add some first.";
-        switch (sale.Status)
+        if (sale.ItemCount == 0) return AdminProblems.Conflict("The sale has no items; add some first.");
+        if (sale.Status is SaleStatus.Draft && sale.Epoch == 0 && !sale.RebuildRequired)
         {
-            case SaleStatus.Draft when rebuild: return "The sale is a draft; preload it.";
-            case SaleStatus.Draft or SaleStatus.Paused: return null;
-            case not SaleStatus.Archived when sale.RebuildRequired: return null;
-            case SaleStatus.Live when await IsUnfinishedAsync(sale): return null;
-            default:
-                var phase = SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, sales.Now(sale));
-                return $"The sale is {phase}; a loaded sale is loaded again only while it is paused.";
+            if (rebuild) return AdminProblems.Conflict("The sale is a draft; preload it.");
+            // It would be closed at once, and for good.
+            return sale.ClosesAt > sales.Now(sale) ? null
+                : AdminProblems.Conflict($"The sale's closesAt, {Timestamps.Text(sale.ClosesAt)}, is past; PUT the sale with a later one first.");
         }
+        var isUnfinished = sale.Status is SaleStatus.Live && await IsUnfinishedAsync(sale);
+        // A load that was cut off is brought to its end by whoever began it. Any other load of a loaded sale is a rebuild.
+        if (!context.Reaches(AdminRole.Operator) && (sale.RebuildRequired || !isUnfinished))
+            return AdminProblems.Forbidden($"The sale is {PhaseOf(sale)}. To load a loaded sale again is to rebuild it, which needs the role operator"
+                + (sale.RebuildRequired ? ", since Postgres was restored to an earlier point." : "."));
+        return sale.Status is SaleStatus.Paused || isUnfinished || (sale.RebuildRequired && sale.Status is not SaleStatus.Archived)
+            ? null
+            : AdminProblems.Conflict($"The sale is {PhaseOf(sale)}; a loaded sale is loaded again only while it is paused.");
     }
+
+    private string PhaseOf(SaleHead sale) => SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, sales.Now(sale));
 
     // A load raises the epoch in Postgres first: where Redis has another one, it was cut off.
     private async Task<bool> IsUnfinishedAsync(SaleHead sale) =>

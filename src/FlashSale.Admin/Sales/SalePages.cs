@@ -1,3 +1,4 @@
+using FlashSale.Admin.Http;
 using FlashSale.Contracts;
 using FlashSale.Sales;
 
@@ -7,17 +8,28 @@ namespace FlashSale.Admin.Sales;
 public sealed record ItemPage(string Sku, string Name, Money Price, Money? ListPrice, int Stock, int PerUserLimit);
 
 /// <summary>A sale as managers see it.</summary>
+/// <param name="PausedBy">Of a paused sale: <c>manager</c>, or <c>restore</c> when Postgres was restored to an earlier point and an operator must rebuild it.</param>
 public sealed record SalePage(
-    string SaleId, string Name, string Status, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket,
-    int? AdmissionPerSecond, bool LoadRun, long Epoch, long Version, IReadOnlyList<ItemPage> Items)
+    string SaleId, string Name, string Status, string? PausedBy, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds,
+    bool RequiresTicket, int? AdmissionPerSecond, bool LoadRun, long Epoch, long Version, IReadOnlyList<ItemPage> Items)
 {
+    // The status follows the clock, not the version.
+    internal string Tag => $"{Version}-{Status}{(PausedBy is null ? "" : $"-{PausedBy}")}";
+
     /// <summary>The page of a sale.</summary>
     /// <param name="sale">The sale.</param>
+    /// <param name="rebuildRequired">Whether it stands still until an operator rebuilds it.</param>
     /// <param name="now">The time its status is told by, Unix milliseconds.</param>
-    public static SalePage Of(PublishedSale sale, long now) => new(
+    public static SalePage Of(PublishedSale sale, bool rebuildRequired, long now) => new(
         sale.SaleId, sale.Name, SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, now),
-        Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket,
+        PausedByText(sale.Status, rebuildRequired), Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket,
         sale.AdmissionPerSecond, sale.IsLoadRun, sale.Epoch, sale.Version, [.. sale.Items.Select(Of)]);
+
+    /// <summary>The page as the answer to a request.</summary>
+    public IResult Tagged(HttpContext context) => context.Tagged(Tag, Results.Ok(this));
+
+    internal static string? PausedByText(SaleStatus status, bool rebuildRequired) =>
+        status is not SaleStatus.Paused ? null : rebuildRequired ? "restore" : "manager";
 
     private static ItemPage Of(PublishedItem item) => new(
         item.Sku, item.Name, new Money(item.Price, item.Currency), item.ListPrice is { } listPrice ? new Money(listPrice, item.Currency) : null,
@@ -25,14 +37,16 @@ public sealed record SalePage(
 }
 
 /// <summary>A sale in a list: how many items instead of which.</summary>
+/// <param name="PausedBy">As in <see cref="SalePage"/>.</param>
 public sealed record SaleSummary(
-    string SaleId, string Name, string Status, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket,
+    string SaleId, string Name, string Status, string? PausedBy, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket,
     int? AdmissionPerSecond, bool LoadRun, long Epoch, long Version, long ItemCount, long Units)
 {
     /// <summary>The summary of a sale.</summary>
     public static SaleSummary Of(SaleHead sale, long now) => new(
         sale.SaleId, sale.Name, SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, now),
-        Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket,
+        SalePage.PausedByText(sale.Status, sale.RebuildRequired), Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt),
+        sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket,
         sale.AdmissionPerSecond, sale.IsLoadRun, sale.Epoch, sale.Version, sale.ItemCount, sale.Units);
 }
 

@@ -33,10 +33,10 @@ public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis
     /// <summary>Replaces a document and publishes it.</summary>
     /// <param name="name">Which.</param>
     /// <param name="json">The new one, checked.</param>
-    /// <param name="ifVersion">Only if this is the version it replaces (0: none); null replaces any.</param>
+    /// <param name="ifVersions">Only if one of these is the version it replaces (0: none); null replaces any.</param>
     /// <param name="actor">Who.</param>
     /// <returns>The new version, null when it is another one that would be replaced; and whether it reached Redis.</returns>
-    public async Task<(long? Version, bool Published)> ReplaceAsync(string name, string json, long? ifVersion, Actor actor)
+    public async Task<(long? Version, bool Published)> ReplaceAsync(string name, string json, IReadOnlyList<long>? ifVersions, Actor actor)
     {
         long version;
         await using (var connection = await postgres.OpenConnectionAsync())
@@ -46,7 +46,7 @@ public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis
             await connection.ExecuteAsync("select pg_advisory_xact_lock(8, hashtext(@name))", new { name }, transaction);
             var before = await connection.QuerySingleOrDefaultAsync<OpsSetting>(
                 "select version, document::text as json from ops_setting where name = @name", new { name }, transaction);
-            if (ifVersion is { } expected && expected != (before?.Version ?? 0)) return (null, false);
+            if (ifVersions?.Contains(before?.Version ?? 0) is false) return (null, false);
             version = await connection.ExecuteScalarAsync<long>("""
                 insert into ops_setting (name, version, document)
                 values (@name, (extract(epoch from clock_timestamp()) * 1000)::bigint, @json::jsonb)

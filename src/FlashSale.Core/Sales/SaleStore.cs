@@ -14,6 +14,9 @@ public enum DraftResult
 
     /// <summary>The sale is a draft no longer.</summary>
     NotDraft,
+
+    /// <summary>It has another version than the change was meant for.</summary>
+    Changed,
 }
 
 /// <summary>Writes sales until they are loaded. Every change is one transaction with its audit entry.</summary>
@@ -44,13 +47,18 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
     }
 
     /// <summary>Replaces all that a draft says, its items included.</summary>
-    public async Task<DraftResult> ReplaceAsync(string saleId, SaleDraft draft, Actor actor, CancellationToken cancellation)
+    /// <param name="saleId">The draft.</param>
+    /// <param name="draft">What it says from now on.</param>
+    /// <param name="ifVersions">Only if one of these is the version that is replaced; null replaces any.</param>
+    /// <param name="actor">Who.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
+    public async Task<DraftResult> ReplaceAsync(string saleId, SaleDraft draft, IReadOnlyList<long>? ifVersions, Actor actor, CancellationToken cancellation)
     {
         if (!SaleBounds.IsSaleId(saleId)) return DraftResult.SaleNotFound;
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         if (!await SaleLock.ShareAsync(transaction, saleId)) return DraftResult.SaleNotFound;
-        if (!await TouchDraftAsync(transaction, saleId)) return DraftResult.NotDraft;
+        if (await TouchDraftAsync(transaction, saleId, ifVersions) is var touched and not DraftResult.Done) return touched;
         var before = await SnapshotAsync(transaction, saleId);
         var arguments = Arguments(draft);
         arguments.Add("saleId", saleId);
@@ -66,10 +74,34 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
         return DraftResult.Done;
     }
 
-    /// <summary>Takes the row lock of a draft and raises its version; false when it is a draft no longer.</summary>
-    internal static async Task<bool> TouchDraftAsync(NpgsqlTransaction transaction, string saleId) =>
-        await transaction.Connection!.ExecuteAsync(
-            "update sale set version = version + 1, updated_at = now() where sale_id = @saleId and status = 'draft'", new { saleId }, transaction) == 1;
+    /// <summary>Deletes a draft with its items. Its number, which is part of order ids, is never given again.</summary>
+    public async Task<DraftResult> DeleteAsync(string saleId, IReadOnlyList<long>? ifVersions, Actor actor, CancellationToken cancellation)
+    {
+        if (!SaleBounds.IsSaleId(saleId)) return DraftResult.SaleNotFound;
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        if (!await SaleLock.ShareAsync(transaction, saleId)) return DraftResult.SaleNotFound;
+        if (await TouchDraftAsync(transaction, saleId, ifVersions) is var touched and not DraftResult.Done) return touched;
+        await AuditLog.WriteAsync(transaction, actor, "sale.delete", saleId, await SnapshotAsync(transaction, saleId), null);
+        await connection.ExecuteAsync("delete from sale_item where sale_id = @saleId; delete from sale where sale_id = @saleId", new { saleId }, transaction);
+        await transaction.CommitAsync(cancellation);
+        return DraftResult.Done;
+    }
+
+    /// <summary>
+    /// Takes the row lock of a draft and raises its version. A sale that was sold from and is a draft only in a restored Postgres
+    /// is no draft: what Redis has sold of it hangs on its items.
+    /// </summary>
+    internal static async Task<DraftResult> TouchDraftAsync(NpgsqlTransaction transaction, string saleId, IReadOnlyList<long>? ifVersions)
+    {
+        var version = await transaction.Connection!.QuerySingleOrDefaultAsync<long?>("""
+            select version from sale where sale_id = @saleId and status = 'draft' and epoch = 0 and not rebuild_required for update
+            """, new { saleId }, transaction);
+        if (version is null) return DraftResult.NotDraft;
+        if (ifVersions?.Contains(version.Value) is false) return DraftResult.Changed;
+        await transaction.Connection!.ExecuteAsync("update sale set version = version + 1, updated_at = now() where sale_id = @saleId", new { saleId }, transaction);
+        return DraftResult.Done;
+    }
 
     /// <summary>A sale as the audit log keeps it.</summary>
     internal static Task<string?> SnapshotAsync(NpgsqlTransaction transaction, string saleId) =>

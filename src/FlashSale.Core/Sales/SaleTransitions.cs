@@ -45,7 +45,7 @@ public enum TransitionResult
 /// <param name="Result">What became of it.</param>
 /// <param name="Sale">The sale after it, when done.</param>
 /// <param name="Now">The time that judged it, Unix milliseconds.</param>
-/// <param name="Phase">Where the sale stood instead, when in conflict: draft, scheduled, open, paused or closed.</param>
+/// <param name="Phase">Where the sale stood instead, when in conflict: draft, scheduled, open, paused, closed or archived.</param>
 public sealed record Transition(TransitionResult Result, PublishedSale? Sale = null, long Now = 0, string Phase = "");
 
 /// <summary>
@@ -73,19 +73,24 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
                 return new(TransitionResult.Conflict, Phase: $"{phase}, since Postgres was restored to an earlier point, and must be rebuilt first");
             if (!IsAllowed(action, sale.Status, phase))
                 return IsDone(action, sale.Status, phase) ? await RepeatAsync(sale, now, phase, cancellation) : new(TransitionResult.Conflict, Phase: phase);
-            if (await RecordAsync(sale, action, now, actor, cancellation)) return await PublishAsync(saleId, now, cancellation);
+            if (await RecordAsync(sale, action, phase, now, actor, cancellation)) return await PublishAsync(saleId, now, cancellation);
             if (attempt == Attempts) return new(TransitionResult.Conflict, Phase: phase);
         }
     }
 
     /// <summary>The contract's word for where a sale stands.</summary>
     public static string PhaseText(SaleStatus status, long opensAt, long closesAt, long now) =>
-        status is SaleStatus.Draft ? "draft" : SalePhases.At(status, opensAt, closesAt, now) switch
+        status switch
         {
-            SalePhase.Scheduled => "scheduled",
-            SalePhase.Open => "open",
-            SalePhase.Paused => "paused",
-            SalePhase.Closed => "closed",
+            SaleStatus.Draft => "draft",
+            SaleStatus.Archived => "archived",
+            _ => SalePhases.At(status, opensAt, closesAt, now) switch
+            {
+                SalePhase.Scheduled => "scheduled",
+                SalePhase.Open => "open",
+                SalePhase.Paused => "paused",
+                SalePhase.Closed => "closed",
+            },
         };
 
     /// <summary>Whether a sale that stands there takes the action.</summary>
@@ -121,7 +126,7 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         }
     }
 
-    private async Task<bool> RecordAsync(SaleHead sale, SaleAction action, long now, Actor actor, CancellationToken cancellation)
+    private async Task<bool> RecordAsync(SaleHead sale, SaleAction action, string phase, long now, Actor actor, CancellationToken cancellation)
     {
         var status = action switch
         {
@@ -143,12 +148,13 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
             transaction);
         if (changed == 0) return false;
         await AuditLog.WriteAsync(transaction, actor, $"sale.{action.ToString().ToLowerInvariant()}", sale.SaleId,
-            Picture(sale.StoredStatus, sale.OpensAt, sale.ClosesAt), Picture(status, opensAt, sale.ClosesAt));
+            Picture(phase, sale.OpensAt, sale.ClosesAt), Picture(PhaseText(Enum.Parse<SaleStatus>(status, ignoreCase: true), opensAt, sale.ClosesAt, now), opensAt, sale.ClosesAt));
         await transaction.CommitAsync(cancellation);
         return true;
     }
 
-    private static object Picture(string status, long opensAt, long closesAt) => new
+    // In the contract's words, as the page of the sale tells them.
+    internal static object Picture(string status, long opensAt, long closesAt) => new
     {
         status,
         opensAt = DateTimeOffset.FromUnixTimeMilliseconds(opensAt).UtcDateTime,

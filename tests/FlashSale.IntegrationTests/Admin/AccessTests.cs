@@ -22,7 +22,8 @@ public sealed class AccessTests(OneOfEach fixture, ITestOutputHelper output) : S
 
     [Theory]
     [InlineData(Manager.ViewerToken, "manager", "POST /api/v1/sales|PUT /api/v1/sales/s0|POST /api/v1/sales/s0/items:import|POST /api/v1/sales/s0/preload|POST /api/v1/sales/s0/open|"
-        + "POST /api/v1/sales/s0/pause|POST /api/v1/sales/s0/resume|POST /api/v1/sales/s0/close|POST /api/v1/sales/s0/items/a/stock|GET /api/v1/sales/s0/orders.csv")]
+        + "POST /api/v1/sales/s0/pause|POST /api/v1/sales/s0/resume|POST /api/v1/sales/s0/close|POST /api/v1/sales/s0/items/a/stock|GET /api/v1/sales/s0/orders.csv"
+        + "|DELETE /api/v1/sales/s0|POST /api/v1/sales/s0/window")]
     [InlineData(Manager.ManagerToken, "operator", "POST /api/v1/sales/s0/rebuild|POST /api/v1/dead-letters/1/retry|POST /api/v1/dead-letters/1/reject"
         + "|POST /api/v1/orders/0/cancel|POST /api/v1/orders/0/refund")]
     public async Task A_role_that_does_not_reach_is_told_which_is_needed(string token, string needed, string requests)
@@ -55,7 +56,7 @@ public sealed class AccessTests(OneOfEach fixture, ITestOutputHelper output) : S
         Assert.All(operations, operation => Assert.Matches("Role: (viewer|manager|operator)\\.$", operation.Operation.GetProperty("description").GetString()));
         string[] routes =
         [
-            "POST /api/v1/sales", "GET /api/v1/sales", "GET /api/v1/sales/{saleId}", "PUT /api/v1/sales/{saleId}", "POST /api/v1/sales/{saleId}/items:import",
+            "POST /api/v1/sales", "GET /api/v1/sales", "GET /api/v1/sales/{saleId}", "PUT /api/v1/sales/{saleId}", "DELETE /api/v1/sales/{saleId}", "POST /api/v1/sales/{saleId}/window", "POST /api/v1/sales/{saleId}/items:import",
             "POST /api/v1/sales/{saleId}/preload", "POST /api/v1/sales/{saleId}/open", "POST /api/v1/sales/{saleId}/pause", "POST /api/v1/sales/{saleId}/resume",
             "POST /api/v1/sales/{saleId}/close", "POST /api/v1/sales/{saleId}/rebuild", "POST /api/v1/sales/{saleId}/items/{sku}/stock", "GET /api/v1/sales/{saleId}/stats",
             "GET /api/v1/sales/{saleId}/ledger", "GET /api/v1/sales/{saleId}/orders.csv", "GET /api/v1/orders", "GET /api/v1/audit", "GET /api/v1/dead-letters",

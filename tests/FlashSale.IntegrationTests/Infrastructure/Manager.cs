@@ -40,11 +40,15 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
     }
 
     /// <summary>Any request with a body of any kind.</summary>
-    public async Task<Answer> SendAsync(HttpMethod method, string path, HttpContent? content, string? idempotencyKey = null)
+    public Task<Answer> SendAsync(HttpMethod method, string path, HttpContent? content, string? idempotencyKey = null) =>
+        SendAsync(method, path, content, idempotencyKey is null ? [] : [("Idempotency-Key", idempotencyKey)]);
+
+    /// <summary>Any request with further headers.</summary>
+    public async Task<Answer> SendAsync(HttpMethod method, string path, HttpContent? content, params (string Name, string Value)[] headers)
     {
         using var request = new HttpRequestMessage(method, new Uri(url(), path)) { Content = content };
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
-        if (idempotencyKey is not null) request.Headers.TryAddWithoutValidation("Idempotency-Key", idempotencyKey);
+        foreach (var (name, value) in headers) request.Headers.TryAddWithoutValidation(name, value);
         return await Answer.OfAsync(_http, request);
     }
 

@@ -1,0 +1,52 @@
+using System.Globalization;
+using FlashSale.Platform;
+using Microsoft.Net.Http.Headers;
+
+namespace FlashSale.Admin.Http;
+
+/// <summary>
+/// ETag, If-None-Match and If-Match. A tag is the version of what is shown, and after a hyphen anything else that the page
+/// depends on; a change is compared by its version alone.
+/// </summary>
+public static class EntityTags
+{
+    private static readonly ProblemError NoTag = new(HeaderNames.IfMatch, "must be the ETag of an earlier answer, several of them, or *");
+
+    /// <summary>Gives an answer its tag; 304 instead where the client has that page already.</summary>
+    public static IResult Tagged(this HttpContext context, string tag, IResult answer)
+    {
+        context.Tag(tag);
+        if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method)) return answer;
+        return EntityTagHeaderValue.TryParseList(context.Request.Headers.IfNoneMatch, out var known)
+            && known.Any(one => one.Equals(EntityTagHeaderValue.Any) || one.Tag == $"\"{tag}\"")
+            ? Results.StatusCode(StatusCodes.Status304NotModified)
+            : answer;
+    }
+
+    /// <summary>Gives an answer its tag. It may be kept, and must be asked for again before it is used.</summary>
+    public static void Tag(this HttpContext context, string tag)
+    {
+        context.Response.Headers.ETag = $"\"{tag}\"";
+        context.Response.Headers.CacheControl = "private, no-cache";
+    }
+
+    /// <summary>Reads If-Match.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="versions">The versions that may be changed; null for any.</param>
+    /// <param name="error">What is wrong with the header, when false.</param>
+    public static bool TryReadIfMatch(this HttpRequest request, out IReadOnlyList<long>? versions, out ProblemError error)
+    {
+        (versions, error) = (null, NoTag);
+        if (request.Headers.IfMatch.Count == 0) return true;
+        if (!EntityTagHeaderValue.TryParseList(request.Headers.IfMatch, out var tags)) return false;
+        if (!tags.Contains(EntityTagHeaderValue.Any)) versions = [.. tags.Select(VersionOf)];
+        return true;
+    }
+
+    // A tag of another kind is nobody's version.
+    private static long VersionOf(EntityTagHeaderValue tag)
+    {
+        var text = tag.Tag.ToString().Trim('"').Split('-')[0];
+        return long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var version) ? version : -1;
+    }
+}
