@@ -7,11 +7,13 @@ using Npgsql;
 namespace FlashSale.Admin.Audit;
 
 /// <summary>A change that was made.</summary>
-public sealed record AuditPage(long Id, string At, string Actor, string Role, string Action, string Subject, JsonElement? Before, JsonElement? After)
+/// <param name="Shortened">Whether before and after tell of a large document only how long its parts are.</param>
+public sealed record AuditPage(
+    long Id, string At, string Actor, string Role, string Action, string Subject, JsonElement? Before, JsonElement? After, bool Shortened)
 {
     /// <summary>The page of an entry.</summary>
     public static AuditPage Of(AuditEntry entry) =>
-        new(entry.Id, Moments.Text(entry.At), entry.Actor, entry.Role, entry.Action, entry.Subject, Json(entry.Before), Json(entry.After));
+        new(entry.Id, Moments.Text(entry.At), entry.Actor, entry.Role, entry.Action, entry.Subject, Json(entry.Before), Json(entry.After), entry.IsShortened);
 
     private static JsonElement? Json(string? text) => text is null ? null : JsonElement.Parse(text);
 }
@@ -22,9 +24,19 @@ public sealed record AuditList(IReadOnlyList<AuditPage> Entries, string? NextCur
 /// <summary>/api/v1/audit: who changed what, newest first.</summary>
 public static class AuditEndpoints
 {
-    /// <summary>Maps the endpoint.</summary>
-    public static void MapAudit(this WebApplication app) =>
-        app.MapGet("/api/v1/audit", ListAsync).WithTags("Audit").For(AdminRole.Viewer).Produces<AuditList>();
+    /// <summary>Maps the endpoints.</summary>
+    public static void MapAudit(this WebApplication app)
+    {
+        var audit = app.MapGroup("/api/v1/audit").WithTags("Audit");
+        audit.MapGet("", ListAsync).For(AdminRole.Viewer).Produces<AuditList>()
+            .WithDescription("Newest first. Of a document of more than 4 KB the list tells how long its parts are; the entry itself has all of it.");
+        audit.MapGet("{id}", ShowAsync).For(AdminRole.Viewer).Produces<AuditPage>();
+    }
+
+    private static async Task<IResult> ShowAsync(HttpContext context, string id, NpgsqlDataSource postgres) =>
+        Paging.IsNumber(id) && await AuditLog.FindAsync(postgres, long.Parse(id), context.RequestAborted) is { } entry
+            ? Results.Ok(AuditPage.Of(entry))
+            : AdminProblems.AuditEntryNotFound;
 
     private static async Task<IResult> ListAsync(HttpContext context, NpgsqlDataSource postgres, string? limit, string? cursor)
     {
