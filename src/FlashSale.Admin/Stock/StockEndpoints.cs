@@ -67,7 +67,7 @@ public static class StockEndpoints
     public static bool IsReason(string text) => text.Length <= MaxReason && !string.IsNullOrWhiteSpace(text) && !text.Any(char.IsControl);
 
     private static async Task<IResult> ChangeAsync(
-        HttpContext context, string saleId, string sku, StockChanges changes,
+        HttpContext context, string saleId, string sku, StockChanges changes, SaleReader sales,
         [FromHeader(Name = IdempotencyKey.Header), Description("Required: with the same key an item is changed once.")] string? idempotencyKey)
     {
         // As it was sent: a header that is there twice is no key.
@@ -83,6 +83,8 @@ public static class StockEndpoints
         if (change is null) return refused!;
         // Carried through, whether or not its manager still waits.
         var answer = await changes.ApplyAsync(change, context.Actor(), CancellationToken.None);
+        if (answer.Result is StockChangeResult.ItemNotFound)
+            return AdminProblems.ItemNotFound([.. (await sales.ItemsAsync(saleId, CancellationToken.None)).Select(item => item.Sku)]);
         return AdminProblems.Of(answer, applied => Results.Ok(new StockPage(applied.Stock, applied.Remaining)));
     }
 
