@@ -51,11 +51,15 @@ public static class OpsEndpoints
     {
         var ops = app.MapGroup("/api/v1/ops").WithTags("Operation");
         ops.MapGet("limits", ShowLimitsAsync).For(AdminRole.Viewer).Produces<LimitsBody>();
-        ops.MapPut("limits", ReplaceLimitsAsync).For(AdminRole.Operator).Accepts<LimitsBody>("application/json").Produces<LimitsBody>()
-            .WithDescription("Replaces all rules at once, on every node within a second. A document with anything wrong in it is refused as a whole, by line.");
+        ops.MapPut("limits", ReplaceLimitsAsync).For(AdminRole.Operator).WithMetadata(new TakesIfMatch()).Accepts<LimitsBody>("application/json").Produces<LimitsBody>()
+            .WithDescription("Replaces all rules at once, on every node within a second. A document with anything wrong in it, a rule that matches nothing included, is refused as a whole, by line.");
+        ops.MapDelete("limits", RestoreLimitsAsync).For(AdminRole.Operator).WithMetadata(new TakesIfMatch()).Produces<LimitsBody>()
+            .WithDescription("Puts the rules in force that hold where nobody has set any: the built-in ones, or those of Limits:File.");
         ops.MapGet("switches", ShowSwitchesAsync).For(AdminRole.Viewer).Produces<SwitchesBody>();
-        ops.MapPut("switches", ReplaceSwitchesAsync).For(AdminRole.Operator).Accepts<SwitchesBody>("application/json").Produces<SwitchesBody>()
-            .WithDescription("Pins the degradation level, or leaves it to each node's pressure between floor and ceiling; a switch wins over any level.");
+        ops.MapPut("switches", ReplaceSwitchesAsync).For(AdminRole.Operator).WithMetadata(new TakesIfMatch()).Accepts<SwitchesBody>("application/json").Produces<SwitchesBody>()
+            .WithDescription("Pins the degradation level, or leaves it (null) to each node's pressure between floor and ceiling. A switch wins over any level: "
+                + "true keeps its feature on, false turns it off, null or none leaves it to the level. Replaces all that was set; floor is 0 and ceiling 2 unless given. "
+                + "Nodes follow within a second; GET tells what is in effect on each.");
     }
 
     private static async Task<IResult> ShowLimitsAsync(HttpContext context, OpsSettings settings, LimitOptions options)
@@ -64,22 +68,45 @@ public static class OpsEndpoints
         return Show(context, stored?.Version ?? 0, stored?.Json ?? options.ReadText());
     }
 
+    private static async Task<IResult> RestoreLimitsAsync(HttpContext context, OpsSettings settings, LimitOptions options)
+    {
+        if (!context.Request.TryReadIfMatch(out var ifVersions, out var error)) return AdminProblems.Invalid([error]);
+        // Set like any other document, so that nodes follow it by its version.
+        var (version, published) = await settings.ReplaceAsync(OpsSettings.Limits, options.ReadText(), ifVersions, context.Actor());
+        if (version is null) return AdminProblems.PreconditionFailed;
+        return published ? Show(context, version.Value, options.ReadText()) : AdminProblems.NotPublished;
+    }
+
     private static async Task<IResult> ReplaceLimitsAsync(HttpContext context, OpsSettings settings) =>
-        await ReplaceAsync(context, settings, OpsSettings.Limits, LimitDocument.Parse) is var (version, json, refused) && refused is null
+        await ReplaceAsync(context, settings, OpsSettings.Limits, LimitDocument.ParseStrictly) is var (version, json, refused) && refused is null
             ? Show(context, version, json)
             : refused!;
 
     private static async Task<IResult> ShowSwitchesAsync(HttpContext context, OpsSettings settings, RedisConnection redis)
     {
         var stored = await settings.ReadAsync(OpsSettings.Switches, context.RequestAborted);
-        return await WithNodesAsync(context, redis, stored?.Version ?? 0,
-            stored?.Json ?? $$$"""{"level":null,"reason":"not set","until":null,"floor":0,"ceiling":{{{DegradationOptions.DefaultCeiling}}},"switches":{}}""");
+        var document = Whole(stored?.Json ?? """{"reason":"not set"}""");
+        document[SwitchDocument.Nodes] = await NodesAsync(redis);
+        return Show(context, stored?.Version ?? 0, document.ToJsonString());
     }
 
-    private static async Task<IResult> ReplaceSwitchesAsync(HttpContext context, OpsSettings settings, RedisConnection redis, TimeProvider time) =>
+    // Without the nodes, which do not follow yet: their levels would look like the outcome.
+    private static async Task<IResult> ReplaceSwitchesAsync(HttpContext context, OpsSettings settings, TimeProvider time) =>
         await ReplaceAsync(context, settings, OpsSettings.Switches, (json, errors) => ParseSwitches(json, errors, time)) is var (version, json, refused) && refused is null
-            ? await WithNodesAsync(context, redis, version, json)
+            ? Show(context, version, Whole(json).ToJsonString())
             : refused!;
+
+    // With all that holds, also where it was left out.
+    private static JsonObject Whole(string json)
+    {
+        var document = JsonNode.Parse(json)!.AsObject();
+        foreach (var (name, value) in (IEnumerable<(string, JsonNode?)>)
+            [("level", null), ("until", null), ("floor", 0), ("ceiling", DegradationOptions.DefaultCeiling), ("switches", new JsonObject())])
+        {
+            if (!document.ContainsKey(name)) document[name] = value;
+        }
+        return document;
+    }
 
     private static SwitchDocument ParseSwitches(ReadOnlySpan<byte> json, List<ProblemError> errors, TimeProvider time)
     {
@@ -88,14 +115,12 @@ public static class OpsEndpoints
         return document;
     }
 
-    // With what is in effect, node by node; without it where Redis cannot say.
-    private static async Task<IResult> WithNodesAsync(HttpContext context, RedisConnection redis, long version, string json)
+    // What is in effect, node by node; null where Redis cannot say.
+    private static async Task<JsonObject?> NodesAsync(RedisConnection redis)
     {
-        var document = JsonNode.Parse(json)!.AsObject();
-        JsonObject? nodes = null;
         try
         {
-            nodes = new JsonObject((await NodeState.ReadAllAsync(redis)).Select(node => KeyValuePair.Create(node.Key, (JsonNode?)new JsonObject
+            return new JsonObject((await NodeState.ReadAllAsync(redis)).Select(node => KeyValuePair.Create(node.Key, (JsonNode?)new JsonObject
             {
                 ["level"] = node.Value.Level,
                 ["cause"] = node.Value.Cause,
@@ -104,15 +129,13 @@ public static class OpsEndpoints
         }
         catch (Exception e) when (Stores.IsRedisAway(e))
         {
-            // null: not known.
+            return null;
         }
-        document[SwitchDocument.Nodes] = nodes;
-        return Show(context, version, document.ToJsonString());
     }
 
     private static IResult Show(HttpContext context, long version, string json)
     {
-        context.Response.Headers.ETag = $"\"{version.ToString(CultureInfo.InvariantCulture)}\"";
+        context.Tag(version.ToString(CultureInfo.InvariantCulture));
         return Results.Text(json, "application/json", Encoding.UTF8);
     }
 
@@ -123,11 +146,12 @@ public static class OpsEndpoints
         await context.Request.Body.CopyToAsync(body, context.RequestAborted);
         if (body.Length > MaxBody) return (0, "", new ProblemAnswer(Problem.BodyTooLarge));
         var errors = new List<ProblemError>();
-        parse(body.GetBuffer().AsSpan(0, (int)body.Length), errors);
+        var start = body.GetBuffer().AsSpan(0, (int)body.Length).StartsWith(Encoding.UTF8.Preamble) ? Encoding.UTF8.Preamble.Length : 0;
+        parse(body.GetBuffer().AsSpan(start, (int)body.Length - start), errors);
         if (!context.Request.TryReadIfMatch(out var ifVersions, out var error)) errors.Add(error);
         if (errors.Count > 0) return (0, "", AdminProblems.Invalid(errors));
         // What was shown of the nodes may be sent back, and is not kept.
-        var document = JsonNode.Parse(body.GetBuffer().AsSpan(0, (int)body.Length))!.AsObject();
+        var document = JsonNode.Parse(body.GetBuffer().AsSpan(start, (int)body.Length - start))!.AsObject();
         document.Remove(SwitchDocument.Nodes);
         var json = document.ToJsonString();
         // Carried through, whether or not the operator still waits.

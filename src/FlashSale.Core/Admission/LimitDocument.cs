@@ -85,11 +85,16 @@ public sealed record LimitDocument(
     public static string DefaultJson { get; } = Resources.Read("Admission.limits.json");
 
     /// <summary>Reads a document; what is wrong with it, by line, goes to <paramref name="errors"/>, and then it is of no use.</summary>
-    public static LimitDocument Parse(ReadOnlySpan<byte> json, List<ProblemError> errors)
+    public static LimitDocument Parse(ReadOnlySpan<byte> json, List<ProblemError> errors) => Read(json, errors, mustMatch: false);
+
+    /// <summary>As <see cref="Parse"/>; a rule that no request of the shopper API can match is wrong, too.</summary>
+    public static LimitDocument ParseStrictly(ReadOnlySpan<byte> json, List<ProblemError> errors) => Read(json, errors, mustMatch: true);
+
+    private static LimitDocument Read(ReadOnlySpan<byte> json, List<ProblemError> errors, bool mustMatch)
     {
         if (JsonPlace.Parse(json, errors) is not { } root) return new([], [], [], []);
         var names = new HashSet<string>(StringComparer.Ordinal);
-        var rules = root.Objects("rules", MaxRules, place => ReadRule(place, names));
+        var rules = root.Objects("rules", MaxRules, place => ReadRule(place, names, mustMatch));
         List<IPNetwork> networks = [];
         List<string> users = [], clients = [];
         if (root.Nested("allow") is { } allow)
@@ -103,7 +108,7 @@ public sealed record LimitDocument(
         return new(rules, networks, users, clients);
     }
 
-    private static LimitRule ReadRule(JsonPlace place, HashSet<string> names)
+    private static LimitRule ReadRule(JsonPlace place, HashSet<string> names, bool mustMatch)
     {
         var name = place.Text("name", text => IsName(text), "1 to 64 of A-Z a-z 0-9 . _ -");
         if (name.Length > 0 && !names.Add(name)) place.Error("name", "is the name of an earlier rule, too");
@@ -113,6 +118,7 @@ public sealed record LimitDocument(
             method = match.Text("method", text => text is "*" or "GET" or "HEAD" or "POST" or "PUT" or "PATCH" or "DELETE" or "OPTIONS", "an HTTP method in capital letters, or *", missing: "*");
             path = match.Text("path", text => PathPattern.IsValid(text), PathPattern.Rule);
             match.End();
+            if (mustMatch && path.Length > 0 && method.Length > 0 && !ShopperRoutes.CanMatch(method, new PathPattern(path))) match.Error("path", ShopperRoutes.Rule);
         }
         var partition = place.Word<LimitPartition>("partition");
         var scope = place.Word<LimitScope>("scope");
@@ -135,44 +141,4 @@ public sealed record LimitDocument(
     private static bool IsId(string text) => text.Length is > 0 and <= 255 && !text.AsSpan().ContainsAnyExceptInRange('!', '~');
 
     private static bool IsName(string text) => text.Length is > 0 and <= 64 && text.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
-}
-
-/// <summary>A pattern for paths, compared as routing compares them: without regard to case or a slash at the end.</summary>
-public sealed class PathPattern
-{
-    /// <summary>What a pattern must be.</summary>
-    public const string Rule = "a path of at most 256 characters such as /api/v1/sales/{saleId}/orders, where a segment may be {name} or *, and the last one **";
-
-    private readonly string?[] _segments;
-    private readonly bool _open;
-
-    /// <summary>Takes a valid pattern.</summary>
-    public PathPattern(string pattern)
-    {
-        var segments = pattern.Trim('/').Split('/', StringSplitOptions.RemoveEmptyEntries);
-        _open = segments is [.., "**"];
-        _segments = [.. (_open ? segments[..^1] : segments).Select(segment => segment is "*" or ['{', .., '}'] ? null : segment)];
-    }
-
-    /// <summary>Whether a text is a pattern.</summary>
-    public static bool IsValid(string text) =>
-        text is ['/', ..] and { Length: <= 256 }
-        && text.Trim('/').Split('/') is var segments
-        && segments.Select((segment, i) => segment is "*" || (segment is "**" && i == segments.Length - 1) || segment is ['{', _, .., '}'] || !segment.AsSpan().ContainsAny("*{}?#")).All(valid => valid)
-        && segments.SkipLast(1).All(segment => segment.Length > 0);
-
-    /// <summary>Whether a path matches.</summary>
-    public bool Matches(ReadOnlySpan<char> path)
-    {
-        path = path.Trim('/');
-        foreach (var segment in _segments)
-        {
-            if (path.IsEmpty) return false;
-            var end = path.IndexOf('/');
-            var part = end < 0 ? path : path[..end];
-            if (segment is not null && !part.Equals(segment, StringComparison.OrdinalIgnoreCase)) return false;
-            path = end < 0 ? default : path[(end + 1)..];
-        }
-        return _open || path.IsEmpty;
-    }
 }

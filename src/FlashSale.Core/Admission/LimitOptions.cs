@@ -30,7 +30,7 @@ public sealed class LimitOptions
     public LimitDocument Read()
     {
         var errors = new List<ProblemError>();
-        var document = LimitDocument.Parse(System.Text.Encoding.UTF8.GetBytes(ReadText()), errors);
+        var document = LimitDocument.ParseStrictly(System.Text.Encoding.UTF8.GetBytes(ReadText()), errors);
         return errors.Count == 0 ? document : throw new InvalidSettingException($"Limits:File = '{File}': line {errors[0].Line}: {errors[0].Message}.");
     }
 }

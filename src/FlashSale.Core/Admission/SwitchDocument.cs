@@ -88,6 +88,8 @@ public sealed record SwitchDocument(int? Level, string Reason, long? Until, int 
             }
             switches.End();
         }
+        if (until is not null && level is null && on == Features.None && off == Features.None)
+            root.Error("until", "ends a level or switches, and none is set");
         root.Nested(Nodes);
         root.End();
         return new(level, reason, until, floor, ceiling, on, off);
