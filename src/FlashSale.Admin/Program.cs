@@ -26,6 +26,7 @@ return await HostRunner.RunAsync(args, async builder =>
     app.UseRoutingWithHead();
     app.UseAccess();
     app.UseSchemaGuard();
+    app.UsePlainBodies();
     app.MapDocument();
     app.MapSales();
     app.MapItemImport();

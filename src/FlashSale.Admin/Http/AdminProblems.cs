@@ -16,6 +16,8 @@ public sealed class ProblemAnswer(Problem problem, string? detail = null, IReadO
 /// <summary>The one place where what cannot be done becomes HTTP.</summary>
 public static class AdminProblems
 {
+    private const int SkusShown = 10;
+
     private static readonly Problem NoSale = new(404, "sale_not_found", "There is no such sale.");
     private static readonly Problem NoItem = new(404, "item_not_found", "The sale has no such item.");
     private static readonly Problem NoOrder = new(404, "order_not_found", "There is no such order in Postgres.");
@@ -23,6 +25,7 @@ public static class AdminProblems
     private static readonly Problem NotCancellable = new(409, "order_not_cancellable", "Only an order that waits for its payment can be cancelled.");
     private static readonly Problem NoDeadLetter = new(404, "dead_letter_not_found", "There is no such dead letter.");
     private static readonly Problem NoBlock = new(404, "blocklist_entry_not_found", "There is no such entry in the blocklist.");
+    private static readonly Problem NoEntry = new(404, "audit_entry_not_found", "There is no such entry in the audit log.");
     private static readonly Problem StateConflict = new(409, "sale_state_conflict", "The sale is not in a state for this.");
     private static readonly Problem StockBelowSold = new(409, "stock_below_sold", "The stock cannot go below what is sold or in flight.");
     private static readonly Problem StockTooLarge = new(409, "stock_too_large", $"The stock of an item cannot exceed {SaleBounds.MaxStock:N0} units.");
@@ -38,6 +41,10 @@ public static class AdminProblems
     /// <summary>No such sale.</summary>
     public static IResult SaleNotFound => new ProblemAnswer(NoSale);
 
+    /// <summary>No such item; the first of those that there are.</summary>
+    public static IResult ItemNotFound(IReadOnlyList<string> skus) =>
+        new ProblemAnswer(NoItem, $"It has {string.Join(", ", skus.Take(SkusShown))}{(skus.Count > SkusShown ? $" and {skus.Count - SkusShown} more" : "")}.");
+
     /// <summary>No such dead letter.</summary>
     public static IResult DeadLetterNotFound => new ProblemAnswer(NoDeadLetter);
 
@@ -50,6 +57,9 @@ public static class AdminProblems
     /// <summary>A change of the blocklist is in Postgres and not in Redis yet.</summary>
     public static IResult BlockNotPublished => new ProblemAnswer(Recorded,
         "Redis does not answer, or has other changes to take first. A worker publishes the change as soon as it can; the request may be repeated.");
+
+    /// <summary>No such entry of the audit log.</summary>
+    public static IResult AuditEntryNotFound => new ProblemAnswer(NoEntry);
 
     /// <summary>The order is not paid.</summary>
     public static IResult OrderNotRefundable(string status) => new ProblemAnswer(NotRefundable, $"The order is {status}.");

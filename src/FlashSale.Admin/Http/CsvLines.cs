@@ -46,6 +46,7 @@ public sealed class CsvLines : IDisposable
     private readonly LineErrors _errors;
     private readonly string[] _columns;
     private readonly int[] _positions;
+    private int[] _nameless = [];
     private int _width;
 
     /// <summary>Reads from a stream, with or without a byte order mark.</summary>
@@ -73,7 +74,7 @@ public sealed class CsvLines : IDisposable
     /// <summary>Whether a media type is that of such a file.</summary>
     public static bool IsCsv(string? contentType) =>
         MediaTypeHeaderValue.TryParse(contentType, out var type) && type.MediaType.Equals("text/csv", StringComparison.OrdinalIgnoreCase)
-        && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
+        && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).ToString().ToLowerInvariant() is "utf-8" or "utf8");
 
     /// <summary>Reads the header; false when it is not one, which is told.</summary>
     public async Task<bool> ReadHeaderAsync(CancellationToken cancellation)
@@ -85,23 +86,35 @@ public sealed class CsvLines : IDisposable
         }
         _width = _csv.FieldCount;
         var header = Enumerable.Range(0, _width).Select(_csv.GetString).ToArray();
+        if (header is [var only] && only.AsSpan().IndexOfAny(';', '\t', '|') is >= 0 and var at)
+        {
+            // Told once: every column would be missing, too.
+            _errors.Add(Line, $"the columns are separated by {(only[at] == '\t' ? "tabs" : $"'{only[at]}'")} here; separate them by commas");
+            return false;
+        }
+        _nameless = [.. Enumerable.Range(0, _width).Where(i => header[i].Length == 0)];
         for (var i = 0; i < _columns.Length; i++)
         {
             _positions[i] = Array.IndexOf(header, _columns[i]);
             if (_positions[i] < 0) _errors.Add(Line, $"the column {_columns[i]} is missing");
             else if (Array.LastIndexOf(header, _columns[i]) != _positions[i]) _errors.Add(Line, $"the column {_columns[i]} is there twice");
         }
-        foreach (var name in header.Except(_columns)) _errors.Add(Line, $"the column '{Cut(name)}' is not known; known are {string.Join(",", _columns)}");
+        foreach (var name in header.Except(_columns).Where(name => name.Length > 0)) _errors.Add(Line, $"the column '{Cut(name)}' is not known; known are {string.Join(",", _columns)}");
         return !_errors.Any;
     }
 
-    /// <summary>Goes to the next line that has all fields; others are told. False at the end.</summary>
+    /// <summary>
+    /// Goes to the next line that has all fields; others are told. Spreadsheets leave lines and columns of nothing but commas at the
+    /// end; those are passed over. False at the end.
+    /// </summary>
     public async Task<bool> ReadAsync(CancellationToken cancellation)
     {
         while (await ReadRecordAsync(cancellation))
         {
-            if (_csv.FieldCount == _width) return true;
-            _errors.Add(Line, $"has {_csv.FieldCount} fields; the header has {_width}");
+            if (IsBlank(0)) continue;
+            if (_csv.FieldCount < _width || !IsBlank(_width)) _errors.Add(Line, $"has {_csv.FieldCount} fields; the header has {_width}");
+            else if (_nameless.Any(column => !_csv.IsEmpty(column))) _errors.Add(Line, "has something in a column that has no name in the header");
+            else return true;
         }
         return false;
     }
@@ -123,6 +136,15 @@ public sealed class CsvLines : IDisposable
 
     /// <inheritdoc />
     public void Dispose() => _csv.Dispose();
+
+    private bool IsBlank(int from)
+    {
+        for (var i = from; i < _csv.FieldCount; i++)
+        {
+            if (!_csv.IsEmpty(i)) return false;
+        }
+        return true;
+    }
 
     private async Task<bool> ReadRecordAsync(CancellationToken cancellation)
     {

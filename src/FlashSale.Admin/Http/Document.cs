@@ -1,4 +1,5 @@
 using FlashSale.Admin.Access;
+using FlashSale.Platform;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
 
@@ -28,10 +29,27 @@ public static class Document
             document.Security = [new OpenApiSecurityRequirement { [new OpenApiSecuritySchemeReference(Bearer, document)] = [] }];
             return Task.CompletedTask;
         });
+        // A default in a schema makes generators demand the member of whoever sends it.
+        options.AddSchemaTransformer((schema, _, _) =>
+        {
+            schema.Default = null;
+            return Task.CompletedTask;
+        });
         options.AddOperationTransformer((operation, context, _) =>
         {
             if (context.Description.ActionDescriptor.EndpointMetadata.OfType<RequiredRole>().LastOrDefault() is { } required)
                 operation.Description = $"{operation.Description} Role: {required.Role.Text()}.".TrimStart();
+            operation.OperationId = OperationId(context.Description.HttpMethod!, context.Description.RelativePath!);
+            if (context.Description.ActionDescriptor.EndpointMetadata.OfType<TakesIfMatch>().Any())
+            {
+                operation.Parameters ??= [];
+                operation.Parameters.Add(new OpenApiParameter
+                {
+                    Name = "If-Match", In = ParameterLocation.Header, Schema = Of(JsonSchemaType.String),
+                    Description = "The ETag of an earlier answer: another version is left as it is, and answered by 412.",
+                });
+            }
+            foreach (var key in operation.Parameters?.OfType<OpenApiParameter>().Where(parameter => parameter.Name == IdempotencyKey.Header) ?? []) key.Required = true;
             operation.Responses ??= [];
             operation.Responses["default"] = new OpenApiResponse
             {
@@ -44,6 +62,13 @@ public static class Document
             return Task.CompletedTask;
         });
     }
+
+    // One that every generator can make a name of: postSalesPreload, getSalesStats, deleteOpsBlocklist.
+    private static string OperationId(string method, string path) => method.ToLowerInvariant() + string.Concat(
+        path.Replace("api/v1/", "", StringComparison.Ordinal).Split('/', ':', '-', '.').Where(part => part is not ['{', ..]).Select(Capitalized))
+        + (path.EndsWith('}') && method is "GET" ? "One" : "");
+
+    private static string Capitalized(string word) => word.Length == 0 ? "" : char.ToUpperInvariant(word[0]) + word[1..];
 
     private static OpenApiSchema ProblemSchema() => new()
     {

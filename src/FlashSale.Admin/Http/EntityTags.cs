@@ -4,6 +4,9 @@ using Microsoft.Net.Http.Headers;
 
 namespace FlashSale.Admin.Http;
 
+/// <summary>Says in the document that an endpoint takes If-Match.</summary>
+public sealed record TakesIfMatch;
+
 /// <summary>
 /// ETag, If-None-Match and If-Match. A tag is the version of what is shown, and after a hyphen anything else that the page
 /// depends on; a change is compared by its version alone.

@@ -16,7 +16,7 @@ public static class ItemImportEndpoint
 
     /// <summary>Maps the endpoint.</summary>
     public static void MapItemImport(this WebApplication app) =>
-        app.MapPost("/api/v1/sales/{saleId}/items:import", ImportAsync).WithTags("Sales").For(AdminRole.Manager)
+        app.MapPost("/api/v1/sales/{saleId}/items:import", ImportAsync).WithTags("Sales").For(AdminRole.Manager).WithMetadata(new TakesIfMatch())
             .WithMetadata(new RequestSizeLimitAttribute(MaxBody))
             .Accepts<string>("text/csv").Produces<ImportPage>();
 

@@ -27,10 +27,10 @@ public static class SaleEndpoints
         sales.MapPost("", CreateAsync).For(AdminRole.Manager).Accepts<SaleBody>("application/json").Produces<SalePage>(StatusCodes.Status201Created);
         sales.MapGet("", ListAsync).For(AdminRole.Viewer).Produces<SaleList>();
         sales.MapGet("{saleId}", ShowAsync).For(AdminRole.Viewer).Produces<SalePage>();
-        sales.MapPut("{saleId}", ReplaceAsync).For(AdminRole.Manager).Accepts<SaleBody>("application/json").Produces<SalePage>()
+        sales.MapPut("{saleId}", ReplaceAsync).For(AdminRole.Manager).WithMetadata(new TakesIfMatch()).Accepts<SaleBody>("application/json").Produces<SalePage>()
             .WithDescription("Replaces a draft as a whole, its items too. With If-Match: <ETag> only if nobody has changed it since, else 412.");
-        sales.MapDelete("{saleId}", DeleteAsync).For(AdminRole.Manager).Produces(StatusCodes.Status204NoContent).WithDescription("Deletes a draft.");
-        sales.MapPost("{saleId}/window", SaleWindowEndpoint.MoveAsync).For(AdminRole.Manager).Accepts<WindowBody>("application/json").Produces<SalePage>()
+        sales.MapDelete("{saleId}", DeleteAsync).For(AdminRole.Manager).WithMetadata(new TakesIfMatch()).Produces(StatusCodes.Status204NoContent).WithDescription("Deletes a draft.");
+        sales.MapPost("{saleId}/window", SaleWindowEndpoint.MoveAsync).For(AdminRole.Manager).WithMetadata(new TakesIfMatch()).Accepts<WindowBody>("application/json").Produces<SalePage>()
             .WithDescription("Moves the times of a preloaded sale: opensAt until it has opened, closesAt until it is closed by a manager.");
         sales.MapPost("{saleId}/preload", (HttpContext context, string saleId, SaleLoads loads) => loads.LoadAsync(saleId, "sale.preload", context))
             .For(AdminRole.Manager).Produces<LoadPage>();

@@ -54,12 +54,21 @@ public sealed class AccessTests(OneOfEach fixture, ITestOutputHelper output) : S
         Assert.Equal("bearer", document.GetProperty("components").GetProperty("securitySchemes").GetProperty("bearer").GetProperty("scheme").GetString());
         var operations = document.GetProperty("paths").EnumerateObject().SelectMany(path => path.Value.EnumerateObject().Select(operation => (Route: $"{operation.Name.ToUpperInvariant()} {path.Name}", Operation: operation.Value))).ToArray();
         Assert.All(operations, operation => Assert.Matches("Role: (viewer|manager|operator)\\.$", operation.Operation.GetProperty("description").GetString()));
+        var names = operations.Select(operation => operation.Operation.GetProperty("operationId").GetString()!).ToArray();
+        Assert.All(names, name => Assert.Matches("^[a-z][A-Za-z0-9]+$", name));
+        Assert.Equal(names.Length, names.Distinct(StringComparer.OrdinalIgnoreCase).Count());
+        Assert.DoesNotContain("\"default\":{\"", document.GetProperty("components").GetProperty("schemas").ToString(), StringComparison.Ordinal);
+        Assert.True(Parameter("POST /api/v1/sales/{saleId}/items/{sku}/stock", "Idempotency-Key").GetProperty("required").GetBoolean());
+        Assert.Equal("header", Parameter("PUT /api/v1/sales/{saleId}", "If-Match").GetProperty("in").GetString());
+
+        System.Text.Json.JsonElement Parameter(string route, string name) => operations.Single(operation => operation.Route == route).Operation
+            .GetProperty("parameters").EnumerateArray().Single(parameter => parameter.GetProperty("name").GetString() == name);
         string[] routes =
         [
             "POST /api/v1/sales", "GET /api/v1/sales", "GET /api/v1/sales/{saleId}", "PUT /api/v1/sales/{saleId}", "DELETE /api/v1/sales/{saleId}", "POST /api/v1/sales/{saleId}/window", "POST /api/v1/sales/{saleId}/items:import",
             "POST /api/v1/sales/{saleId}/preload", "POST /api/v1/sales/{saleId}/open", "POST /api/v1/sales/{saleId}/pause", "POST /api/v1/sales/{saleId}/resume",
             "POST /api/v1/sales/{saleId}/close", "POST /api/v1/sales/{saleId}/rebuild", "POST /api/v1/sales/{saleId}/items/{sku}/stock", "GET /api/v1/sales/{saleId}/stats",
-            "GET /api/v1/sales/{saleId}/ledger", "GET /api/v1/sales/{saleId}/orders.csv", "GET /api/v1/orders", "GET /api/v1/audit", "GET /api/v1/dead-letters",
+            "GET /api/v1/sales/{saleId}/ledger", "GET /api/v1/sales/{saleId}/orders.csv", "GET /api/v1/orders", "GET /api/v1/audit", "GET /api/v1/audit/{id}", "GET /api/v1/dead-letters",
             "GET /api/v1/orders/{orderId}", "POST /api/v1/orders/{orderId}/cancel", "POST /api/v1/orders/{orderId}/refund", "GET /api/v1/payments",
             "POST /api/v1/dead-letters/{id}/retry", "POST /api/v1/dead-letters/{id}/reject",
             "GET /api/v1/ops/blocklist", "POST /api/v1/ops/blocklist", "DELETE /api/v1/ops/blocklist/{kind}/{value}", "POST /api/v1/ops/blocklist:import",

@@ -39,6 +39,27 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
         Assert.Empty((await Stack.Manager.GetAsync($"/api/v1/sales/{id}")).Json.GetProperty("items").EnumerateArray());
     }
 
+    [Fact]
+    public async Task Lines_and_columns_of_nothing_but_commas_are_passed_over()
+    {
+        var id = await Stack.Manager.CreateSaleAsync([]);
+        var file = $"{Header},,\r\na,A,1,,CNY,1,,,\r\n,,,,,,,,\r\nb,B,1,,CNY,1,2,,,\r\n,,\r\n,,,,,,,,,,\r\n";
+        Assert.Equal("2", Manager.Expect(200, await ImportAsync(id, file, "text/csv; charset=\"utf8\"")).Member("imported"));
+        var answer = Refusal.AssertIs(400, "invalid_request", await ImportAsync(id, $"{Header},\na,A,1,,CNY,1,,\nb,B,1,,CNY,1,,red\nc,C,1,,CNY,1,,,red"));
+        Assert.Equal([3, 4], Lines(answer));
+    }
+
+    [Theory]
+    [InlineData(";", "';'")]
+    [InlineData("\t", "tabs")]
+    [InlineData("|", "'|'")]
+    public async Task Another_separator_is_told_once_and_by_its_name(string separator, string name)
+    {
+        var id = await Stack.Manager.CreateSaleAsync([]);
+        var errors = Refusal.AssertIs(400, "invalid_request", await ImportAsync(id, $"{Header}\na,A,1,,CNY,1,\n".Replace(",", separator, StringComparison.Ordinal))).Json.GetProperty("errors");
+        Assert.Equal($"the columns are separated by {name} here; separate them by commas", Assert.Single(errors.EnumerateArray()).GetProperty("message").GetString());
+    }
+
     [Theory]
     [InlineData("", 1)]
     [InlineData("\n\n", 1)]

@@ -58,6 +58,17 @@ public sealed class SaleInputTests(OneOfEach fixture, ITestOutputHelper output) 
         Refusal.AssertIs(415, "unsupported_media_type", await Stack.Manager.SendAsync(HttpMethod.Post, "/api/v1/sales", none));
     }
 
+    [Fact]
+    public async Task A_byte_order_mark_is_skipped_and_a_compressed_body_refused()
+    {
+        var sale = $$"""{"name":"S","opensAt":"2030-01-01T00:00:00Z","closesAt":"2030-01-02T00:00:00Z","items":[{{Item}}]}""";
+        Manager.Expect(201, await PostAsync("\ufeff" + sale));
+        using var switches = new StringContent("\ufeff{\"level\":null,\"reason\":\"a test\"}", Encoding.UTF8, "application/json");
+        Manager.Expect(200, await Stack.Manager.SendAsync(HttpMethod.Put, "/api/v1/ops/switches", switches));
+        using var compressed = new StringContent(sale, Encoding.UTF8, "application/json") { Headers = { ContentEncoding = { "gzip" } } };
+        Refusal.AssertIs(415, "unsupported_media_type", await Stack.Manager.SendAsync(HttpMethod.Post, "/api/v1/sales", compressed));
+    }
+
     [Theory]
     [InlineData("s4194304")]
     [InlineData("s0")]
