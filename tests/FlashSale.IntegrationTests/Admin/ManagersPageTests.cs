@@ -1,6 +1,5 @@
 using System.Text.RegularExpressions;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Admin;
 

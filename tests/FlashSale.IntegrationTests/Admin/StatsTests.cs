@@ -1,5 +1,4 @@
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Admin;
 

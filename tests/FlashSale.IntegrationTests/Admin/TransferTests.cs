@@ -1,7 +1,6 @@
 using System.Net.Sockets;
 using System.Text;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Admin;
 

@@ -2,7 +2,6 @@ using System.Text;
 using FlashSale.IntegrationTests.Infrastructure;
 using FlashSale.IntegrationTests.Payments;
 using Npgsql;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Admin;
 

@@ -29,6 +29,9 @@ public static class TestEnvironment
         return File.Exists(path) ? path : throw new InvalidOperationException($"The host {path} is not there. Run ./scripts/test.sh.");
     }
 
+    /// <summary>The root of the repository.</summary>
+    public static string Repository => RepositoryRoot();
+
     private static string Required(string variable) =>
         Environment.GetEnvironmentVariable(variable) is { Length: > 0 } value
             ? value

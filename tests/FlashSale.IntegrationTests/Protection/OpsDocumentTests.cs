@@ -1,6 +1,5 @@
 using System.Text.Json;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Protection;
 
