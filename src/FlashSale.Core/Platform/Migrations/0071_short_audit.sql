@@ -6,7 +6,7 @@
 --   long they are.
 create function audit_extract(p_document jsonb) returns jsonb language sql immutable as $$
     select case
-        when octet_length(p_document::text) <= 4096 then null
+        when p_document is null or octet_length(p_document::text) <= 4096 then null
         when jsonb_typeof(p_document) = 'object' then (
             select jsonb_object_agg(left(m.key, 64), case
                 when octet_length(m.value::text) <= 160 then m.value
