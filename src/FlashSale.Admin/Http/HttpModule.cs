@@ -27,7 +27,8 @@ public static class HttpModule
         });
         var transfers = builder.Services.AddSettings<TransferOptions>(builder.Configuration, "Transfers");
         var postgres = Settings.Read<PostgresOptions>(builder.Configuration, "Postgres");
-        builder.Services.AddSingleton(new Transfers(transfers, postgres, builder.Environment.ApplicationName));
+        builder.Services.AddSingleton(services =>
+            new Transfers(transfers, postgres, builder.Environment.ApplicationName, services.GetRequiredService<ILogger<Transfers>>()));
         builder.Services.AddOpenApi(Document.Describe);
     }
 

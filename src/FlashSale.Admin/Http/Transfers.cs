@@ -37,11 +37,12 @@ public sealed class Transfers : IAsyncDisposable
     /// <param name="options">How much of it there may be.</param>
     /// <param name="postgres">Where Postgres is; its own copy, since this pool has another size.</param>
     /// <param name="applicationName">The host.</param>
-    public Transfers(TransferOptions options, PostgresOptions postgres, string applicationName)
+    /// <param name="logger">Takes what its sessions have to tell.</param>
+    public Transfers(TransferOptions options, PostgresOptions postgres, string applicationName, ILogger logger)
     {
         (_uploads, _downloads) = (new(options.UploadsAtOnce), new(options.DownloadsAtOnce));
         postgres.MaxPoolSize = options.Connections;
-        Postgres = FlashSale.Platform.Postgres.CreateDataSource(postgres, applicationName);
+        Postgres = FlashSale.Platform.Postgres.CreateDataSource(postgres, applicationName, logger);
     }
 
     /// <summary>The connections for files and other work that takes long.</summary>
