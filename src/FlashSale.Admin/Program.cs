@@ -23,7 +23,7 @@ return await HostRunner.RunAsync(args, async builder =>
     var app = builder.Build();
     app.UseManagementPort();
     app.UseProblems(app.Logger);
-    app.UseRoutingWithHead();
+    app.UseRouting();
     app.UseAccess();
     app.UseSchemaGuard();
     app.UsePlainBodies();

@@ -19,7 +19,7 @@ public static class EntityTags
     public static IResult Tagged(this HttpContext context, string tag, IResult answer)
     {
         context.Tag(tag);
-        if (!HttpMethods.IsGet(context.Request.Method) && !HttpMethods.IsHead(context.Request.Method)) return answer;
+        if (!HttpMethods.IsGet(context.Request.Method)) return answer;
         return EntityTagHeaderValue.TryParseList(context.Request.Headers.IfNoneMatch, out var known)
             && known.Any(one => one.Equals(EntityTagHeaderValue.Any) || one.Tag == $"\"{tag}\"")
             ? Results.StatusCode(StatusCodes.Status304NotModified)

@@ -1,5 +1,6 @@
 using Dapper;
 using FlashSale.Admin.Http;
+using FlashSale.Platform;
 using FlashSale.Sales;
 using Npgsql;
 
@@ -36,7 +37,7 @@ public static partial class OrderExport
     {
         // Only a known id, of letters, digits and . _ - alone, becomes part of the statement; COPY takes no parameters.
         if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale || !SaleBounds.IsSaleId(sale.SaleId)) return AdminProblems.SaleNotFound;
-        if (HttpMethods.IsHead(context.Request.Method))
+        if (HeadRequests.IsHead(context))
         {
             Begin(context.Response, sale.SaleId);
             return Results.Empty;

@@ -23,7 +23,7 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
     /// <summary>The middleware.</summary>
     public async Task InvokeAsync(HttpContext context, RequestDelegate next)
     {
-        var isRead = HttpMethods.IsGet(context.Request.Method) || HttpMethods.IsHead(context.Request.Method);
+        var isRead = HttpMethods.IsGet(context.Request.Method);
         if (isRead && SwitchedOff(context.Request.Path) is { } feature)
         {
             await Problems.WriteAsync(context, Problem.TemporarilyUnavailable, $"'{feature}' is switched off until the load is lower.");

@@ -28,6 +28,9 @@ public sealed partial class ConnectionCap
         Meter.CreateObservableGauge("flashsale_connections", () => Volatile.Read(ref _open), description: "Open connections of the host's own port.");
     }
 
+    /// <summary>Most connections at once.</summary>
+    public int Max => _max;
+
     /// <summary>The connection middleware.</summary>
     public ConnectionDelegate Before(ConnectionDelegate next) => connection =>
     {

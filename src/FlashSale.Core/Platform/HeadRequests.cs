@@ -1,26 +1,34 @@
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 
 namespace FlashSale.Platform;
 
-/// <summary>HEAD wherever GET is (RFC 9110, 9.1): routed as GET, and Kestrel leaves out the body.</summary>
-public static class HeadRequests
+/// <summary>
+/// HEAD wherever GET is, on every port: the request is taken for a GET by all that follows, limits included, and the
+/// server, which read the method itself, sends the head alone.
+/// </summary>
+public sealed class HeadRequests : IStartupFilter
 {
-    /// <summary>Routes; a HEAD finds the endpoint of the GET, and is a HEAD again behind routing.</summary>
-    public static void UseRoutingWithHead(this WebApplication app)
+    private static readonly Mark Marked = new();
+
+    /// <inheritdoc />
+    public Action<IApplicationBuilder> Configure(Action<IApplicationBuilder> next) => app =>
     {
-        app.Use(static (context, next) =>
+        app.Use(following => context =>
         {
-            if (!HttpMethods.IsHead(context.Request.Method)) return next(context);
-            context.Items[typeof(HeadRequests)] = true;
-            context.Request.Method = HttpMethods.Get;
-            return next(context);
+            if (HttpMethods.IsHead(context.Request.Method))
+            {
+                context.Request.Method = HttpMethods.Get;
+                context.Features.Set(Marked);
+            }
+            return following(context);
         });
-        app.UseRouting();
-        app.Use(static (context, next) =>
-        {
-            if (context.Items.ContainsKey(typeof(HeadRequests))) context.Request.Method = HttpMethods.Head;
-            return next(context);
-        });
-    }
+        next(app);
+    };
+
+    /// <summary>Whether the client asked for the head alone: an endpoint whose body is long or endless need not make it.</summary>
+    public static bool IsHead(HttpContext context) => context.Features.Get<Mark>() is not null;
+
+    private sealed class Mark;
 }

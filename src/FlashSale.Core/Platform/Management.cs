@@ -43,13 +43,14 @@ public static class Management
         var checks = app.Services.GetServices<ReadinessCheck>().ToArray();
         var lines = app.Services.GetServices<HealthLine>().ToArray();
         var metrics = app.Services.GetService<PrometheusExporter>();
+        var shutdown = app.Services.GetRequiredService<Shutdown>();
         app.Use((context, next) =>
         {
             if (context.Connection.LocalPort != port) return next(context);
             return context.Request.Path.Value switch
             {
                 "/health/live" => WriteAsync(context, 200, "text/plain", "live\n"),
-                "/health/ready" => ReadyAsync(context, checks, lines),
+                "/health/ready" => ReadyAsync(context, shutdown, checks, lines),
                 "/metrics" when metrics is not null => MetricsAsync(context, metrics),
                 _ => Problems.WriteAsync(context, Problem.NotFound),
             };
@@ -82,9 +83,10 @@ public static class Management
             : throw new InvalidSettingException($"Urls = '{urls}': allowed is one http://address:port with a port from 1 to {65_535 - Distance}.");
     }
 
-    private static Task ReadyAsync(HttpContext context, ReadinessCheck[] checks, HealthLine[] lines)
+    private static Task ReadyAsync(HttpContext context, Shutdown shutdown, ReadinessCheck[] checks, HealthLine[] lines)
     {
         var text = new StringBuilder();
+        if (shutdown.HasBegun) text.Append("shutdown: this host ends, send no more requests here\n");
         foreach (var check in checks)
         {
             if (check.Missing() is { } what) text.Append(check.Name).Append(": ").Append(what).Append('\n');
@@ -92,6 +94,7 @@ public static class Management
         var isReady = text.Length == 0;
         if (isReady) text.Append("ready\n");
         foreach (var line in lines) text.Append(line.Text()).Append('\n');
+        if (!isReady) context.Response.Headers.RetryAfter = "1";
         return WriteAsync(context, isReady ? 200 : 503, "text/plain", text.ToString());
     }
 
@@ -107,6 +110,7 @@ public static class Management
     {
         context.Response.StatusCode = status;
         context.Response.ContentType = type;
+        context.Response.Headers.CacheControl = "no-store";
         return context.Response.WriteAsync(text);
     }
 }

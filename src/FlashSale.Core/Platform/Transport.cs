@@ -25,7 +25,7 @@ public sealed class TransportOptions
     /// How long a connection may be idle, before its first request or between two, in seconds. Longer than the load balancer in
     /// front keeps its own (60 s, as a rule), so that it is never this end that closes.
     /// </summary>
-    [Range(1, 600)]
+    [Range(1, 3_600)]
     public int KeepAliveSeconds { get; set; } = 75;
 
     /// <summary>Slowest a request's body may come in, in bytes a second.</summary>
@@ -52,6 +52,13 @@ public sealed class TransportOptions
     [Range(8_192, 1_048_576)]
     public int MaxBodyBytes { get; set; } = 16 * 1024;
 
+    /// <summary>
+    /// How long a host that was told to end goes on answering while it says that it is not ready, in seconds: the time that
+    /// load balancers need to notice. The port closes then, and requests under way may take eight seconds more.
+    /// </summary>
+    [Range(0, 300)]
+    public int DrainSeconds { get; set; } = 2;
+
     /// <summary>Whether browsers are told to come by https only, for a year: for hosts that shoppers reach through a TLS proxy.</summary>
     public bool StrictTransportSecurity { get; set; }
 }
@@ -70,6 +77,8 @@ public static class Transport
         builder.Services.AddSingleton<ConnectionCap>();
         builder.Services.AddSingleton<SecurityHeaders>();
         builder.Services.AddSingleton<IStartupFilter>(services => services.GetRequiredService<SecurityHeaders>());
+        builder.Services.AddSingleton<IStartupFilter, HeadRequests>();
+        Shutdown.AddTo(builder, options);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
