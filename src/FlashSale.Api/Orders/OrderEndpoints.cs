@@ -47,6 +47,8 @@ public static class OrderEndpoints
         builder.AddPostgresDependency();
         builder.Services.AddSingleton<OrderReader>();
         builder.Services.AddSingleton<OrderMoves>();
+        builder.Services.AddSingleton<OrderAnnouncements>();
+        builder.Services.AddSingleton<StreamPlaces>();
         builder.Services.AddSingleton<OrderEvents>();
     }
 

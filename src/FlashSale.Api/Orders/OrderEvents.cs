@@ -1,154 +1,165 @@
+using System.Diagnostics;
 using System.Text.Json;
 using FlashSale.Admission;
-using FlashSale.Contracts;
+using FlashSale.Api.Protection;
 using FlashSale.Orders;
 using FlashSale.Platform;
-using FlashSale.Sales;
 
 namespace FlashSale.Api.Orders;
 
 /// <summary>
 /// GET /api/v1/orders/{orderId}/events: one <c>status</c> event now, one at each change, the end after a final status.
-/// Redis announces settled orders, but an announcement can be lost: subscribe, then read, then read again every 5 s.
+/// Redis announces changed orders, but an announcement can be lost: watch, then read, then read again every 30 s, or every
+/// 5 s while no announcements arrive. A stream also ends when the host does; its client comes back to another node.
 /// </summary>
 public sealed class OrderEvents
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
+    // Streams wake this often to see whether there is something to do.
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(5);
+
+    private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan BetweenComments = TimeSpan.FromSeconds(14);
 
     // After a look that failed: a store may have had too much to do just then.
     private const int SoonMilliseconds = 500;
 
-    private readonly OrderReader _orders;
-    private readonly RedisConnection _redis;
-    private readonly Degradation _degradation;
-    private readonly Lock _sync = new();
-    private readonly Dictionary<string, Dictionary<Guid, List<SemaphoreSlim>>> _listeners = new(StringComparer.Ordinal);
+    // So many streams at once look at the stores: the others wait, and requests find places there.
+    private const int LooksAtOnce = 8;
 
-    /// <summary>Follows the connection: a new one has none of the old one's subscriptions.</summary>
-    public OrderEvents(OrderReader orders, RedisConnection redis, Degradation degradation)
+    private readonly OrderReader _orders;
+    private readonly OrderAnnouncements _announcements;
+    private readonly StreamPlaces _places;
+    private readonly Degradation _degradation;
+    private readonly OrderOptions _options;
+    private readonly Shutdown _shutdown;
+    private readonly SemaphoreSlim _looks = new(LooksAtOnce, LooksAtOnce);
+
+    /// <summary>Ends all streams when the host ends.</summary>
+    public OrderEvents(
+        OrderReader orders, OrderAnnouncements announcements, StreamPlaces places, Degradation degradation, OrderOptions options,
+        Shutdown shutdown, IHostApplicationLifetime lifetime)
     {
-        _orders = orders;
-        _degradation = degradation;
-        _redis = redis;
-        redis.Replaced += () => _ = SubscribeAgainAsync();
+        (_orders, _announcements, _places, _degradation, _options, _shutdown) = (orders, announcements, places, degradation, options, shutdown);
+        lifetime.ApplicationStopping.Register(announcements.WakeAll);
     }
 
-    /// <summary>Streams until the order's status is final or the client goes.</summary>
+    /// <summary>Streams until the order's status is final, the client goes or the host ends.</summary>
     public async Task StreamAsync(HttpContext context, Order order)
     {
-        var cancellation = context.RequestAborted;
-        using var changed = new SemaphoreSlim(0);
-        await ListenAsync(order, changed);
+        if (order.Status.IsFinal() && EventStream.HasSeen(context, order.Status.Text()))
+        {
+            EventStream.Stop(context);
+            return;
+        }
+        if (HeadRequests.IsHead(context))
+        {
+            await EventStream.BeginAsync(context);
+            return;
+        }
+        var place = _places.TryTake(order.UserId);
+        if (place is StreamPlace.UserFull)
+        {
+            await Problems.WriteAsync(context, RequestGuard.RateLimited,
+                $"You have {_options.StreamsPerUser} event streams open, and may not have more (Orders:StreamsPerUser).");
+            return;
+        }
+        if (place is StreamPlace.NodeFull)
+        {
+            await EventStream.DeferAsync(context);
+            return;
+        }
         try
         {
-            context.Response.ContentType = "text/event-stream";
-            context.Response.Headers.CacheControl = "no-store";
-            for (Order? seen = null; ;)
-            {
-                var read = await ReadAsync(order, cancellation);
-                var current = read ?? seen ?? order;
-                if (seen?.Status != current.Status)
-                {
-                    var data = JsonSerializer.Serialize(OrderPage.Of(current), OrdersJson.Default.OrderPage);
-                    await context.Response.WriteAsync($"event: status\ndata: {data}\n\n", cancellation);
-                }
-                else
-                {
-                    await context.Response.WriteAsync(": still here\n\n", cancellation);
-                }
-                await context.Response.Body.FlushAsync(cancellation);
-                if (current.Status.IsFinal() || _degradation.IsOff(Features.LiveFigures)) return;
-                seen = current;
-                await changed.WaitAsync(read is null ? TimeSpan.FromMilliseconds(Random.Shared.Next(SoonMilliseconds, 2 * SoonMilliseconds)) : Interval, cancellation);
-            }
+            await FollowAsync(context, order);
         }
         finally
         {
-            await ForgetAsync(order, changed);
+            _places.Release(order.UserId);
         }
     }
 
-    private async Task<Order?> ReadAsync(Order order, CancellationToken cancellation)
+    private async Task FollowAsync(HttpContext context, Order order)
     {
+        using var watch = await _announcements.WatchAsync(order);
         try
         {
-            return await _orders.FindCurrentAsync(order.OrderId, order.SaleId, cancellation);
+            using var left = context.RequestAborted.UnsafeRegister(static state => ((OrderWatch)state!).Wake(), watch);
+            await EventStream.BeginAsync(context);
+            await TellAsync(context, order, watch);
+        }
+        finally
+        {
+            await _announcements.ForgetAsync(watch);
+        }
+    }
+
+    private async Task TellAsync(HttpContext context, Order order, OrderWatch watch)
+    {
+        Order? told = null;
+        var (toLook, announced, lookedAt, sentAt) = (true, true, 0L, Stopwatch.GetTimestamp());
+        while (!context.RequestAborted.IsCancellationRequested)
+        {
+            var failed = false;
+            if (toLook)
+            {
+                var read = await ReadAsync(order, announced, context.RequestAborted);
+                (failed, lookedAt) = (read is null, Stopwatch.GetTimestamp());
+                var current = read ?? told ?? order;
+                if (told is null || IsLater(current.Status, told.Status))
+                {
+                    await EventStream.SendAsync(context, "status", current.Status.Text(),
+                        JsonSerializer.Serialize(OrderPage.Of(current), OrdersJson.Default.OrderPage));
+                    (told, sentAt) = (current, Stopwatch.GetTimestamp());
+                }
+                if (told.Status.IsFinal()) return;
+            }
+            if (_shutdown.HasBegun) return;
+            if (Stopwatch.GetElapsedTime(sentAt) >= BetweenComments)
+            {
+                await EventStream.KeepAliveAsync(context);
+                sentAt = Stopwatch.GetTimestamp();
+            }
+            announced = await watch.WaitAsync(failed ? TimeSpan.FromMilliseconds(Random.Shared.Next(SoonMilliseconds, 2 * SoonMilliseconds)) : Tick);
+            toLook = failed || announced || Stopwatch.GetElapsedTime(lookedAt) >= Interval(order.SaleId);
+        }
+    }
+
+    // Under degradation looks are made less often too; announcements cost little.
+    private TimeSpan Interval(string saleId)
+    {
+        var arrive = _announcements.Arrive(saleId);
+        if (_degradation.IsOff(Features.LiveFigures)) return 2 * BetweenLooks;
+        return arrive ? BetweenLooks * (0.8 + 0.4 * Random.Shared.NextDouble()) : TimeSpan.Zero;
+    }
+
+    // After an announcement as the primary has it; else together with others, and perhaps from a replica that is behind.
+    private async Task<Order?> ReadAsync(Order order, bool announced, CancellationToken left)
+    {
+        await _looks.WaitAsync(CancellationToken.None);
+        try
+        {
+            if (left.IsCancellationRequested) return null;
+            return announced
+                ? await _orders.FindCurrentAsync(order.OrderId, order.SaleId, CancellationToken.None)
+                : await _orders.FindAsync(order.OrderId, order.SaleId, CancellationToken.None);
         }
         catch (Exception e) when (e is RedisUnavailableException || Postgres.IsTransient(e))
         {
             return null;
         }
-    }
-
-    private async Task ListenAsync(Order order, SemaphoreSlim changed)
-    {
-        bool first;
-        lock (_sync)
+        finally
         {
-            first = !_listeners.TryGetValue(order.SaleId, out var ofSale);
-            if (first) _listeners[order.SaleId] = ofSale = [];
-            if (!ofSale!.TryGetValue(order.OrderId, out var ofOrder)) ofSale[order.OrderId] = ofOrder = [];
-            ofOrder.Add(changed);
-        }
-        if (first) await SubscribeAsync(order.SaleId);
-    }
-
-    private async Task SubscribeAgainAsync()
-    {
-        string[] sales;
-        lock (_sync) sales = [.. _listeners.Keys];
-        foreach (var saleId in sales) await SubscribeAsync(saleId);
-    }
-
-    private async Task SubscribeAsync(string saleId)
-    {
-        try
-        {
-            await _redis.SubscribeAsync(new SaleKeys(saleId).SettledChannel, settled => Announce(saleId, settled));
-        }
-        catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException)
-        {
-            // The interval stays.
+            _looks.Release();
         }
     }
 
-    private async Task ForgetAsync(Order order, SemaphoreSlim changed)
-    {
-        bool last;
-        lock (_sync)
-        {
-            var ofSale = _listeners[order.SaleId];
-            ofSale[order.OrderId].Remove(changed);
-            if (ofSale[order.OrderId].Count == 0) ofSale.Remove(order.OrderId);
-            last = ofSale.Count == 0;
-            if (last) _listeners.Remove(order.SaleId);
-        }
-        if (!last) return;
-        try
-        {
-            await _redis.UnsubscribeAsync(new SaleKeys(order.SaleId).SettledChannel);
-        }
-        catch (Exception e) when (e is StackExchange.Redis.RedisException or TimeoutException or ObjectDisposedException)
-        {
-            // An announcement too many does no harm.
-        }
-        // Someone may have come in between, whose subscription went with this one.
-        bool back;
-        lock (_sync) back = _listeners.ContainsKey(order.SaleId);
-        if (back) await SubscribeAsync(order.SaleId);
-    }
+    private static bool IsLater(OrderStatus status, OrderStatus than) => Rank(status) > Rank(than);
 
-    // An announcement is a sequence of order id (16 bytes) and verdict (1).
-    private void Announce(string saleId, byte[] settled)
+    private static int Rank(OrderStatus status) => status switch
     {
-        lock (_sync)
-        {
-            if (!_listeners.TryGetValue(saleId, out var ofSale)) return;
-            for (var i = 0; i + 17 <= settled.Length; i += 17)
-            {
-                if (!ofSale.TryGetValue(new Guid(settled.AsSpan(i, 16), bigEndian: true), out var waiting)) continue;
-                foreach (var changed in waiting) changed.Release();
-            }
-        }
-    }
+        OrderStatus.Accepted => 0,
+        OrderStatus.PendingPayment => 1,
+        OrderStatus.Paid or OrderStatus.Cancelled or OrderStatus.Expired or OrderStatus.Rejected => 2,
+        OrderStatus.Refunded => 3,
+    };
 }

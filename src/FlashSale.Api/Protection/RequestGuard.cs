@@ -24,6 +24,13 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
     public async Task InvokeAsync(HttpContext context, RequestDelegate next)
     {
         var isRead = HttpMethods.IsGet(context.Request.Method);
+        var isStream = isRead && OrderStream.Matches(context.Request.Path);
+        // Clients of streams give up for good after an error: they are asked to come back instead.
+        if (isStream && degradation.IsOff(Features.LiveFigures))
+        {
+            await EventStream.DeferAsync(context);
+            return;
+        }
         if (isRead && SwitchedOff(context.Request.Path) is { } feature)
         {
             await Problems.WriteAsync(context, Problem.TemporarilyUnavailable, $"'{feature}' is switched off until the load is lower.");
@@ -33,7 +40,7 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
         var isPeriphery = isRead;
         if (isPeriphery && !shedder.TryEnterPeriphery())
         {
-            await Problems.WriteAsync(context, Overloaded);
+            await (isStream ? EventStream.DeferAsync(context) : Problems.WriteAsync(context, Overloaded));
             return;
         }
         var place = isPeriphery ? TakePlace(context) : null;
@@ -94,7 +101,7 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
     private string? SwitchedOff(PathString path)
     {
         if (degradation.State.Off is Features.None) return null;
-        var feature = SaleList.Matches(path) ? Features.SaleLists : OrderList.Matches(path) ? Features.OrderHistory : OrderStream.Matches(path) ? Features.LiveFigures : Features.None;
+        var feature = SaleList.Matches(path) ? Features.SaleLists : OrderList.Matches(path) ? Features.OrderHistory : Features.None;
         return degradation.IsOff(feature) ? SwitchDocument.Known.First(known => known.Feature == feature).Name : null;
     }
 }

@@ -29,4 +29,8 @@ public sealed class OrderOptions
 
     /// <summary>When unpaid orders expire.</summary>
     public ExpiryRules Expiry => new(TimeSpan.FromSeconds(PaymentGraceSeconds), TimeSpan.FromSeconds(ProviderAnswerSeconds), MaxExpirations);
+
+    /// <summary>How many event streams one shopper may have open on a node at once.</summary>
+    [Range(1, 1_000)]
+    public int StreamsPerUser { get; set; } = 8;
 }

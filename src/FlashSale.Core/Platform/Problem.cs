@@ -131,9 +131,22 @@ public static class Problems
         await response.BodyWriter.FlushAsync();
     }
 
+    /// <summary>Whether a request says that its body is compressed, or encoded otherwise.</summary>
+    public static bool IsEncoded(HttpRequest request) =>
+        request.Headers.ContentEncoding is { Count: > 0 } encoding && !(encoding is [{ } one] && one.Equals("identity", StringComparison.OrdinalIgnoreCase));
+
+    /// <summary>Refuses such a request: no host decodes bodies, which may be a thousand times as large as they look.</summary>
+    public static Task RefuseEncodedAsync(HttpContext context)
+    {
+        context.Response.Headers.AcceptEncoding = "identity";
+        return WriteAsync(context, Problem.UnsupportedMediaType, "A body with a Content-Encoding is not taken; send it as it is.");
+    }
+
     /// <summary>Answers for an exception: a request that cannot be read, a store that is away, or a defect, which is logged and never shown.</summary>
     public static Task FailAsync(HttpContext context, Exception exception, ILogger logger)
     {
+        // A client that left is no failure, however far its answer had come.
+        if (context.RequestAborted.IsCancellationRequested && IsOfLeaving(exception)) return Task.CompletedTask;
         if (context.Response.HasStarted)
         {
             // Too late for a problem: the client must not take what it has got for the whole answer.
@@ -143,8 +156,6 @@ public static class Problems
         }
         switch (exception)
         {
-            case OperationCanceledException or IOException when context.RequestAborted.IsCancellationRequested:
-                return Task.CompletedTask;
             case BadHttpRequestException { StatusCode: 408 }:
                 return WriteAsync(context, Problem.RequestTimeout);
             case BadHttpRequestException { StatusCode: 413 }:
@@ -170,6 +181,10 @@ public static class Problems
                 return WriteAsync(context, Problem.Internal, "It was logged under this trace id.");
         }
     }
+
+    // A library may wrap the cancellation, or the end of the connection, in an exception of its own.
+    private static bool IsOfLeaving(Exception exception) =>
+        exception is OperationCanceledException or IOException || exception.InnerException is { } inner && IsOfLeaving(inner);
 
     // A client that is still sending must be able to read its refusal. Beyond the limit the server would close at once, and the
     // reset overtake the answer; without one it reads on and throws away, for five seconds at most.
@@ -200,6 +215,11 @@ public static class Problems
     /// </summary>
     public static IApplicationBuilder UseProblems(this IApplicationBuilder app, ILogger logger) => app.Use(async (context, next) =>
     {
+        if (IsEncoded(context.Request))
+        {
+            await RefuseEncodedAsync(context);
+            return;
+        }
         try
         {
             await next(context);
@@ -209,6 +229,9 @@ public static class Problems
             await FailAsync(context, e, logger);
             return;
         }
+        // Routing knows the endpoints of GET only; each of them takes HEAD too.
+        if (context.Response is { StatusCode: 405, HasStarted: false } refused && refused.Headers.Allow is [{ } allow] && allow.Contains("GET", StringComparison.Ordinal))
+            refused.Headers.Allow = $"{allow}, HEAD";
         if (context.Response is { HasStarted: false, ContentLength: null or 0, ContentType: null, StatusCode: >= 400 } response)
         {
             await WriteAsync(context, response.StatusCode switch
