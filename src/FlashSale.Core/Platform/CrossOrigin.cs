@@ -30,11 +30,17 @@ public sealed class CorsOptions
 /// </summary>
 public sealed class CrossOrigin(CorsOptions options)
 {
+    private const string NotAllowed =
+        "A browser asks whether a script of another origin may call. The origins that may are the setting Cors:Origins, and this one is not among them.";
+
     private static readonly StringValues Methods = "GET, POST";
-    private static readonly StringValues RequestHeaders = "Authorization, Content-Type, Idempotency-Key, Purchase-Ticket";
-    private static readonly StringValues AnswerHeaders = "Location, Retry-After, Idempotency-Replayed, RateLimit, RateLimit-Policy";
+    private static readonly StringValues RequestHeaders =
+        "Authorization, Content-Type, Idempotency-Key, Purchase-Ticket, If-None-Match, Last-Event-ID, traceparent";
+    private static readonly StringValues AnswerHeaders =
+        "Location, Retry-After, Idempotency-Replayed, RateLimit, RateLimit-Policy, ETag, Date";
     private static readonly StringValues Seconds = "600";
     private static readonly StringValues Origin = "Origin";
+    private static readonly StringValues Any = "*";
 
     private readonly FrozenDictionary<string, StringValues> _origins =
         options.Origins.ToFrozenDictionary(origin => origin, origin => new StringValues(origin), StringComparer.Ordinal);
@@ -44,10 +50,12 @@ public sealed class CrossOrigin(CorsOptions options)
     {
         var (request, headers) = (context.Request, context.Response.Headers);
         // Also without an origin: a shared cache must not hand the answer for one origin to another.
-        headers.Vary = Origin;
-        if (request.Headers.Origin is not [{ } from] || !_origins.TryGetValue(from, out var allowed)) return next(context);
+        if (_origins.Count > 0) headers.Vary = Origin;
+        var isPreflight = IsPreflight(request);
+        if (request.Headers.Origin is not [{ } from] || !_origins.TryGetValue(from, out var allowed))
+            return isPreflight ? Problems.WriteAsync(context, Problem.MethodNotAllowed, NotAllowed) : next(context);
         headers.AccessControlAllowOrigin = allowed;
-        if (HttpMethods.IsOptions(request.Method) && request.Headers.AccessControlRequestMethod.Count > 0)
+        if (isPreflight)
         {
             headers.AccessControlAllowMethods = Methods;
             headers.AccessControlAllowHeaders = RequestHeaders;
@@ -58,6 +66,26 @@ public sealed class CrossOrigin(CorsOptions options)
         headers.AccessControlExposeHeaders = AnswerHeaders;
         return next(context);
     };
+
+    /// <summary>
+    /// Marks the answer to a request that the server could not read to its end. Whose it is may not be known by then: such an
+    /// answer says nothing that others must not read, so any origin may.
+    /// </summary>
+    /// <param name="request">The header fields that were read.</param>
+    /// <param name="answer">The answer's header fields.</param>
+    public void AddToRejection(IHeaderDictionary? request, IHeaderDictionary answer)
+    {
+        if (_origins.Count == 0) return;
+        answer.Vary = Origin;
+        var from = request?.Origin ?? StringValues.Empty;
+        if (from.Count == 0) answer.AccessControlAllowOrigin = Any;
+        else if (from is [{ } one] && _origins.TryGetValue(one, out var allowed)) answer.AccessControlAllowOrigin = allowed;
+        else return;
+        answer.AccessControlExposeHeaders = AnswerHeaders;
+    }
+
+    private static bool IsPreflight(HttpRequest request) =>
+        HttpMethods.IsOptions(request.Method) && request.Headers.AccessControlRequestMethod.Count > 0;
 }
 
 /// <summary>Puts cross-origin requests into a host.</summary>
@@ -71,9 +99,6 @@ public static class CrossOriginRegistration
         builder.Services.AddSingleton<CrossOrigin>();
     }
 
-    /// <summary>Answers scripts of other origins from here on; costs nothing where none is allowed.</summary>
-    public static void UseCrossOrigin(this WebApplication app)
-    {
-        if (app.Services.GetRequiredService<CorsOptions>().Origins.Count > 0) app.Use(app.Services.GetRequiredService<CrossOrigin>().Before);
-    }
+    /// <summary>Answers scripts of other origins from here on.</summary>
+    public static void UseCrossOrigin(this WebApplication app) => app.Use(app.Services.GetRequiredService<CrossOrigin>().Before);
 }

@@ -14,7 +14,7 @@ namespace FlashSale.Platform;
 /// are too large. No middleware sees those. The server tells of them by a diagnostic event and sends its own answer,
 /// which has no body, only if the response has not started when the event returns.
 /// </summary>
-public sealed class RejectedRequests(SecurityHeaders security) : IObserver<KeyValuePair<string, object?>>
+public sealed class RejectedRequests(SecurityHeaders security, CrossOrigin? origins) : IObserver<KeyValuePair<string, object?>>
 {
     private const string EventName = "Microsoft.AspNetCore.Server.Kestrel.BadRequest";
 
@@ -23,7 +23,9 @@ public sealed class RejectedRequests(SecurityHeaders security) : IObserver<KeyVa
 
     /// <summary>Listens to the server's event.</summary>
     public static void Answer(WebApplication app) =>
-        app.Services.GetRequiredService<DiagnosticListener>().Subscribe(new RejectedRequests(app.Services.GetRequiredService<SecurityHeaders>()), static (name, _, _) => name == EventName);
+        app.Services.GetRequiredService<DiagnosticListener>().Subscribe(
+            new RejectedRequests(app.Services.GetRequiredService<SecurityHeaders>(), app.Services.GetService<CrossOrigin>()),
+            static (name, _, _) => name == EventName);
 
     /// <inheritdoc />
     public void OnNext(KeyValuePair<string, object?> value)
@@ -41,6 +43,7 @@ public sealed class RejectedRequests(SecurityHeaders security) : IObserver<KeyVa
         response.Headers.ContentLength = json.Length;
         response.Headers.Connection = "close";
         security.AddTo(response.Headers);
+        origins?.AddToRejection(features.Get<IHttpRequestFeature>()?.Headers, response.Headers);
         // There is no body writer without a request: the server starts the response, and the body follows it into the
         // same pipe. Both complete at once, since nothing else is in that pipe.
         _ = body.StartAsync();
