@@ -20,11 +20,6 @@ public static class HttpModule
             var migrations = services.GetRequiredService<MigrateInBackground>();
             return new ReadinessCheck("schema", () => migrations.Done.IsCompletedSuccessfully ? null : "waits for Postgres");
         });
-        builder.Services.AddSingleton(services =>
-        {
-            var redis = services.GetRequiredService<RedisConnection>();
-            return new ReadinessCheck("redis", () => redis.IsHealthy ? null : "does not answer");
-        });
         var transfers = builder.Services.AddSettings<TransferOptions>(builder.Configuration, "Transfers");
         var postgres = Settings.Read<PostgresOptions>(builder.Configuration, "Postgres");
         builder.Services.AddSingleton(services =>

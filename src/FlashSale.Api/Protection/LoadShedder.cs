@@ -73,6 +73,7 @@ public sealed class LoadShedder
             throw new Platform.InvalidSettingException($"Shedding:HoldMilliseconds = '{options.HoldMilliseconds}': allowed is 0 to Shedding:MaxHoldMilliseconds, which is {options.MaxHoldMilliseconds}.");
         _options = options;
         _limit = new ConcurrencyLimit(options.MinConcurrency, options.BurstConcurrency, options.MaxConcurrency, options.Tolerance);
+        foreach (var path in (string[])["purchase", "other"]) Shed.Add(0, new KeyValuePair<string, object?>("path", path));
         Meter.CreateObservableGauge("flashsale_concurrency_limit", () => _limit.Current, description: "Purchases that may be under way at once.");
         Meter.CreateObservableGauge("flashsale_purchases_in_flight", () => _limit.InFlight, description: "Purchases under way.");
     }

@@ -122,9 +122,9 @@ public static class DependencyRegistration
 
     private static string Text(CircuitState state) => state switch
     {
-        CircuitState.Closed => "closed",
-        CircuitState.HalfOpen => "half-open",
-        CircuitState.Open => "open",
-        CircuitState.Isolated => "isolated",
+        CircuitState.Closed => "is asked (breaker closed)",
+        CircuitState.HalfOpen => "failed too often, one call tries whether it is back (breaker half-open)",
+        CircuitState.Open => "failed too often, calls to it are refused for now (breaker open)",
+        CircuitState.Isolated => "is not asked (breaker isolated)",
     };
 }

@@ -20,6 +20,9 @@ internal sealed class DependencyMetrics
     public DependencyMetrics(Dependency dependency)
     {
         _name = new("dependency", dependency.Name);
+        // From the start, so that the first of each is an increase.
+        foreach (var counter in (Counter<long>[])[Retries, Timeouts, Openings]) counter.Add(0, _name);
+        foreach (var reason in (string[])["open", "full"]) Rejections.Add(0, _name, new("reason", reason));
         Meter.CreateObservableGauge("flashsale_dependency_state", () => new Measurement<int>((int)dependency.State switch
         {
             (int)CircuitState.Closed => 0,

@@ -27,7 +27,9 @@ public static class HostRunner
             builder.AddManagementPort();
             builder.AddTransport();
             builder.Services.AddSingleton(TimeProvider.System);
-            builder.Services.AddPrometheusExporter();
+            // Before anything that counts is made: figures that begin with 0 would not be seen.
+            using var metrics = new PrometheusExporter();
+            builder.Services.AddSingleton(metrics);
             await using var app = await build(builder);
             RejectedRequests.Answer(app);
             await app.RunAsync();
@@ -82,6 +84,10 @@ public static class HostRunner
         var redis = await RedisConnection.ConnectAsync(options, logging.CreateLogger<RedisConnection>());
         builder.Services.AddSingleton(redis);
         builder.Services.AddSingleton(new ReadinessCheck("redis", () => redis.HasAnswered ? null : "no answer yet"));
+        // For people only: hosts do without Redis what can be done without it, and all of them would leave the load balancer at once.
+        builder.Services.AddSingleton(new HealthLine(() => redis.SilentSince is { } since
+            ? $"redis: does not answer since {since.ToUniversalTime():yyyy-MM-ddTHH:mm:ssZ}"
+            : redis.IsHealthy ? "redis: answers" : "redis: answers, but takes no writes: it is a replica, or has not told its role yet"));
     }
 
     /// <summary>Adds the pool of connections to Postgres, section <c>Postgres</c>, and the migrations.</summary>

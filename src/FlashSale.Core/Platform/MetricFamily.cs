@@ -76,7 +76,13 @@ internal sealed class MetricFamily
     {
         MetricSeries[] all;
         lock (_growing) all = [.. _series.Values];
-        if (all.Length == 0) return;
+        if (all.Length == 0)
+        {
+            // A counter that counted nothing yet says so: alerts and graphs need not tell "none" from "no such figure".
+            if (Kind is not MetricKind.Counter || _observed) return;
+            text.Single(Name, _help, "counter", 0);
+            return;
+        }
         text.Head(Name, _help, Kind switch { MetricKind.Counter => "counter", MetricKind.Gauge => "gauge", MetricKind.Histogram => "histogram" });
         foreach (var series in all)
         {

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
-using Microsoft.Extensions.DependencyInjection;
 
 namespace FlashSale.Platform;
 
@@ -90,11 +89,4 @@ public sealed class PrometheusExporter : IDisposable
 
         text.Single("flashsale_metrics_collection_failures_total", "Collections in which an observable instrument threw.", "counter", _failures);
     }
-}
-
-/// <summary>Puts the exporter into a host.</summary>
-public static class PrometheusRegistration
-{
-    /// <summary>Adds <see cref="PrometheusExporter"/> as a singleton; the management port serves it at /metrics.</summary>
-    public static IServiceCollection AddPrometheusExporter(this IServiceCollection services) => services.AddSingleton<PrometheusExporter>();
 }

@@ -32,6 +32,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
     private int _replacing;
     private volatile bool _onReplica;
     private long _replicaReplacedAt = Environment.TickCount64 - ReplicaReplacedEveryMilliseconds;
+    private long _silentSinceTicks;
     private long _refusalToldAt = Environment.TickCount64 - RefusalToldEveryMilliseconds;
 
     private RedisConnection(RedisOptions options, ConnectionMultiplexer multiplexer, ILogger logger)
@@ -49,6 +50,9 @@ public sealed partial class RedisConnection : IAsyncDisposable
 
     /// <summary>Whether the latest ping was answered.</summary>
     public bool IsHealthy => Volatile.Read(ref _samples) > 0 && Volatile.Read(ref _misses) == 0 && !_onReplica;
+
+    /// <summary>Since when pings are not answered; null while they are.</summary>
+    public DateTimeOffset? SilentSince => Interlocked.Read(ref _silentSinceTicks) is var ticks and not 0 ? new DateTimeOffset(ticks, TimeSpan.Zero) : null;
 
     /// <summary>Whether there has been a first answer.</summary>
     public bool HasAnswered => Volatile.Read(ref _samples) > 0;
@@ -158,7 +162,12 @@ public sealed partial class RedisConnection : IAsyncDisposable
             while (atOnce || await timer.WaitForNextTickAsync(_stop.Token))
             {
                 atOnce = false;
-                if (await PingAsync()) continue;
+                if (await PingAsync())
+                {
+                    Interlocked.Exchange(ref _silentSinceTicks, 0);
+                    continue;
+                }
+                Interlocked.CompareExchange(ref _silentSinceTicks, TimeProvider.System.GetUtcNow().UtcTicks, 0);
                 if (Interlocked.Increment(ref _misses) % MissesUntilReplaced != 0) continue;
                 LogUnanswered(_options.Endpoint, _misses);
                 await ReplaceAsync();

@@ -99,7 +99,7 @@ public sealed class BreakerTests(AllOwn fixture, ITestOutputHelper output) : Sta
         {
             await call();
             return await Figures.ReadyAsync(host);
-        }, page => page.Text.Split('\n').Contains($"dependency {dependency}: {state}"));
+        }, page => page.Text.Split('\n').Any(line => line.StartsWith($"dependency {dependency}: ", StringComparison.Ordinal) && line.EndsWith($"(breaker {state})", StringComparison.Ordinal)));
         Assert.Equal(200, page.Status);
         Assert.StartsWith("ready\n", page.Text);
         if (state == "closed") Assert.Equal(0, await Figures.OfAsync(host, $"flashsale_dependency_state{{dependency=\"{dependency}\"}}"));

@@ -67,7 +67,7 @@ public sealed class ReplicaTests(WithReplica fixture, ITestOutputHelper output) 
             Assert.True(answer.Status == 200 && answer.Member("reason") == "", $"{answer}");
             Assert.Equal(200, (await Shopper("reader").MyOrdersAsync()).Status);
         }
-        Assert.Contains("dependency postgres-replica: open", (await Figures.ReadyAsync(fixture.Api)).Text);
+        Assert.Contains("dependency postgres-replica: failed too often", (await Figures.ReadyAsync(fixture.Api)).Text);
         Refusal.AssertIs(404, "order_not_found", await Shopper("reader").OrderAsync(Near(order)));
         await fixture.ReplicaServer.StartAsync();
         await Eventually.GetAsync("the replica is read again", Deadline, () => Shopper("reader").OrderAsync(order), answer => answer.Status == 200 && answer.Member("reason") == "as the replica has it");
