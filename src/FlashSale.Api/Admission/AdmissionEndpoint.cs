@@ -118,7 +118,7 @@ public sealed class AdmissionEndpoint(
         try
         {
             return body.IsEmpty ? (new AdmissionForm(), null)
-                : request.HasJsonContentType() ? (JsonSerializer.Deserialize(body.ToArray(), AdmissionJson.Default.AdmissionForm), Problem.InvalidRequest)
+                : request.HasJsonContentType() ? (JsonSerializer.Deserialize(Utf8Text.WithoutMark(body.ToArray()), AdmissionJson.Default.AdmissionForm), Problem.InvalidRequest)
                 : (null, Problem.UnsupportedMediaType);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)

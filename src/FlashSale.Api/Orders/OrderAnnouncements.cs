@@ -117,7 +117,7 @@ public sealed class OrderAnnouncements
     {
         try
         {
-            await _redis.CallAsync(database => database.PublishAsync(new SaleKeys(saleId).SettledChannel, Empty));
+            await _redis.CallAsync(database => database.PublishAsync(StackExchange.Redis.RedisChannel.Literal(new SaleKeys(saleId).SettledChannel), Empty));
         }
         catch (Exception e) when (IsAway(e))
         {

@@ -57,7 +57,8 @@ public static class OrderEndpoints
     {
         app.MapGet("/api/v1/orders", ListAsync).Produces<OrderList>().ProducesErrors(400, 401, 429, 503);
         app.MapGet("/api/v1/orders/{orderId}", ShowAsync).Produces<OrderPage>().ProducesErrors(OpenApi.OrderErrors);
-        app.MapGet("/api/v1/orders/{orderId}/events", StreamAsync).Produces<string>(contentType: "text/event-stream").ProducesErrors(OpenApi.OrderErrors);
+        app.MapGet("/api/v1/orders/{orderId}/events", StreamAsync).Produces<string>(contentType: "text/event-stream").Produces(204)
+            .ProducesErrors(OpenApi.OrderErrors);
         app.MapPost("/api/v1/orders/{orderId}/cancel", CancelAsync).Produces<OrderPage>().ProducesErrors([.. OpenApi.OrderErrors, 409]);
     }
 

@@ -37,7 +37,7 @@ public static class PurchaseBody
     }
 
     /// <summary>Reads sku and quantity; null when both are right, else everything that is wrong.</summary>
-    /// <param name="body">UTF-8 JSON.</param>
+    /// <param name="body">UTF-8 JSON, with or without a byte order mark.</param>
     /// <param name="sku">Takes the sku, <see cref="MaxSku"/> characters.</param>
     /// <param name="skuLength">Its length.</param>
     /// <param name="quantity">1 to <see cref="MaxQuantity"/>.</param>
@@ -49,7 +49,7 @@ public static class PurchaseBody
         var (hasSku, hasQuantity) = (false, false);
         try
         {
-            var json = new Utf8JsonReader(body, Strict);
+            var json = new Utf8JsonReader(Utf8Text.WithoutMark(body), Strict);
             if (!json.Read() || json.TokenType is not JsonTokenType.StartObject) return [new("body", "must be a JSON object {\"sku\":\"…\",\"quantity\":1}")];
             while (json.Read() && json.TokenType is JsonTokenType.PropertyName)
             {

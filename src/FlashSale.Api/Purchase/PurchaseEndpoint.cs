@@ -80,6 +80,12 @@ public sealed class PurchaseEndpoint(
                 await RefuseAsync(context, unread);
                 return;
             }
+            if (EncodedBody.IsIn(request))
+            {
+                metrics.Refused(Problem.UnsupportedMediaType.Code);
+                await EncodedBody.RefuseAsync(context);
+                return;
+            }
             var (fits, body) = await PurchaseBody.ReadAsync(request.BodyReader);
             if (!fits)
             {

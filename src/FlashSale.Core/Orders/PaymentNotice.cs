@@ -34,8 +34,6 @@ public sealed record PaymentNotice(
 {
     private const int MaxTypeLength = 128;
 
-    private static ReadOnlySpan<byte> ByteOrderMark => [0xEF, 0xBB, 0xBF];
-
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 32, AllowDuplicateProperties = false };
 
     /// <summary>
@@ -49,7 +47,7 @@ public sealed record PaymentNotice(
         error = default;
         try
         {
-            using var document = JsonDocument.Parse(body.Span.StartsWith(ByteOrderMark) ? body[ByteOrderMark.Length..] : body, Strict);
+            using var document = JsonDocument.Parse(Utf8Text.WithoutMark(body), Strict);
             return Read(webhookId, document.RootElement, out error);
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)

@@ -54,6 +54,7 @@ public sealed class JsonPlace
     /// <summary>Reads a document. What is wrong with it goes to <paramref name="errors"/>; null when it is no JSON object at all.</summary>
     public static JsonPlace? Parse(ReadOnlySpan<byte> json, List<ProblemError> errors)
     {
+        json = Utf8Text.WithoutMark(json);
         try
         {
             var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = MaxDepth });

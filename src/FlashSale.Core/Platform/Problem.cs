@@ -131,17 +131,6 @@ public static class Problems
         await response.BodyWriter.FlushAsync();
     }
 
-    /// <summary>Whether a request says that its body is compressed, or encoded otherwise.</summary>
-    public static bool IsEncoded(HttpRequest request) =>
-        request.Headers.ContentEncoding is { Count: > 0 } encoding && !(encoding is [{ } one] && one.Equals("identity", StringComparison.OrdinalIgnoreCase));
-
-    /// <summary>Refuses such a request: no host decodes bodies, which may be a thousand times as large as they look.</summary>
-    public static Task RefuseEncodedAsync(HttpContext context)
-    {
-        context.Response.Headers.AcceptEncoding = "identity";
-        return WriteAsync(context, Problem.UnsupportedMediaType, "A body with a Content-Encoding is not taken; send it as it is.");
-    }
-
     /// <summary>Answers for an exception: a request that cannot be read, a store that is away, or a defect, which is logged and never shown.</summary>
     public static Task FailAsync(HttpContext context, Exception exception, ILogger logger)
     {
@@ -215,9 +204,9 @@ public static class Problems
     /// </summary>
     public static IApplicationBuilder UseProblems(this IApplicationBuilder app, ILogger logger) => app.Use(async (context, next) =>
     {
-        if (IsEncoded(context.Request))
+        if (EncodedBody.IsIn(context.Request))
         {
-            await RefuseEncodedAsync(context);
+            await EncodedBody.RefuseAsync(context);
             return;
         }
         try

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using FlashSale.IntegrationTests.Infrastructure;
-using Xunit.Abstractions;
 
 namespace FlashSale.IntegrationTests.Platform;
 
