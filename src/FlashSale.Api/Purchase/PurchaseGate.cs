@@ -30,8 +30,8 @@ public readonly record struct GateResult(GateOutcome Outcome, ReserveDecision De
 public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConnection redis, Dependency breaker, ScriptFigures figures, PurchaseOptions options)
 {
     private readonly Lock _sync = new();
-    private readonly Stack<Batch> _idle = new();
-    private Batch? _gathering;
+    private readonly Stack<GateBatch> _idle = new();
+    private GateBatch? _gathering;
     private int _underWay;
 
     /// <summary>The fence of the sale as this node knows it.</summary>
@@ -42,11 +42,11 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
     /// <param name="ticket">In a sale that requires one: as <see cref="FlashSale.Admission.Tickets.Read"/> gives it, null where none came.</param>
     public Task<GateResult> ReserveAsync(byte[] record, byte[]? ticket)
     {
-        Batch? full = null;
+        GateBatch? full = null;
         Task<GateResult> result;
         lock (_sync)
         {
-            _gathering ??= _idle.TryPop(out var idle) ? idle : new Batch(options.MaxBatch);
+            _gathering ??= _idle.TryPop(out var idle) ? idle : new GateBatch(options.MaxBatch, Return);
             result = _gathering.Add(record, ticket);
             if (_underWay == 0 || _gathering.IsFull)
             {
@@ -60,7 +60,7 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
     }
 
     // The next call goes out before those of the last one are answered: Redis works while this node writes.
-    private async Task SendAsync(Batch batch)
+    private async Task SendAsync(GateBatch batch)
     {
         var deciding = DecideAsync(batch);
         while (true)
@@ -69,13 +69,12 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
             var next = Next(outcome);
             if (next is not null) deciding = DecideAsync(next);
             batch.Complete(outcome);
-            Return(batch);
             if (next is null) return;
             batch = next;
         }
     }
 
-    private async Task<GateOutcome> DecideAsync(Batch batch)
+    private async Task<GateOutcome> DecideAsync(GateBatch batch)
     {
         var startedAt = Stopwatch.GetTimestamp();
         var outcome = await CallAsync(batch);
@@ -83,7 +82,7 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         return outcome;
     }
 
-    private async Task<GateOutcome> CallAsync(Batch batch)
+    private async Task<GateOutcome> CallAsync(GateBatch batch)
     {
         try
         {
@@ -107,13 +106,13 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         }
     }
 
-    private Task CallScriptAsync(Batch batch) => script.DecideAsync(
+    private Task CallScriptAsync(GateBatch batch) => script.DecideAsync(
         keys, Epoch, redis.NowMilliseconds + options.DeadlineMilliseconds, batch.Records, batch.Tickets, batch.Decisions, options.Deadline);
 
     // After a failure those who gathered meanwhile are told at once: their own trip would take as long again.
-    private Batch? Next(GateOutcome outcome)
+    private GateBatch? Next(GateOutcome outcome)
     {
-        Batch? gathered;
+        GateBatch? gathered;
         lock (_sync)
         {
             gathered = _gathering;
@@ -122,56 +121,11 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         }
         if (gathered is null || outcome is GateOutcome.Decided) return gathered;
         gathered.Complete(GateOutcome.Unavailable);
-        Return(gathered);
         return null;
     }
 
-    private void Return(Batch batch)
+    private void Return(GateBatch batch)
     {
-        batch.Clear();
         lock (_sync) _idle.Push(batch);
-    }
-
-    private sealed class Batch(int capacity)
-    {
-        private readonly byte[][] _records = new byte[capacity][];
-        private readonly byte[]?[] _tickets = new byte[]?[capacity];
-        private readonly TaskCompletionSource<GateResult>?[] _waiting = new TaskCompletionSource<GateResult>?[capacity];
-        private readonly ReserveDecision[] _decisions = new ReserveDecision[capacity];
-        private int _count;
-        private bool _hasTickets;
-
-        public bool IsFull => _count == _records.Length;
-
-        public ReadOnlyMemory<byte[]> Records => _records.AsMemory(0, _count);
-
-        public ReadOnlyMemory<byte[]?> Tickets => _hasTickets ? _tickets.AsMemory(0, _count) : default;
-
-        public Memory<ReserveDecision> Decisions => _decisions.AsMemory(0, _count);
-
-        public Task<GateResult> Add(byte[] record, byte[]? ticket)
-        {
-            // Continued in place, one after the other: to hand each to the pool costs more than what it does, which is to write an answer.
-            var waiting = new TaskCompletionSource<GateResult>();
-            _records[_count] = record;
-            _tickets[_count] = ticket;
-            _hasTickets |= ticket is not null;
-            _waiting[_count++] = waiting;
-            return waiting.Task;
-        }
-
-        public void Complete(GateOutcome outcome)
-        {
-            for (var i = 0; i < _count; i++) _waiting[i]!.SetResult(new(outcome, outcome is GateOutcome.Decided ? _decisions[i] : default));
-        }
-
-        public void Clear()
-        {
-            Array.Clear(_records, 0, _count);
-            Array.Clear(_waiting, 0, _count);
-            if (_hasTickets) Array.Clear(_tickets, 0, _count);
-            _hasTickets = false;
-            _count = 0;
-        }
     }
 }
