@@ -21,9 +21,10 @@ public sealed class Buyers(RedisConnection redis, SaleKeys keys, long epoch)
     public bool Contains(ulong userHash) => _known.Contains(userHash);
 
     /// <summary>Loads all who have bought before this call.</summary>
+    /// <returns>False when there are more of them than Redis logs: then nobody may be refused by what this node knows.</returns>
     /// <exception cref="RedisUnavailableException">Nothing was loaded.</exception>
     /// <exception cref="RedisOutcomeUnknownException">Nothing was loaded.</exception>
-    public async Task LoadAsync()
+    public async Task<bool> LoadAsync()
     {
         await _loading.WaitAsync();
         try
@@ -31,6 +32,7 @@ public sealed class Buyers(RedisConnection redis, SaleKeys keys, long epoch)
             var fresh = new List<ulong>();
             // A log that became shorter is a Redis that lost the end of it: what is there is read again.
             var offset = await redis.CallAsync(database => database.StringLengthAsync(keys.Buyers(epoch))) is var length && length < _offset ? 0 : _offset;
+            if (length >= SaleKeys.MaxBuyersBytes) return false;
             while (offset < length)
             {
                 var bytes = (byte[]?)await redis.CallAsync(database => database.StringGetRangeAsync(keys.Buyers(epoch), offset, offset + ChunkBytes - 1)) ?? [];
@@ -41,6 +43,7 @@ public sealed class Buyers(RedisConnection redis, SaleKeys keys, long epoch)
             // Only what was added counts as read: a load that fails half way is repeated as a whole.
             foreach (var hash in fresh) _known.Add(hash);
             _offset = offset;
+            return true;
         }
         finally
         {

@@ -163,8 +163,9 @@ public sealed class PurchaseEndpoint(
         if (sale.IsNotOpen(redisNow)) return PurchaseProblems.SaleNotOpen;
         if (sale.IsClosedFor(userHash, redisNow, now)) return PurchaseProblems.SaleClosed;
         // In this order: the buyers are loaded before the mark is set.
-        if (sale.Published.Status is not FlashSale.Sales.SaleStatus.Paused && item.SoldOut.Refuses(now) && !sale.Buyers.Contains(userHash)) return PurchaseProblems.SoldOut;
-        return null;
+        return sale.Published.Status is not FlashSale.Sales.SaleStatus.Paused && item.SoldOut.Refuses(now) && !sale.Buyers.Contains(userHash)
+            ? PurchaseProblems.SoldOut
+            : null;
     }
 
     // Gives back the place that the purchase was given.
@@ -199,6 +200,9 @@ public sealed class PurchaseEndpoint(
         {
             case ReserveCode.SoldOut or ReserveCode.AcceptedLast:
                 _ = item.SoldOut.SetAsync(askedAt, sale.Buyers);
+                break;
+            case ReserveCode.Resting:
+                _ = item.SoldOut.SetForAsync(askedAt, result.Decision.RestsFor, sale.Buyers);
                 break;
             case ReserveCode.Accepted or ReserveCode.FewerLeft:
                 item.SoldOut.Clear();

@@ -33,7 +33,7 @@ public static class PurchaseProblems
         ReserveCode.TicketMissing => TicketRequired,
         ReserveCode.TicketInvalid => TicketInvalid,
         ReserveCode.LimitReached => LimitReached,
-        ReserveCode.SoldOut or ReserveCode.FewerLeft => SoldOut,
+        ReserveCode.SoldOut or ReserveCode.FewerLeft or ReserveCode.Resting => SoldOut,
     };
 
     /// <summary>Seconds to the opening, rounded up, at least one.</summary>

@@ -1,59 +1,81 @@
 namespace FlashSale.Api.Purchase;
 
 /// <summary>
-/// What a node knows of an item that had nothing left. Only a decision that saw remaining = 0 sets it; it lives 500 ms
-/// from the moment that decision was asked for, then one purchase probes while the others go on being refused for as
-/// long as a probe may take. So a returned unit is for sale again on every node well within a second.
+/// A node's knowledge that an item has nothing left. It lives 300 ms from the moment at which the decision that saw so was
+/// asked for; then one purchase probes, while the others go on being refused for as long as a probe may take. It is never
+/// wrong about a buyer: reserve.lua sells no unit of the item for longer than that after it had none, so all who hold one
+/// had bought before the decision, and are loaded before the mark is set.
 /// </summary>
 public sealed class SoldOutMark
 {
-    private const int LifeMilliseconds = 500;
-    private const int ProbeMilliseconds = 250;
+    /// <summary>How long a mark refuses all who hold no reservation.</summary>
+    public const int LifeMilliseconds = 300;
 
-    private long _until;
-    private int _probing;
+    /// <summary>How long it refuses all but the one who probes, after that.</summary>
+    public const int ProbeMilliseconds = 200;
+
+    private Mark? _mark;
     private int _setting;
 
     /// <summary>Whether a purchase may be refused without asking Redis. At most one caller is told to probe, by false.</summary>
     /// <param name="now"><see cref="Environment.TickCount64"/>.</param>
     public bool Refuses(long now)
     {
-        var until = Volatile.Read(ref _until);
-        if (until == 0 || now >= until + ProbeMilliseconds) return false;
-        return now < until || Interlocked.CompareExchange(ref _probing, 1, 0) != 0;
+        var mark = Volatile.Read(ref _mark);
+        if (mark is null || now >= mark.End) return false;
+        return now < mark.ProbesFrom || Interlocked.CompareExchange(ref mark.Probing, 1, 0) != 0;
     }
 
-    /// <summary>Sets the mark once the buyers up to now are known; without them a node refuses nobody.</summary>
+    /// <summary>Sets the mark after a decision that saw nothing left, once the buyers up to now are known; without them a node refuses nobody.</summary>
     /// <param name="askedAt">When the decision was asked for.</param>
     /// <param name="buyers">Loaded before the mark counts.</param>
-    public async Task SetAsync(long askedAt, Buyers buyers)
-    {
-        if (Interlocked.Exchange(ref _setting, 1) == 1) return;
-        try
-        {
-            await buyers.LoadAsync();
-            // Of decisions that cross on the way, the one asked for last counts.
-            Volatile.Write(ref _until, Math.Max(Volatile.Read(ref _until), askedAt + LifeMilliseconds));
-        }
-        catch (Exception)
-        {
-            // Not set: purchases go on asking Redis.
-        }
-        finally
-        {
-            Volatile.Write(ref _probing, 0);
-            Volatile.Write(ref _setting, 0);
-        }
-    }
+    public Task SetAsync(long askedAt, Buyers buyers) =>
+        SetAsync(new Mark(askedAt + LifeMilliseconds, askedAt + LifeMilliseconds + ProbeMilliseconds), buyers);
+
+    /// <summary>Sets the mark after a decision that saw units which nobody may buy for a while. With them for sale nobody needs to probe.</summary>
+    /// <param name="askedAt">When the decision was asked for.</param>
+    /// <param name="milliseconds">How long nobody may buy.</param>
+    /// <param name="buyers">Loaded before the mark counts.</param>
+    public Task SetForAsync(long askedAt, int milliseconds, Buyers buyers) => SetAsync(new Mark(askedAt + milliseconds, askedAt + milliseconds), buyers);
 
     /// <summary>Something is left.</summary>
     public void Clear()
     {
-        if (Volatile.Read(ref _until) == 0) return;
-        Volatile.Write(ref _until, 0);
-        Volatile.Write(ref _probing, 0);
+        if (Volatile.Read(ref _mark) is not null) Volatile.Write(ref _mark, null);
     }
 
-    /// <summary>A purchase ended without telling what is left: the next one may probe.</summary>
-    public void ProbeEndedUndecided() => Volatile.Write(ref _probing, 0);
+    /// <summary>A purchase ended without telling how much is left: the next one may probe.</summary>
+    public void ProbeEndedUndecided()
+    {
+        if (Volatile.Read(ref _mark) is { } mark) Volatile.Write(ref mark.Probing, 0);
+    }
+
+    private async Task SetAsync(Mark mark, Buyers buyers)
+    {
+        if (Interlocked.Exchange(ref _setting, 1) == 1) return;
+        try
+        {
+            // Of decisions that cross on the way, the one asked for last counts.
+            if (await buyers.LoadAsync() && mark.End >= (Volatile.Read(ref _mark)?.End ?? 0)) Volatile.Write(ref _mark, mark);
+            else ProbeEndedUndecided();
+        }
+        catch (Exception)
+        {
+            // Not set: purchases go on asking Redis.
+            ProbeEndedUndecided();
+        }
+        finally
+        {
+            Volatile.Write(ref _setting, 0);
+        }
+    }
+
+    private sealed class Mark(long probesFrom, long end)
+    {
+        public int Probing;
+
+        public long ProbesFrom => probesFrom;
+
+        public long End => end;
+    }
 }

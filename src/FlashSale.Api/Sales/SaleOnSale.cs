@@ -90,8 +90,7 @@ public sealed class SaleOnSale
     {
         try
         {
-            await Buyers.LoadAsync();
-            Volatile.Write(ref _buyersAsOf, now);
+            if (await Buyers.LoadAsync()) Volatile.Write(ref _buyersAsOf, now);
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or StackExchange.Redis.RedisServerException)
         {

@@ -18,6 +18,7 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
 
     private readonly Dictionary<long, List<HashEntry>> _facts = [];
     private readonly List<byte[]> _buyers = [];
+    private long _buyersBytes;
 
     public int Buckets { get; } = buckets;
 
@@ -149,10 +150,12 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
             // Once more: a load that was taken for dead may still write, after its entry has gone.
             var calls = new List<Task>(_facts.Count + 2) { database.HashSetAsync(keys.Epochs, epoch, Buckets) };
             foreach (var (bucket, facts) in _facts) calls.Add(database.HashSetAsync(keys.Facts(epoch, bucket), [.. facts]));
-            if (_buyers.Count > 0) calls.Add(database.StringAppendAsync(keys.Buyers(epoch), _buyers.SelectMany(hash => hash).ToArray()));
+            if (_buyers.Count > 0 && _buyersBytes < SaleKeys.MaxBuyersBytes)
+                calls.Add(database.StringAppendAsync(keys.Buyers(epoch), _buyers.SelectMany(hash => hash).ToArray()));
             await Task.WhenAll(calls);
             return true;
         }, TimeSpan.FromSeconds(30));
+        _buyersBytes += 8L * _buyers.Count;
         _facts.Clear();
         _buyers.Clear();
     }

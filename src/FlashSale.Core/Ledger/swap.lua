@@ -10,6 +10,16 @@ if not string.find(redis.call('INFO', 'server'), 'run_id:' .. ARGV[2], 1, true) 
 if redis.call('XLEN', KEYS[6]) > 0 then return 'outbox' end
 if tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0) >= tonumber(ARGV[1]) then return 'epoch' end
 local shadow = string.sub(KEYS[1], 1, -5) .. 'shadow:' .. ARGV[1] .. ':'
+-- Items that had nothing left and have something now: a node may say "sold out" of them for a moment longer (reserve.lua).
+local clock = redis.call('TIME')
+local now = string.format('%d', clock[1] * 1000 + math.floor(clock[2] / 1000))
+local before = redis.call('HGETALL', KEYS[2])
+for i = 1, #before, 2 do
+    if tonumber(before[i + 1]) <= 0 and tonumber(redis.call('HGET', shadow .. 'stock', before[i]) or 0) > 0 then
+        redis.call('HSET', string.sub(KEYS[1], 1, -5) .. 'back', before[i], now)
+        redis.call('HSET', KEYS[1], 'back', now)
+    end
+end
 for i, name in ipairs({ 'stock', 'limit', 'inflight', 'inflight_units' }) do
     if redis.call('EXISTS', shadow .. name) == 1 then
         redis.call('RENAME', shadow .. name, KEYS[i + 1])

@@ -6,19 +6,20 @@ namespace FlashSale.Sales;
 /// <summary>
 /// The Redis keys of one sale. One hash tag, so that a purchase stays in one cluster slot.
 /// <code>
-/// fs:{sale}:sale            hash    epoch, status, opens, closes (Unix ms), limit (0 = none), buckets, tickets (1 = a purchase needs one), admission (tickets per second, 0 = no bound), version, run (verified Redis run id), held (a rebuild is under way)
+/// fs:{sale}:sale            hash    epoch, status, opens, closes (Unix ms), limit (0 = none), buckets, tickets (1 = a purchase needs one), admission (tickets per second, 0 = no bound), back (latest of hash back), version, run (verified Redis run id), held (a rebuild is under way)
 /// fs:{sale}:stock           hash    sku -> remaining units
 /// fs:{sale}:limit           hash    sku -> per-user limit
 /// fs:{sale}:inflight        hash    order id (16 bytes) -> acceptedAt (6 bytes) + reservation record, until settled
 /// fs:{sale}:inflight_units  hash    sku -> units in flight
-/// fs:{sale}:owed            hash    sku -> units that settling could not take; below 0: taken in advance
+/// fs:{sale}:owed            hash    sku -> units that settling could not take
+/// fs:{sale}:back            hash    sku -> Redis TIME (ms) at which the item had units again after it had none
 /// fs:{sale}:outbox          stream  r -> version byte + reservation records of one call
 /// fs:{sale}:returned        hash    order id (16 bytes) of a stock return, or name of a stock change -> epoch it was applied under (negative: refused)
 /// fs:{sale}:kept            stream  outbox entries settled lately, pack by pack: id, records, id, records, ..; only while Postgres has a standby
 /// fs:{sale}:facts:E:B       hash    of epoch E, bucket B (user hash mod buckets), packed:
 ///                                   idempotency fingerprint (16) -> order id (16) acceptedAt (6) item (4) quantity (2)
 ///                                   user hash (8) + item (4) -> units of the item;  user hash (8) -> units in the sale, where it has a limit;  start of a burnt ticket's id (10) -> 1
-/// fs:{sale}:buyers:E        string  user hashes (8 bytes each) in the order of their acceptances
+/// fs:{sale}:buyers:E        string  user hashes (8 bytes each) in the order of their acceptances, up to <see cref="MaxBuyersBytes"/>
 /// fs:{sale}:shadow:E:NAME           what a load of epoch E will put in the place of stock, limit, inflight, inflight_units
 /// fs:{sale}:epochs          hash    E -> buckets, for each epoch of which there may be keys: written before the first of them
 /// fs:{sale}:admission       hash    tokens, at (microseconds of Redis TIME): the token bucket of the admission rate; expires when it is full
@@ -34,6 +35,9 @@ public sealed class SaleKeys
 
     /// <summary>Hash of published sales, see <see cref="CatalogPublisher"/> and <see cref="FlashSale.Platform.PublishedDocuments"/>; also the channel that announces a change.</summary>
     public static readonly RedisKey Catalog = "fs:catalog";
+
+    /// <summary>Where the log of buyers ends (60 million acceptances under one epoch): Redis refuses a text beyond 512 MB.</summary>
+    public const int MaxBuyersBytes = 480 * 1024 * 1024;
 
     private static readonly string[] Swapped = ["stock", "limit", "inflight", "inflight_units"];
 

@@ -4,7 +4,7 @@
 --   P paused   O not open yet   C closed
 -- Invariant: reads only. The run id ties selling to the process that the worker has verified: a Redis that came back, with
 --   whatever it still knows, has another one.
-local sale = redis.call('HMGET', KEYS[1], 'epoch', 'status', 'opens', 'closes', 'run', 'held', 'limit', 'buckets', 'tickets', 'admission')
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'status', 'opens', 'closes', 'run', 'held', 'limit', 'buckets', 'tickets', 'admission', 'back')
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 

@@ -55,13 +55,17 @@ public enum ReserveCode : byte
 
     /// <summary>Something is left, but less than asked for.</summary>
     FewerLeft = (byte)'F',
+
+    /// <summary>Units came back after nothing was left: they are for sale when no node believes in the sell-out any more.</summary>
+    Resting = (byte)'B',
 }
 
 /// <summary>The decision about one purchase.</summary>
 /// <param name="Code">What was decided.</param>
 /// <param name="OrderId">For a replay, the order of the original.</param>
 /// <param name="AcceptedAt">For an acceptance or a replay: Redis TIME of the acceptance, Unix milliseconds.</param>
-public readonly record struct ReserveDecision(ReserveCode Code, Guid OrderId, long AcceptedAt);
+/// <param name="RestsFor">Of <see cref="ReserveCode.Resting"/>: milliseconds until the units are for sale.</param>
+public readonly record struct ReserveDecision(ReserveCode Code, Guid OrderId, long AcceptedAt, int RestsFor = 0);
 
 /// <summary>The caller of reserve.lua.</summary>
 public sealed class ReserveScript(RedisConnection redis)
@@ -135,6 +139,11 @@ public sealed class ReserveScript(RedisConnection redis)
             {
                 decisions[i] = new(code, new Guid(answer.Slice(1, 16), bigEndian: true), ReadTime(answer[17..]));
                 answer = answer[(1 + ReplaySize)..];
+            }
+            else if (code is ReserveCode.Resting)
+            {
+                decisions[i] = new(code, default, time, BinaryPrimitives.ReadUInt16BigEndian(answer[1..]));
+                answer = answer[3..];
             }
             else
             {

@@ -11,7 +11,7 @@ public enum Verdict : byte
     /// <summary>Stored as an order.</summary>
     Live = (byte)'L',
 
-    /// <summary>Stored as rejected: Redis had more units than there are, so they do not go back.</summary>
+    /// <summary>Stored as rejected: Redis offered units that an order it had forgotten holds. They go back; settling that order takes them.</summary>
     RejectedForStock = (byte)'S',
 
     /// <summary>Stored as rejected, for a limit or as a duplicate: the units go back.</summary>

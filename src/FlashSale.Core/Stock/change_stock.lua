@@ -19,6 +19,7 @@ local refused = '-' .. ARGV[2]
 local function decide(verdict, units)
     redis.call('HSET', KEYS[3], ARGV[1], verdict)
     if units ~= remaining then redis.call('HSET', KEYS[2], ARGV[3], units) end
+    if remaining <= 0 and units > 0 then came_back(ARGV[3]) end
     return { verdict == refused and 0 or 1, units }
 end
 

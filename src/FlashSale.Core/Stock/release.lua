@@ -22,7 +22,7 @@ for i = 3, #ARGV do
         -- The verdict goes first: it is the only write that memory can refuse.
         redis.call('HSET', KEYS[3], id, sale[1])
         if record and sub(record, 1, 16) == id then
-            redis.call('HINCRBY', KEYS[2], sku, pay(sku, quantity))
+            put_back(sku, quantity)
             if not keeps_count then
                 give_back(facts, user, quantity)
                 give_back(facts, user .. item, quantity)

@@ -7,19 +7,32 @@
 --   A accepted   Z accepted, and it took the last unit   R replay, followed by order id (16) and acceptedAt (6)
 --   K key reused for another purchase   N not loaded, or being loaded   V not verified since Redis started   E other epoch   D past not-after
 --   P paused   O not open yet   C closed   T ticket missing   I ticket invalid   U purchase limit   S sold out   F fewer left than asked for
+--   B units came back after nothing was left, and are for sale in that many ms (2 bytes)
 -- Invariants: remaining never below 0, no user above a limit, one order per key, one per ticket, and each acceptance is in the outbox.
 --   Lua has no rollback: everything is read and checked first, then XADD, the only write that can be refused (OOM).
+--   Whatever a node was told by S or B holds as long as it may say so itself (Purchase/SoldOutMark.cs): no unit of the item is sold
+--   for REST ms after it had none. Else a node could refuse a user who has bought one meanwhile, through another node.
 -- Numbers become text by %d: Lua's own way is to print a floating-point number, several times a purchase.
 local sub, byte, format = string.sub, string.byte, string.format
 local prefix = sub(KEYS[1], 1, -5)                         -- without 'sale'
 local needs_ticket = sale[9] == '1'
 
 local state
+local REST = 550                                           -- ms; more than a node's mark lives
+local LOG_BYTES = 503316480                                -- the log of buyers ends here: Redis refuses a text beyond 512 MB
+local came_back = tonumber(sale[11] or 0)
 local sale_limit = tonumber(sale[7] or 0)
 local buckets = tonumber(sale[8] or 1)
 local all_facts = prefix .. 'facts:' .. (sale[1] or '0') .. ':'
-local stock, limit, units, seen, burnt = {}, {}, {}, {}, {}    -- what this call has read and changed
+local stock, limit, rests, units, seen, burnt = {}, {}, {}, {}, {}, {}    -- what this call has read and changed
 local codes, accepted, records, repeated = {}, {}, {}, {}
+
+-- How many ms the units of an item rest still, or nil. A clock that was set back keeps nobody waiting.
+local function rest_of(sku)
+    if stock[sku] <= 0 or now >= came_back + REST then return end
+    local since = now - tonumber(redis.call('HGET', prefix .. 'back', sku) or 0)
+    if since >= 0 and since < REST then return REST - since end
+end
 
 -- Why a ticket does not admit, or nil.
 local function judge_ticket(ticket, id, is_burnt)
@@ -54,6 +67,7 @@ local function judge(p, i, ticket)
         stock[sku] = tonumber(redis.call('HGET', KEYS[2], sku))
         limit[sku] = tonumber(redis.call('HGET', KEYS[3], sku))
         if not stock[sku] or not limit[sku] then return 'N' end
+        rests[sku] = rest_of(sku)
     end
     local refused = needs_ticket and judge_ticket(ticket, ticket_id, known[4])
     if refused then return refused end
@@ -62,6 +76,7 @@ local function judge(p, i, ticket)
     local in_sale = sale_limit > 0 and (units[user] or tonumber(known[3] or 0)) + quantity
     if of_item > limit[sku] or (in_sale and in_sale > sale_limit) then return 'U' end
     if stock[sku] <= 0 then return 'S' end
+    if rests[sku] then return 'B' .. struct.pack('>I2', rests[sku]) end
     if stock[sku] < quantity then return 'F' end
 
     stock[sku] = stock[sku] - quantity
@@ -87,7 +102,7 @@ if #accepted > 0 then
     local buyers = prefix .. 'buyers:' .. sale[1]
     -- Keys of another type raise here, before anything is written.
     redis.call('HLEN', KEYS[4])
-    redis.call('STRLEN', buyers)
+    local logged = redis.call('STRLEN', buyers)
     local in_flight, log = {}, {}
     for _, a in ipairs(accepted) do
         in_flight[a.sku] = (in_flight[a.sku] or tonumber(redis.call('HGET', KEYS[5], a.sku) or 0)) + a.quantity
@@ -112,7 +127,7 @@ if #accepted > 0 then
         redis.call('HSET', KEYS[2], sku, stock[sku])
         redis.call('HSET', KEYS[5], sku, total)
     end
-    redis.call('APPEND', buyers, table.concat(log))
+    if logged < LOG_BYTES then redis.call('APPEND', buyers, table.concat(log)) end
 end
 
 for i, id in pairs(repeated) do codes[i] = 'R' .. id .. struct.pack('>I6', now) end

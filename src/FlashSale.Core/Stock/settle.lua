@@ -5,10 +5,11 @@
 --   verdict (L live | S rejected for stock | R rejected for limit or as duplicate) | acceptedAt (6) | record (Contracts/Reservation.cs)
 -- Answers {orders that Redis had forgotten, positions from 1 of the ids that are not in flight}; nil when the sale is not loaded.
 --   With such positions the entries stay: the caller settles those orders in full, and the entries with them.
--- Invariant: each order takes effect once, however often it is settled. In flight: the units stay taken (L, S: Redis
---   had too many) or go back (R); the user's counts go back unless live. Neither in flight nor known by its idempotency
---   record: Redis had forgotten it, so a live one is debited and recorded; a rejected one only recorded.
---   What remaining could not give is owed (units.lua). A rejection for stock means that one unit too many was sold: it pays as well, or in advance.
+-- Invariant: each order takes effect once, however often it is settled. In flight: the units stay taken (L) or go back (S, R), and the
+--   user's counts with them. Neither in flight nor known by its idempotency record: Redis had forgotten it, so a live one is debited and
+--   recorded; a rejected one only recorded. Units that remaining could not give are owed (units.lua).
+--   S: Redis offered units that Postgres had sold, because it had forgotten an order. Only that order, when it is settled, says how many
+--   they were, and may have been cancelled by then. So S gives back all it held; until then Postgres refuses them once more.
 local sub, byte = string.sub, string.byte
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'buckets', 'limit')
 if not sale[1] then return nil end
@@ -16,18 +17,21 @@ local is_limited = tonumber(sale[3] or 0) > 0
 local entries = tonumber(ARGV[2])
 local forgotten, announce, units = 0, {}, {}
 
+-- The log of buyers ends at this many bytes: Redis refuses a text beyond 512 MB, and after a first write nothing may be refused.
+local function log_buyers(users)
+    local buyers = prefix .. 'buyers:' .. sale[1]
+    if redis.call('STRLEN', buyers) < 503316480 then redis.call('APPEND', buyers, users) end
+end
+
 local function units_of(record) return sub(record, 59, 58 + byte(record, 58)), byte(record, 45) * 256 + byte(record, 46) end
 local function count(sku, quantity) units[sku] = (units[sku] or 0) + quantity end
 
--- Takes units of an order that Redis had forgotten, as far as no rejection has paid for them in advance.
+-- Takes units of an order that Redis had forgotten.
 local function take(sku, quantity)
-    local owed = tonumber(redis.call('HGET', prefix .. 'owed', sku) or 0)
-    local advance = math.max(0, math.min(-owed, quantity))
     local remaining = tonumber(redis.call('HGET', KEYS[2], sku) or 0)
-    local taken = math.min(remaining, quantity - advance)
+    local taken = math.min(remaining, quantity)
     redis.call('HSET', KEYS[2], sku, remaining - taken)
-    local change = quantity - taken
-    if change ~= 0 then redis.call('HINCRBY', prefix .. 'owed', sku, change) end
+    if taken < quantity then redis.call('HINCRBY', prefix .. 'owed', sku, quantity - taken) end
 end
 
 local full, live = {}, {}
@@ -60,8 +64,7 @@ for _, a in ipairs(full) do
         local key, user, item = sub(p, 17, 32), sub(p, 33, 40), sub(p, 41, 44)
         local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
         if was_in_flight then
-            if verdict == 'R' then redis.call('HINCRBY', KEYS[2], sku, pay(sku, quantity)) end
-            if verdict == 'S' then redis.call('HINCRBY', prefix .. 'owed', sku, -quantity) end
+            put_back(sku, quantity)
             give_back(facts, user, quantity)
             give_back(facts, user .. item, quantity)
         else
@@ -69,7 +72,7 @@ for _, a in ipairs(full) do
             if (not record or sub(record, 1, 16) ~= id) and (verdict == 'L' or not record) then
                 forgotten = forgotten + 1
                 redis.call('HSET', facts, key, id .. sub(a, 2, 7) .. sub(p, 41, 46))
-                redis.call('APPEND', prefix .. 'buyers:' .. sale[1], user)
+                log_buyers(user)
                 if verdict == 'L' then
                     take(sku, quantity)
                     if is_limited then redis.call('HINCRBY', facts, user, quantity) end

@@ -1,6 +1,8 @@
 -- units: how units and counts go back. The beginning of settle.lua, release.lua and change_stock.lua; KEYS[1] sale, KEYS[2] stock.
--- Invariant: remaining is never taken below 0. What could not be taken from it is owed (hash owed, sku -> units; below 0: taken in
--- advance), and paid with the next units that would go back.
+-- Invariants: remaining is never taken below 0. Units that could not be taken from it are owed (hash owed, sku -> units), and paid with
+--   the next units that would go back, whatever those come from: a loss of Redis' memory costs nobody a unit in the end.
+--   An item that had nothing left and has something again is noted (hash back, sku -> Redis TIME, ms; field back of the sale: the latest
+--   of them): reserve.lua sells it only when no node can go on saying "sold out" by an older answer.
 local prefix = string.sub(KEYS[1], 1, -5)
 
 -- Takes units that are owed from those that come back; answers what is left to go back.
@@ -9,6 +11,20 @@ local function pay(sku, quantity)
     local paid = math.max(0, math.min(owed, quantity))
     if paid > 0 then redis.call('HINCRBY', prefix .. 'owed', sku, -paid) end
     return quantity - paid
+end
+
+-- Notes that an item has something again after it had nothing.
+local function came_back(sku)
+    local clock = redis.call('TIME')
+    local now = string.format('%d', clock[1] * 1000 + math.floor(clock[2] / 1000))
+    redis.call('HSET', prefix .. 'back', sku, now)
+    redis.call('HSET', KEYS[1], 'back', now)
+end
+
+-- Gives units back to the sale, after what is owed.
+local function put_back(sku, quantity)
+    local units = pay(sku, quantity)
+    if units > 0 and redis.call('HINCRBY', KEYS[2], sku, units) == units then came_back(sku) end
 end
 
 -- Takes units off a user's count.

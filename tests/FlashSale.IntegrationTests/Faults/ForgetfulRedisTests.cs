@@ -85,15 +85,17 @@ public sealed class ForgetfulRedisTests(ImpatientRelay fixture, ITestOutputHelpe
         await Books.CheckAsync(Stack, sale, Loss.Acceptances | Loss.Rejections);
     }
 
-    [Fact]
-    public async Task Orders_that_come_late_to_a_sale_that_sold_on_are_settled_without_oversell()
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task Orders_that_come_late_to_a_sale_that_sold_on_are_settled_without_oversell(int quantity)
     {
-        var sale = await SoldInPartAsync();
+        var sale = await SoldInPartAsync(perUserLimit: quantity);
         await Stack.SellIntoBrokerAsync(sale, users: 100);
         await Stack.Redis.Client.CallAsync("FLUSHALL");
         await StartWorkersAsync();
         // At once, so that strangers compete with the late orders for the last units.
-        for (var round = 0; round < 20; round++) await Crowd.BuyAsync(Stack, sale, users: 100, prefix: $"rest-{round}");
+        for (var round = 0; round < 20; round++) await Crowd.BuyAsync(Stack, sale, users: 100, prefix: $"rest-{round}", quantity: quantity);
         await Eventually.TrueAsync("the sale is sold out", TimeSpan.FromSeconds(30), async () =>
         {
             await Crowd.BuyAsync(Stack, sale, users: 50, prefix: $"more-{Guid.NewGuid():N}");
@@ -120,9 +122,9 @@ public sealed class ForgetfulRedisTests(ImpatientRelay fixture, ITestOutputHelpe
     }
 
     // 200 of 500 units are sold, stored and settled.
-    private async Task<Sale> SoldInPartAsync()
+    private async Task<Sale> SoldInPartAsync(int perUserLimit = 1)
     {
-        var sale = await Stack.OpenSaleAsync(stock: 500);
+        var sale = await Stack.OpenSaleAsync(stock: 500, perUserLimit: perUserLimit);
         await Crowd.AllBuyAsync(Stack, sale, users: 200, prefix: "stored");
         await Books.CheckAsync(Stack, sale);
         return sale;

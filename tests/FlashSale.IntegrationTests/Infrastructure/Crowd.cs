@@ -5,12 +5,12 @@ public static class Crowd
 {
     /// <summary>Lets a number of different users buy once each, spread over the nodes.</summary>
     /// <returns>How many were accepted.</returns>
-    public static async Task<int> BuyAsync(Stack stack, Sale sale, int users, string prefix = "user", int atATime = 32)
+    public static async Task<int> BuyAsync(Stack stack, Sale sale, int users, string prefix = "user", int atATime = 32, int quantity = 1)
     {
         var accepted = 0;
         await EachAsync(Enumerable.Range(0, users), atATime, async i =>
         {
-            var answer = await stack.Shopper($"{prefix}-{i}", i % stack.Apis.Count).BuyAsync(sale);
+            var answer = await stack.Shopper($"{prefix}-{i}", i % stack.Apis.Count).BuyAsync(sale, quantity: quantity);
             if (answer.Status == 202) Interlocked.Increment(ref accepted);
         });
         return accepted;

@@ -21,6 +21,46 @@ public sealed class RetryTests(TwoOfEach fixture, ITestOutputHelper output) : St
     }
 
     [Fact]
+    public async Task A_unit_that_came_back_and_was_bought_on_one_node_is_known_to_its_buyers_retry_on_the_other()
+    {
+        const int Rounds = 6;
+        var sale = await Stack.OpenSaleAsync(stock: 1, perUserLimit: 2);
+        var holder = await Stack.Shopper("buyer-0", node: 1).BuyAsync(sale);
+        for (var round = 1; round <= Rounds; round++)
+        {
+            await StoredAsync(holder.OrderId, $"buyer-{round - 1}");
+            using var over = new CancellationTokenSource();
+            // Node 0 is asked all the time, so that it knows of the sell-out. These want two units, and never get the one.
+            var strangers = KeepAskingAsync(sale, node: 0, over.Token);
+            await Eventually.TrueAsync("node 0 says sold out", TimeSpan.FromSeconds(10),
+                async () => (await Stack.Shopper("stranger").BuyAsync(sale, quantity: 2)).Code == "sold_out");
+            Assert.Equal(200, (await Stack.Shopper($"buyer-{round - 1}", node: 1).CancelAsync(holder.OrderId)).Status);
+            var (buyer, key) = ($"buyer-{round}", Guid.NewGuid().ToString());
+            holder = await Eventually.GetAsync("the unit is sold again", TimeSpan.FromSeconds(10),
+                () => Stack.Shopper(buyer, node: 1).BuyAsync(sale, key), answer => answer.Status == 202);
+
+            var again = await Stack.Shopper(buyer, node: 0).BuyAsync(sale, key);
+            Assert.Equal((202, true, holder.Text), (again.Status, again.IsReplay, again.Text));
+            await over.CancelAsync();
+            await strangers;
+        }
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    private async Task KeepAskingAsync(Sale sale, int node, CancellationToken over)
+    {
+        for (var i = 0; !over.IsCancellationRequested; i++)
+        {
+            var answer = await Stack.Shopper($"stranger-{i % 50}", node).BuyAsync(sale, quantity: 2);
+            Assert.Equal((409, "sold_out"), (answer.Status, answer.Code));
+            await Task.Delay(5, CancellationToken.None);
+        }
+    }
+
+    private Task StoredAsync(Guid orderId, string user) => Eventually.GetAsync($"{orderId} is stored", TimeSpan.FromSeconds(20),
+        () => Stack.Shopper(user).OrderAsync(orderId), answer => answer.Status == 200 && answer.Member("status") == "pending_payment");
+
+    [Fact]
     public async Task While_a_sale_is_paused_buyers_get_their_202_and_strangers_sale_paused()
     {
         var sale = await Stack.OpenSaleAsync(stock: 100);

@@ -195,7 +195,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
 
         for (var item = 0; item < SaleModel.Items; item++)
         {
-            Assert.Equal(model.Remaining[item], await sale.RemainingAsync(item));
+            Assert.Equal((model.Remaining[item], model.Owed[item]), (await sale.RemainingAsync(item), await sale.OwedAsync(item)));
             Assert.Equal(model.InFlight.Where(order => order.Wish.Item == item).Sum(order => order.Wish.Quantity), await sale.InFlightUnitsAsync(item));
             for (var user = 0; user < SaleModel.Users; user++)
                 Assert.Equal(model.Bought.GetValueOrDefault((user, item)), await sale.UnitsOfAsync(user, item));
@@ -203,7 +203,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
         for (var user = 0; user < SaleModel.Users; user++) Assert.Equal(model.UnitsOf(user), await sale.UnitsOfAsync(user, null));
         Assert.Equal(model.InFlight.Select(order => order.OrderId).ToHashSet(), await sale.InFlightAsync());
         Assert.Equal(model.Accepted, (await sale.OutboxAsync()).Count);
-        Assert.Equal(model.Accepted, await sale.BuyersAsync());
+        Assert.Equal(model.Buyers, await sale.BuyersAsync());
         Assert.Equal(model.Burnt, (await sale.BurntTicketsAsync()).Count);
     }
 
@@ -214,6 +214,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
             case Step.Buy buy:
                 var ids = buy.Wishes.Select(ScriptedSale.NewOrderId).ToList();
                 var expected = buy.Wishes.Select((wish, i) => model.Decide(wish, ids[i], buy.WithOldEpoch, buy.TooLate)).ToList();
+                await sale.LetRestAsync();
                 var decided = await sale.BuyAsync(buy.Wishes, ids, buy.WithOldEpoch, buy.TooLate);
                 Assert.Equal(expected, decided.Select((decision, i) =>
                     new Expected(decision.Code, decision.Code is ReserveCode.Accepted or ReserveCode.AcceptedLast ? ids[i] : decision.OrderId)));
@@ -238,6 +239,16 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
                 // A redelivery: nothing may happen a second time.
                 await sale.SettleAsync(id, verdict);
                 break;
+            case Step.Forget forget when model.InFlight.Count > 0:
+                var lost = model.InFlight[forget.Choice % model.InFlight.Count].OrderId;
+                if (model.Forget(forget.Choice % model.InFlight.Count)) await sale.ForgetOrderAsync(lost);
+                break;
+            case Step.SettleForgotten late when model.Forgotten.Count > 0:
+                var found = model.Forgotten[late.Choice % model.Forgotten.Count].OrderId;
+                var judged = model.SettleForgotten(late.Choice % model.Forgotten.Count, late.Verdict);
+                await sale.SettleAsync(found, judged);
+                await sale.SettleAsync(found, judged);
+                break;
             case Step.Return give:
                 await ReturnAsync(give, sale, model);
                 break;
@@ -246,10 +257,10 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
 
     private static async Task ReturnAsync(Step.Return give, ScriptedSale sale, SaleModel model)
     {
-        if (model.Held.Count > 0)
+        if (model.Returnable.Count > 0)
         {
-            var index = give.Choice % model.Held.Count;
-            var id = model.Held[index].OrderId;
+            var index = give.Choice % model.Returnable.Count;
+            var id = model.Returnable[index].OrderId;
             Assert.Equal(model.Return(index, give.WithOldEpoch), await sale.ReturnAsync(id, give.WithOldEpoch ? model.Epoch - 1 : model.Epoch));
         }
         // Calls that were given up and arrive late, each under its epoch: nothing may happen a second time.
@@ -278,6 +289,8 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
             (2, Gen.Elements("live", "live", "live", "paused", "closed").Select(status => (Step)new Step.Turn(status))),
             (6, from choice in Gen.Choose(0, 100) from verdict in Gen.Elements(Verdict.Live, Verdict.Rejected, Verdict.RejectedForStock) select (Step)new Step.Settle(choice, verdict)),
             (4, from choice in Gen.Choose(0, 100) from oldEpoch in Gen.Frequency((6, Gen.Constant(false)), (1, Gen.Constant(true))) select (Step)new Step.Return(choice, oldEpoch)),
+            (2, Gen.Choose(0, 100).Select(choice => (Step)new Step.Forget(choice))),
+            (3, from choice in Gen.Choose(0, 100) from verdict in Gen.Elements(Verdict.Live, Verdict.Live, Verdict.RejectedForStock) select (Step)new Step.SettleForgotten(choice, verdict)),
             (1, Gen.Constant((Step)new Step.NextEpoch())),
             (1, Gen.Elements(true, true, false).Select(verified => (Step)new Step.Verified(verified))));
         return Gen.ListOf(step).Select(steps => (IList<Step>)[.. steps]).ToArbitrary();

@@ -27,6 +27,12 @@ public abstract record Step
     /// <summary>An order in flight is settled.</summary>
     public sealed record Settle(int Choice, Verdict Verdict) : Step;
 
+    /// <summary>Redis loses all that it knows of an order in flight but its outbox entry, and has its units for sale again.</summary>
+    public sealed record Forget(int Choice) : Step;
+
+    /// <summary>An order that Redis had forgotten is settled after all.</summary>
+    public sealed record SettleForgotten(int Choice, Verdict Verdict) : Step;
+
     /// <summary>The units of a stored order come back, be it settled or in flight still; and all that came back before does so again.</summary>
     public sealed record Return(int Choice, bool WithOldEpoch) : Step;
 
@@ -58,6 +64,8 @@ public sealed class SaleModel(bool requiresTicket = false)
 
     private readonly Dictionary<(int User, int Key), (Guid OrderId, int Item, int Quantity)> _idempotency = [];
     private readonly HashSet<(int User, int Number)> _burnt = [];
+    private readonly HashSet<Guid> _stored = [];
+    private readonly HashSet<Guid> _duplicates = [];
 
     public string Status { get; private set; } = "live";
 
@@ -74,10 +82,22 @@ public sealed class SaleModel(bool requiresTicket = false)
     /// <summary>Orders that hold units which may come back: in flight or live.</summary>
     public List<(Guid OrderId, Wish Wish)> Held { get; } = [];
 
+    /// <summary>Those of them that Postgres may have stored.</summary>
+    public List<(Guid OrderId, Wish Wish)> Returnable => [.. Held.Where(order => !_duplicates.Contains(order.OrderId))];
+
     /// <summary>What came back, and under which epoch.</summary>
     public List<(Guid OrderId, long Epoch)> Returned { get; } = [];
 
+    /// <summary>What Redis has forgotten and Postgres will judge.</summary>
+    public List<(Guid OrderId, Wish Wish)> Forgotten { get; } = [];
+
+    /// <summary>Units that a forgotten order could not take.</summary>
+    public int[] Owed { get; } = new int[Items];
+
     public int Accepted { get; private set; }
+
+    /// <summary>Entries in the log of buyers.</summary>
+    public int Buyers { get; private set; }
 
     public Expected Decide(Wish wish, Guid orderId, bool withOldEpoch, bool tooLate)
     {
@@ -93,6 +113,7 @@ public sealed class SaleModel(bool requiresTicket = false)
         InFlight.Add((orderId, wish));
         Held.Add((orderId, wish));
         Accepted++;
+        Buyers++;
         return new(Remaining[wish.Item] == 0 ? ReserveCode.AcceptedLast : ReserveCode.Accepted, orderId);
     }
 
@@ -109,6 +130,7 @@ public sealed class SaleModel(bool requiresTicket = false)
     {
         Epoch++;
         _burnt.Clear();
+        Array.Clear(Owed);
     }
 
     /// <returns>The verdict; of an order whose units came back it can only be that it was stored.</returns>
@@ -117,12 +139,47 @@ public sealed class SaleModel(bool requiresTicket = false)
         var order = InFlight[index];
         InFlight.RemoveAt(index);
         if (!Held.Contains(order)) return Verdict.Live;
-        if (verdict is Verdict.Rejected) Remaining[order.Wish.Item] += order.Wish.Quantity;
-        if (verdict is not Verdict.Live)
-        {
-            Held.Remove(order);
-            Count(order.Wish, -order.Wish.Quantity);
-        }
+        if (_duplicates.Contains(order.OrderId)) verdict = Verdict.Rejected;
+        if (verdict is Verdict.Live) _stored.Add(order.OrderId);
+        if (verdict is Verdict.Live) return verdict;
+        PutBack(order.Wish);
+        Held.Remove(order);
+        Count(order.Wish, -order.Wish.Quantity);
+        return verdict;
+    }
+
+    /// <returns>Whether it was in flight and held units.</returns>
+    public bool Forget(int index)
+    {
+        var order = InFlight[index];
+        if (_duplicates.Contains(order.OrderId) || !Held.Remove(order)) return false;
+        InFlight.RemoveAt(index);
+        Forgotten.Add(order);
+        _idempotency.Remove((order.Wish.User, order.Wish.Key));
+        Remaining[order.Wish.Item] += order.Wish.Quantity;
+        Count(order.Wish, -order.Wish.Quantity);
+        return true;
+    }
+
+    /// <summary>A key has one order in Postgres: where it has bought again meanwhile, the one that is stored first makes the other its duplicate.</summary>
+    /// <returns>The verdict.</returns>
+    public Verdict SettleForgotten(int index, Verdict verdict)
+    {
+        var (orderId, wish) = Forgotten[index];
+        Forgotten.RemoveAt(index);
+        var isKnown = _idempotency.TryGetValue((wish.User, wish.Key), out var other);
+        if (isKnown && _stored.Contains(other.OrderId)) verdict = Verdict.Rejected;
+        if (isKnown && verdict is not Verdict.Live) return verdict;
+        if (isKnown) _duplicates.Add(other.OrderId);
+        _idempotency[(wish.User, wish.Key)] = (orderId, wish.Item, wish.Quantity);
+        Buyers++;
+        if (verdict is not Verdict.Live) return verdict;
+        _stored.Add(orderId);
+        var taken = Math.Min(Remaining[wish.Item], wish.Quantity);
+        Remaining[wish.Item] -= taken;
+        Owed[wish.Item] += wish.Quantity - taken;
+        Count(wish, wish.Quantity);
+        Held.Add((orderId, wish));
         return verdict;
     }
 
@@ -130,10 +187,11 @@ public sealed class SaleModel(bool requiresTicket = false)
     public bool Return(int index, bool withOldEpoch)
     {
         if (!IsVerified || withOldEpoch) return false;
-        var (orderId, wish) = Held[index];
-        Held.RemoveAt(index);
+        var (orderId, wish) = Returnable[index];
+        Held.Remove((orderId, wish));
+        _stored.Add(orderId);
         Returned.Add((orderId, Epoch));
-        Remaining[wish.Item] += wish.Quantity;
+        PutBack(wish);
         Count(wish, -wish.Quantity);
         return true;
     }
@@ -152,6 +210,13 @@ public sealed class SaleModel(bool requiresTicket = false)
         : Remaining[wish.Item] == 0 ? ReserveCode.SoldOut
         : Remaining[wish.Item] < wish.Quantity ? ReserveCode.FewerLeft
         : null;
+
+    private void PutBack(Wish wish)
+    {
+        var paid = Math.Min(Owed[wish.Item], wish.Quantity);
+        Owed[wish.Item] -= paid;
+        Remaining[wish.Item] += wish.Quantity - paid;
+    }
 
     private void Count(Wish wish, int quantity) => Bought[(wish.User, wish.Item)] = Bought.GetValueOrDefault((wish.User, wish.Item)) + quantity;
 }

@@ -69,8 +69,11 @@ public sealed class ScriptedSale
         _redis = redis;
         _reserve = new ReserveScript(redis);
         _settle = new SettleScript(redis);
-        Keys = new SaleKeys($"t{Interlocked.Increment(ref _sales)}");
+        SaleId = $"t{Interlocked.Increment(ref _sales)}";
+        Keys = new SaleKeys(SaleId);
     }
+
+    public string SaleId { get; }
 
     public SaleKeys Keys { get; }
 
@@ -117,6 +120,9 @@ public sealed class ScriptedSale
         }
         return decisions;
     }
+
+    /// <summary>As if units that came back had rested for as long as they must.</summary>
+    public Task LetRestAsync() => _redis.CallAsync(database => database.HashDeleteAsync(Keys.Sale, "back"));
 
     public Task TurnAsync(string status) => _redis.CallAsync(database => database.HashSetAsync(Keys.Sale, "status", status));
 
@@ -177,7 +183,8 @@ public sealed class ScriptedSale
         var (record, _) = _accepted[orderId];
         var (user, quantity) = (BinaryPrimitives.ReadUInt64BigEndian(record.AsSpan(32)), BinaryPrimitives.ReadUInt16BigEndian(record.AsSpan(44)));
         var (facts, sku) = (Keys.Facts(_epoch, (long)((user >> 32) % Buckets)), Encoding.ASCII.GetString(record, 58, record[57]));
-        await _redis.CallAsync(database => database.HashDeleteAsync(facts, [record[16..32], record[32..44], record[32..40]]));
+        await _redis.CallAsync(database => database.HashDeleteAsync(facts, record[16..32]));
+        foreach (var count in (byte[][])[record[32..44], record[32..40]]) await _redis.CallAsync(database => database.HashDecrementAsync(facts, count, (long)quantity));
         await _redis.CallAsync(database => database.HashDeleteAsync(Keys.Inflight, record[..16]));
         await _redis.CallAsync(database => database.HashDecrementAsync(Keys.InflightUnits, sku, (long)quantity));
         await _redis.CallAsync(database => database.HashIncrementAsync(Keys.Stock, sku, (long)quantity));

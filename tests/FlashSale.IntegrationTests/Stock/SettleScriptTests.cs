@@ -142,6 +142,47 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
         Assert.Equal((0, 0), (await sale.RemainingAsync(0), await sale.OwedAsync(0)));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Of_several_units_that_are_refused_for_stock_only_those_stay_taken_that_the_forgotten_order_holds(bool forgottenFirst)
+    {
+        // Ten units, seven of them sold and settled. Redis forgets an order of one unit and sells three.
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [3], [9], 0);
+        var (forgottenId, lateId) = await ForgetOneAndSellThreeAsync(sale);
+
+        // Postgres: eight are sold, so three more are refused, and two are for sale.
+        if (forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
+        await sale.SettleAsync(lateId, Verdict.RejectedForStock);
+        if (!forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
+
+        Assert.Equal((2, 0), (await sale.RemainingAsync(0), await sale.OwedAsync(0)));
+    }
+
+    [Fact]
+    public async Task Units_that_are_refused_for_an_order_which_is_cancelled_before_it_is_settled_are_for_sale_again()
+    {
+        var sale = await ScriptedSale.StartAsync(fixture.Redis, [3], [9], 0);
+        var (forgottenId, lateId) = await ForgetOneAndSellThreeAsync(sale);
+
+        // The worker died after its commit: the order is cancelled before Redis hears of it.
+        Assert.True(await sale.ReturnAsync(forgottenId, sale.Epoch));
+        await sale.SettleAsync(lateId, Verdict.RejectedForStock);
+        await sale.SettleAsync(forgottenId, Verdict.Live);
+
+        Assert.Equal((3, 0), (await sale.RemainingAsync(0), await sale.OwedAsync(0)));
+    }
+
+    private static async Task<(Guid Forgotten, Guid Late)> ForgetOneAndSellThreeAsync(ScriptedSale sale)
+    {
+        var (forgotten, late) = (new Wish(0, 0, 0, 1), new Wish(1, 0, 0, 3));
+        var (forgottenId, lateId) = (ScriptedSale.NewOrderId(forgotten), ScriptedSale.NewOrderId(late));
+        await sale.BuyAsync([forgotten], [forgottenId]);
+        await sale.ForgetAsync(stock: 3);
+        Assert.Equal(ReserveCode.AcceptedLast, (await sale.BuyAsync([late], [lateId]))[0].Code);
+        return (forgottenId, lateId);
+    }
+
     [Fact]
     public async Task A_forgotten_order_that_was_rejected_makes_its_user_a_buyer_all_the_same()
     {
