@@ -96,6 +96,7 @@ public static class AdminProblems
     {
         DraftResult.Done => Results.NoContent(),
         DraftResult.SaleNotFound => SaleNotFound,
+        DraftResult.TooManyItems => Invalid([new("body", $"the sale would have more than {SaleBounds.MaxItems} items")]),
         DraftResult.NotDraft => Conflict("The sale has been preloaded; only a draft can be changed or deleted."),
         DraftResult.Changed => PreconditionFailed,
     };

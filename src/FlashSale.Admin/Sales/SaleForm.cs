@@ -22,6 +22,7 @@ public sealed record ItemBody(string Sku, string Name, Money Price, int Stock, M
 public static class SaleForm
 {
     internal const string SkuRule = "1 to 64 of A-Z a-z 0-9 . _ -";
+    internal static readonly string TooManyItems = $"must be at most {SaleBounds.MaxItems}";
     internal const string NameRule = "1 to 200 characters, not blank, without control characters";
 
     /// <summary>Reads a sale, each member of it checked.</summary>
@@ -36,6 +37,7 @@ public static class SaleForm
         var admissionPerSecond = form.OptionalNumber("admissionPerSecond", 1, SaleBounds.MaxAdmissionPerSecond);
         var isLoadRun = form.OptionalFlag("loadRun") ?? false;
         var items = form.Objects("items", ReadItem);
+        if (items.Count > SaleBounds.MaxItems) form.Error("items", TooManyItems);
         // Nothing is above or below a time that could not be read, and was told already.
         if (closesAt <= opensAt) form.Error("closesAt", "must be after opensAt");
         var skus = new Dictionary<string, int>(StringComparer.Ordinal);

@@ -101,6 +101,8 @@ public sealed class ItemImport : IAsyncDisposable
             from item_line l, (select coalesce(max(item_no), 0) as item_no from sale_item where sale_id = @saleId) m
             where not exists (select 1 from sale_item t where t.sale_id = @saleId and t.sku = l.sku)
             """, new { saleId }, _transaction);
+        var items = await _connection.ExecuteScalarAsync<int>("select count(*)::int from sale_item where sale_id = @saleId", new { saleId }, _transaction);
+        if (items > SaleBounds.MaxItems) return (DraftResult.TooManyItems, items);
         await AuditLog.WriteAsync(_transaction, actor, "sale.import_items", saleId, before, await SaleStore.SnapshotAsync(_transaction, saleId));
         await _transaction.CommitAsync(cancellation);
         return (DraftResult.Done, replaced + added);

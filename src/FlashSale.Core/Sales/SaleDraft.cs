@@ -30,6 +30,9 @@ public static class SaleBounds
     /// <summary>Most characters of a name.</summary>
     public const int MaxName = 200;
 
+    /// <summary>Most items of a sale: a node holds them all, and takes them from Redis in one answer of some 15 MB.</summary>
+    public const int MaxItems = 100_000;
+
     /// <summary>Most units of an item.</summary>
     public const int MaxStock = 2_000_000_000;
 

@@ -17,6 +17,9 @@ public enum DraftResult
 
     /// <summary>It has another version than the change was meant for.</summary>
     Changed,
+
+    /// <summary>It would have more than <see cref="SaleBounds.MaxItems"/> items.</summary>
+    TooManyItems,
 }
 
 /// <summary>Writes sales until they are loaded. Every change is one transaction with its audit entry.</summary>

@@ -101,6 +101,17 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
     }
 
     [Fact]
+    public async Task A_sale_takes_no_more_items_than_a_node_can_hold()
+    {
+        var id = await Stack.Manager.CreateSaleAsync([new ItemDraft("first", 1)]);
+        var file = new StringBuilder(Header).Append('\n');
+        for (var i = 0; i < 100_000; i++) file.Append($"sku-{i},A,1,,CNY,1,1\n");
+        var errors = Refusal.AssertIs(400, "invalid_request", await ImportAsync(id, file.ToString())).Json.GetProperty("errors");
+        Assert.Contains("100000 items", errors[0].GetProperty("message").GetString());
+        Assert.Equal(1, await ScalarAsync<int>("select count(*)::int from sale_item where sale_id = @id", new { id }));
+    }
+
+    [Fact]
     public async Task A_file_of_a_hundred_thousand_lines_takes_no_more_memory_than_one_of_ten_thousand()
     {
         // A process that has held nothing else. Both parts make the same garbage, so that only what is held at once can differ.
