@@ -20,6 +20,11 @@ for i = 1, #before, 2 do
         redis.call('HSET', KEYS[1], 'back', now)
     end
 end
+local left = 0
+local after = redis.call('HGETALL', shadow .. 'stock')
+for i = 2, #after, 2 do
+    if tonumber(after[i]) > 0 then left = left + 1 end
+end
 for i, name in ipairs({ 'stock', 'limit', 'inflight', 'inflight_units' }) do
     if redis.call('EXISTS', shadow .. name) == 1 then
         redis.call('RENAME', shadow .. name, KEYS[i + 1])
@@ -29,9 +34,9 @@ for i, name in ipairs({ 'stock', 'limit', 'inflight', 'inflight_units' }) do
 end
 -- What was applied under an earlier epoch is part of the new stock, and refused from now on.
 redis.call('UNLINK', KEYS[7])
-redis.call('UNLINK', string.sub(KEYS[1], 1, -5) .. 'owed')
+redis.call('UNLINK', string.sub(KEYS[1], 1, -5) .. 'owed', string.sub(KEYS[1], 1, -5) .. 'stocked')
 -- Not verified: it sells once the loader's transaction, and with it the lock, is known to have held to this point.
 redis.call('HDEL', KEYS[1], 'held', 'run')
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'version', ARGV[3], 'status', ARGV[4],
-    'opens', ARGV[5], 'closes', ARGV[6], 'limit', ARGV[7], 'buckets', ARGV[8], 'tickets', ARGV[9], 'admission', ARGV[10])
+    'opens', ARGV[5], 'closes', ARGV[6], 'limit', ARGV[7], 'buckets', ARGV[8], 'tickets', ARGV[9], 'admission', ARGV[10], 'left', left)
 return 'done'

@@ -6,13 +6,14 @@ namespace FlashSale.Sales;
 /// <summary>
 /// The Redis keys of one sale. One hash tag, so that a purchase stays in one cluster slot.
 /// <code>
-/// fs:{sale}:sale            hash    epoch, status, opens, closes (Unix ms), limit (0 = none), buckets, tickets (1 = a purchase needs one), admission (tickets per second, 0 = no bound), back (latest of hash back), version, run (verified Redis run id), held (a rebuild is under way)
+/// fs:{sale}:sale            hash    epoch, status, opens, closes (Unix ms), limit (0 = none), buckets, tickets (1 = a purchase needs one), admission (tickets per second, 0 = no bound), back (latest of hash back), left (items that have something left), version, run (verified Redis run id), held (a rebuild is under way)
 /// fs:{sale}:stock           hash    sku -> remaining units
 /// fs:{sale}:limit           hash    sku -> per-user limit
 /// fs:{sale}:inflight        hash    order id (16 bytes) -> acceptedAt (6 bytes) + reservation record, until settled
 /// fs:{sale}:inflight_units  hash    sku -> units in flight
 /// fs:{sale}:owed            hash    sku -> units that settling could not take
 /// fs:{sale}:back            hash    sku -> Redis TIME (ms) at which the item had units again after it had none
+/// fs:{sale}:stocked         hash    sku -> units of stock after its latest change since the sale was loaded
 /// fs:{sale}:outbox          stream  r -> version byte + reservation records of one call
 /// fs:{sale}:returned        hash    order id (16 bytes) of a stock return, or name of a stock change -> epoch it was applied under (negative: refused)
 /// fs:{sale}:kept            stream  outbox entries settled lately, pack by pack: id, records, id, records, ..; only while Postgres has a standby
@@ -47,6 +48,7 @@ public sealed class SaleKeys
         Prefix = $"fs:{{{saleId}}}:";
         Sale = Make("sale");
         Stock = Make("stock");
+        Stocked = Make("stocked");
         Limit = Make("limit");
         Inflight = Make("inflight");
         InflightUnits = Make("inflight_units");
@@ -66,6 +68,9 @@ public sealed class SaleKeys
 
     /// <summary>Remaining units.</summary>
     public RedisKey Stock { get; }
+
+    /// <summary>Units of stock of the items that were changed.</summary>
+    public RedisKey Stocked { get; }
 
     /// <summary>Per-user limits.</summary>
     public RedisKey Limit { get; }

@@ -24,15 +24,21 @@ public sealed class ChangeStockScript(RedisConnection redis)
     private static readonly RedisScript Script = new("Stock.units.lua", "Stock.change_stock.lua");
 
     /// <summary>Applies a change under an epoch, once.</summary>
+    /// <param name="saleId">The sale.</param>
+    /// <param name="sku">The item.</param>
+    /// <param name="changeId">Tells the change from others.</param>
+    /// <param name="delta">Units.</param>
+    /// <param name="stock">The item's stock after it, of which pages take what "low" is.</param>
+    /// <param name="epoch">Under which the sale must be loaded.</param>
     /// <returns>The verdict and the units that remain.</returns>
     /// <exception cref="RedisUnavailableException">It did not run.</exception>
     /// <exception cref="RedisOutcomeUnknownException">It may have run, or may run yet; calling it again tells.</exception>
-    public Task<(ChangeStockVerdict Verdict, int Remaining)> ApplyAsync(string saleId, string sku, string key, int delta, long epoch) =>
-        CallAsync(saleId, [NameOf(sku, key, delta), epoch, sku, delta, "apply"]);
+    public Task<(ChangeStockVerdict Verdict, int Remaining)> ApplyAsync(string saleId, string sku, string key, int delta, int stock, long epoch) =>
+        CallAsync(saleId, [NameOf(sku, key, delta), epoch, sku, delta, "apply", stock]);
 
     /// <summary>Refuses a change under an epoch: takes it back if it was applied, and sees to it that it never is. Exceptions as of applying.</summary>
     public Task<(ChangeStockVerdict Verdict, int Remaining)> RevokeAsync(string saleId, string sku, string key, int delta, long epoch) =>
-        CallAsync(saleId, [NameOf(sku, key, delta), epoch, sku, delta, "revoke"]);
+        CallAsync(saleId, [NameOf(sku, key, delta), epoch, sku, delta, "revoke", ""]);
 
     /// <summary>The units that remain; null when Redis does not hold the item under that epoch.</summary>
     public async Task<int?> RemainingAsync(string saleId, string sku, long epoch)

@@ -61,6 +61,7 @@ internal sealed class StockChangeStep
 
     private async Task<StockChangeRow> ChangePostgresAsync()
     {
+        // Nothing is published of a draft, but whoever has it open must learn that it changed.
         await RaiseVersionAsync();
         if (await StockAfterAsync() is not { } stock) return await EndAsync("refused", null, null);
         await SetStockAsync(stock);
@@ -76,11 +77,10 @@ internal sealed class StockChangeStep
             await _script.RevokeAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _epoch);
             return await EndAsync("refused", null, null);
         }
-        var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _epoch);
+        var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, stock, _epoch);
         if (verdict is ChangeStockVerdict.NotLoaded) return _row;
         if (verdict is ChangeStockVerdict.Refused) return await EndAsync("refused", null, null);
         await SetStockAsync(stock);
-        await RaiseVersionAsync();
         return await EndAsync("applied", stock, remaining);
     }
 
@@ -91,7 +91,6 @@ internal sealed class StockChangeStep
         if (await _script.RemainingAsync(_row.SaleId, _row.Sku, _epoch) is null) return _row;
         if (await StockAfterAsync() is not { } stock) return await EndAsync("refused", null, null);
         await SetStockAsync(stock);
-        await RaiseVersionAsync();
         return await EndAsync("recorded", stock, null);
     }
 
@@ -102,7 +101,7 @@ internal sealed class StockChangeStep
             // Loaded again since: that took the stock as Postgres had it, with this change.
             return await _script.RemainingAsync(_row.SaleId, _row.Sku, _epoch) is { } left ? await EndAsync("applied", _row.Stock, left) : _row;
         }
-        var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _epoch);
+        var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _row.Stock!.Value, _epoch);
         return verdict is ChangeStockVerdict.Applied ? await EndAsync("applied", _row.Stock, remaining) : _row;
     }
 

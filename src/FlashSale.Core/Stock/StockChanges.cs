@@ -16,8 +16,10 @@ namespace FlashSale.Stock;
 /// Every step shares the sale's lock and reads the epoch under it, so that a rebuild lies before or after it, never in it.
 /// A rebuild computes Redis from Postgres: a decrease that had reached only Redis is applied again, under the new epoch,
 /// and an increase that had reached only Postgres is in Redis by the rebuild and must not be applied again.
+/// The catalog does not tell of it: shoppers see of an item's stock only what "low" is, and the script leaves that beside the
+/// stock. To publish the whole sale for it would send all its items to every node, once per changed item.
 /// </summary>
-public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript script, CatalogPublisher publisher)
+public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript script)
 {
     /// <summary>Makes a change, or answers as it was answered before.</summary>
     public async Task<StockChangeAnswer> ApplyAsync(StockChange change, Actor actor, CancellationToken cancellation)
@@ -76,14 +78,10 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
 
     private async Task<StockChangeAnswer> FinishAsync(long changeId, string saleId, CancellationToken cancellation)
     {
-        var published = true;
         while (true)
         {
             var row = await StepAsync(changeId, saleId, cancellation);
-            if (row.Progressed && row.State is "applied") published = false;
             if (row.Progressed && row.State is "recorded") continue;
-            // How many units an item has is a hint for shoppers; where it cannot be published now, the worker does.
-            if (!published) await TryPublishAsync(saleId, cancellation);
             return row.State switch
             {
                 "applied" => new(StockChangeResult.Applied, row.Stock!.Value, row.Remaining!.Value),
@@ -101,17 +99,5 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
         var row = await step.RunAsync();
         await transaction.CommitAsync(cancellation);
         return row;
-    }
-
-    private async Task TryPublishAsync(string saleId, CancellationToken cancellation)
-    {
-        try
-        {
-            await publisher.PublishAsync(saleId, cancellation);
-        }
-        catch (Exception e) when (Stores.IsAway(e))
-        {
-            // Versions differ, so the worker sees it.
-        }
     }
 }

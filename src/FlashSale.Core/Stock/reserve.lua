@@ -125,6 +125,7 @@ if #accepted > 0 then
     redis.call('HSET', KEYS[4], unpack(inflight))
     for sku, total in pairs(in_flight) do
         redis.call('HSET', KEYS[2], sku, stock[sku])
+        if stock[sku] == 0 then redis.call('HINCRBY', KEYS[1], 'left', -1) end
         redis.call('HSET', KEYS[5], sku, total)
     end
     if logged < LOG_BYTES then redis.call('APPEND', buyers, table.concat(log)) end

@@ -31,6 +31,7 @@ local function take(sku, quantity)
     local remaining = tonumber(redis.call('HGET', KEYS[2], sku) or 0)
     local taken = math.min(remaining, quantity)
     redis.call('HSET', KEYS[2], sku, remaining - taken)
+    if taken > 0 and taken == remaining then ran_out() end
     if taken < quantity then redis.call('HINCRBY', prefix .. 'owed', sku, quantity - taken) end
 end
 

@@ -2,7 +2,8 @@
 -- Invariants: remaining is never taken below 0. Units that could not be taken from it are owed (hash owed, sku -> units), and paid with
 --   the next units that would go back, whatever those come from: a loss of Redis' memory costs nobody a unit in the end.
 --   An item that had nothing left and has something again is noted (hash back, sku -> Redis TIME, ms; field back of the sale: the latest
---   of them): reserve.lua sells it only when no node can go on saying "sold out" by an older answer.
+--   of them): reserve.lua sells it only when no node can go on saying "sold out" by an older answer. Field left of the sale counts the
+--   items that have something.
 local prefix = string.sub(KEYS[1], 1, -5)
 
 -- Takes units that are owed from those that come back; answers what is left to go back.
@@ -19,7 +20,11 @@ local function came_back(sku)
     local now = string.format('%d', clock[1] * 1000 + math.floor(clock[2] / 1000))
     redis.call('HSET', prefix .. 'back', sku, now)
     redis.call('HSET', KEYS[1], 'back', now)
+    redis.call('HINCRBY', KEYS[1], 'left', 1)
 end
+
+-- Notes that an item has nothing any more.
+local function ran_out() redis.call('HINCRBY', KEYS[1], 'left', -1) end
 
 -- Gives units back to the sale, after what is owed.
 local function put_back(sku, quantity)

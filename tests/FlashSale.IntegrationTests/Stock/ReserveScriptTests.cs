@@ -204,6 +204,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
         Assert.Equal(model.InFlight.Select(order => order.OrderId).ToHashSet(), await sale.InFlightAsync());
         Assert.Equal(model.Accepted, (await sale.OutboxAsync()).Count);
         Assert.Equal(model.Buyers, await sale.BuyersAsync());
+        Assert.Equal(model.Remaining.Count(units => units > 0), await sale.ItemsLeftAsync());
         Assert.Equal(model.Burnt, (await sale.BurntTicketsAsync()).Count);
     }
 

@@ -1,6 +1,7 @@
 using FlashSale.IntegrationTests.Infrastructure;
 using FlashSale.Sales;
 using FlashSale.Stock;
+using StackExchange.Redis;
 
 namespace FlashSale.IntegrationTests.Stock;
 
@@ -25,7 +26,7 @@ public sealed class ReturnedUnitTests(ScriptFixture fixture) : IClassFixture<Scr
 
         if (way == "returned") await sale.ReturnAsync(firstId, sale.Epoch);
         if (way == "rejected") await sale.SettleAsync(firstId, Verdict.Rejected);
-        if (way == "added") await new ChangeStockScript(fixture.Redis).ApplyAsync(sale.SaleId, ScriptedSale.Sku(0), changeId: 1, delta: 1, sale.Epoch);
+        if (way == "added") await new ChangeStockScript(fixture.Redis).ApplyAsync(sale.SaleId, ScriptedSale.Sku(0), changeId: 1, delta: 1, stock: 2, sale.Epoch);
         Assert.Equal(1, await sale.RemainingAsync(0));
 
         var later = new List<ReserveDecision>();
@@ -53,7 +54,7 @@ public sealed class ReturnedUnitTests(ScriptFixture fixture) : IClassFixture<Scr
     public async Task A_clock_that_was_set_back_keeps_no_unit_from_being_sold()
     {
         var sale = await ScriptedSale.StartAsync(fixture.Redis, [1], [9], 0);
-        foreach (var (key, field) in new[] { (sale.Keys.Sale, "back"), (sale.Keys.Prefix + "back", ScriptedSale.Sku(0)) })
+        foreach (var (key, field) in ((RedisKey, string)[])[(sale.Keys.Sale, "back"), (sale.Keys.Prefix + "back", ScriptedSale.Sku(0))])
             await fixture.Redis.CallAsync(database => database.HashSetAsync(key, field, fixture.Redis.NowMilliseconds + 3_600_000));
         Assert.Equal(ReserveCode.AcceptedLast, (await BuyAsync(sale, user: 0)).Code);
     }

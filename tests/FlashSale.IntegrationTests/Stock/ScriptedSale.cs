@@ -90,6 +90,7 @@ public sealed class ScriptedSale
             [
                 new("epoch", 1), new("status", "live"), new("opens", 1), new("closes", long.MaxValue / 4), new("limit", saleLimit),
                 new("buckets", Buckets), new("version", 1), new("tickets", requiresTicket ? 1 : 0), new("admission", 0),
+                new("left", stock.Count(units => units > 0)),
             ]);
             return true;
         });
@@ -187,8 +188,12 @@ public sealed class ScriptedSale
         foreach (var count in (byte[][])[record[32..44], record[32..40]]) await _redis.CallAsync(database => database.HashDecrementAsync(facts, count, (long)quantity));
         await _redis.CallAsync(database => database.HashDeleteAsync(Keys.Inflight, record[..16]));
         await _redis.CallAsync(database => database.HashDecrementAsync(Keys.InflightUnits, sku, (long)quantity));
-        await _redis.CallAsync(database => database.HashIncrementAsync(Keys.Stock, sku, (long)quantity));
+        if (await _redis.CallAsync(database => database.HashIncrementAsync(Keys.Stock, sku, (long)quantity)) == quantity)
+            await _redis.CallAsync(database => database.HashIncrementAsync(Keys.Sale, "left"));
     }
+
+    /// <summary>How many items have something left, as the scripts count them.</summary>
+    public async Task<long> ItemsLeftAsync() => (long)await _redis.CallAsync(database => database.HashGetAsync(Keys.Sale, "left"));
 
     /// <summary>Only the first call that settling a pack of live orders makes: by their ids. Answers what settle.lua says.</summary>
     public async Task<int[]> SettleShortAsync(Guid[] orderIds)
