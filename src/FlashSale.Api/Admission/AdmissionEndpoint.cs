@@ -19,7 +19,7 @@ namespace FlashSale.Api.Admission;
 /// admits, and, while challenges are on, only for a solved one. A user who has a ticket that can still buy gets that one again.
 /// </summary>
 public sealed class AdmissionEndpoint(
-    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, BlocklistFeed blocklist, Storefront storefront, SalePages pages,
+    JwtVerifier tokens, Degradation degradation, LoadShedder shedder, BlocklistFeed blocklist, Storefront storefront, SaleLooks looks,
     Tickets tickets, Challenges challenges, ChallengeSwitch challenge, AdmitScript script,
     RequestLimiter limiter, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker, AdmissionOptions options, PurchaseOptions purchases)
 {
@@ -139,7 +139,7 @@ public sealed class AdmissionEndpoint(
         if (sale.IsNotOpen(now)) return PurchaseProblems.SaleNotOpen;
         if (sale.Published.PhaseAt(now) is SalePhase.Closed) return PurchaseProblems.SaleClosed;
         // A ticket, and the work for it, would be of no use: the purchase would be told the same.
-        return await pages.IsSoldOutAsync(sale) ? PurchaseProblems.SoldOut : null;
+        return await looks.IsSoldOutAsync(sale) ? PurchaseProblems.SoldOut : null;
     }
 
     // Null: Redis is away, or has not answered in time. Gives back the place that the request was given.

@@ -123,6 +123,9 @@ public sealed class Storefront
     /// <summary>All published sales.</summary>
     public IEnumerable<SaleOnSale> Sales => _snapshot.Sales.Values;
 
+    /// <summary>The sales that the list shows, newest first; another object with each snapshot.</summary>
+    public IReadOnlyList<SaleOnSale> Listed => _snapshot.Listed;
+
     /// <summary>Finds a sale by its id.</summary>
     public SaleOnSale? Find(ReadOnlySpan<char> saleId) => _snapshot.ById.TryGetValue(saleId, out var sale) ? sale : null;
 
@@ -146,6 +149,8 @@ public sealed class Storefront
     private sealed class Snapshot(FrozenDictionary<string, SaleOnSale> sales)
     {
         public FrozenDictionary<string, SaleOnSale> Sales { get; } = sales;
+
+        public IReadOnlyList<SaleOnSale> Listed { get; } = [.. sales.Values.Where(sale => !sale.Published.IsLoadRun).OrderByDescending(sale => sale.Published.Number)];
 
         public FrozenDictionary<string, SaleOnSale>.AlternateLookup<ReadOnlySpan<char>> ById { get; } = sales.GetAlternateLookup<ReadOnlySpan<char>>();
 

@@ -16,6 +16,7 @@ public static class SalesModule
             services.GetRequiredService<Storefront>();
             return services.GetRequiredService<CatalogFeed>();
         });
+        builder.Services.AddSingleton<SaleLooks>();
         builder.Services.AddSingleton<SalePages>();
         builder.Services.AddSingleton(services =>
         {

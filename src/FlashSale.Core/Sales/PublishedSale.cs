@@ -59,6 +59,14 @@ public sealed record PublishedSale(
     /// <summary>Where the sale stands at a moment of Redis TIME.</summary>
     /// <param name="nowMilliseconds">Unix milliseconds.</param>
     public SalePhase PhaseAt(long nowMilliseconds) => SalePhases.At(Status, OpensAt, ClosesAt, nowMilliseconds);
+
+    /// <summary>When the clock alone ends the phase of a moment, in Unix milliseconds; null where it never does.</summary>
+    public long? PhaseEndsAt(long nowMilliseconds) => PhaseAt(nowMilliseconds) switch
+    {
+        SalePhase.Scheduled => OpensAt,
+        SalePhase.Open or SalePhase.Paused => ClosesAt,
+        SalePhase.Closed => null,
+    };
 }
 
 /// <summary>An item as the nodes hold it.</summary>

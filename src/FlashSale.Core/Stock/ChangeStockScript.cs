@@ -26,7 +26,7 @@ public sealed class ChangeStockScript(RedisConnection redis)
     /// <summary>Applies a change under an epoch, once.</summary>
     /// <param name="saleId">The sale.</param>
     /// <param name="sku">The item.</param>
-    /// <param name="changeId">Tells the change from others.</param>
+    /// <param name="key">The idempotency key of its request.</param>
     /// <param name="delta">Units.</param>
     /// <param name="stock">The item's stock after it, of which pages take what "low" is.</param>
     /// <param name="epoch">Under which the sale must be loaded.</param>

@@ -58,6 +58,51 @@ public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) 
     }
 
     [Fact]
+    public async Task The_list_asks_Redis_for_no_items_stock_and_tells_all_the_same_what_is_sold_out()
+    {
+        var sold = await Stack.OpenSaleAsync([new ItemDraft("a", 1), new ItemDraft("b", 1)]);
+        var closed = await Stack.OpenSaleAsync(stock: 5);
+        await Stack.Manager.CloseAsync(closed.Id);
+        await Stack.Manager.PreloadAsync(await Stack.Manager.CreateSaleAsync([new ItemDraft("phone-1", 10)]));
+        foreach (var item in sold.Items) Assert.Equal(202, (await Stack.Shopper("buyer").BuyAsync(sold, sku: item.Sku)).Status);
+        await ListedAsync(sold.Id, "sold_out");
+        await ListedAsync(closed.Id, "closed");
+
+        // Workers compare their books now and then, and read all stock for that.
+        await Stack.FreezeWorkersAsync();
+        try
+        {
+            await Stack.Redis.Client.CallAsync("CONFIG", "RESETSTAT");
+            // Asked for longer than a look is kept.
+            for (var until = Environment.TickCount64 + 1_500; Environment.TickCount64 < until;)
+                Assert.Equal(200, (await Stack.Shopper("anyone").GetAsync("/api/v1/sales")).Status);
+            Assert.DoesNotContain("cmdstat_hgetall", await Stack.Redis.Client.TextAsync("INFO", "commandstats"), StringComparison.Ordinal);
+        }
+        finally
+        {
+            foreach (var worker in Stack.Workers) worker.Thaw();
+        }
+        Assert.Equal(200, (await Stack.Manager.ChangeStockAsync(sold.Id, "b", +1)).Status);
+        await ListedAsync(sold.Id, "open");
+        await Books.CheckAsync(Stack, sold);
+    }
+
+    [Fact]
+    public async Task A_stock_change_publishes_no_sale_and_moves_what_is_low()
+    {
+        var sale = await Stack.OpenSaleAsync([new ItemDraft("a", 1_000, PerUserLimit: 1_000), new ItemDraft("b", 10)]);
+        await Stack.Shopper("buyer").BuyAsync(sale, sku: "a", quantity: 950);
+        await AvailabilityAsync(sale, "open", "low", "available");
+        var published = await Stack.Redis.Client.TextAsync("HGET", "fs:catalog", "versions");
+        Assert.Equal(200, (await Stack.Manager.ChangeStockAsync(sale.Id, "b", +90)).Status);
+        // Ten are left then: few of a hundred, and all of the ten that were published.
+        await Crowd.EachAsync(Enumerable.Range(0, 90), 8, i => Stack.Shopper($"user-{i}").BuyAsync(sale, sku: "b"));
+        await AvailabilityAsync(sale, "open", "low", "low");
+        Assert.Equal(published, await Stack.Redis.Client.TextAsync("HGET", "fs:catalog", "versions"));
+        await Books.CheckAsync(Stack, sale);
+    }
+
+    [Fact]
     public async Task A_page_that_stays_the_same_tells_the_time_of_each_answer()
     {
         const string Confusing = "\"serverTime\":\"\"";
@@ -117,6 +162,10 @@ public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) 
         Refusal.AssertIs(404, "sale_not_found", await Stack.Shopper("anyone").GetAsync($"/api/v1/sales/{draft}"));
         Refusal.AssertIs(404, "sale_not_found", await Stack.Shopper("anyone").GetAsync("/api/v1/sales/unknown"));
     }
+
+    private Task ListedAsync(string saleId, string status) => Eventually.GetAsync($"{saleId} is listed as {status}", TimeSpan.FromSeconds(10),
+        () => Stack.Shopper("anyone").GetAsync("/api/v1/sales"),
+        list => list.Json.GetProperty("sales").EnumerateArray().Any(sale => sale.GetProperty("saleId").GetString() == saleId && sale.GetProperty("status").GetString() == status));
 
     private async Task AvailabilityAsync(Sale sale, string status, params string[] availability) =>
         await Eventually.GetAsync($"the page shows {status}: {string.Join(' ', availability)}", TimeSpan.FromSeconds(5),

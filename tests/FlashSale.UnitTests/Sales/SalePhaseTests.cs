@@ -18,6 +18,15 @@ public sealed class SalePhaseTests
         Assert.Equal(phase, SalePhases.At(status, opensAt: 100, closesAt: 200, now));
 
     [Theory]
+    [InlineData(SaleStatus.Live, 99, 100L)]
+    [InlineData(SaleStatus.Live, 100, 200L)]
+    [InlineData(SaleStatus.Paused, 99, 200L)]
+    [InlineData(SaleStatus.Live, 200, null)]
+    [InlineData(SaleStatus.Closed, 150, null)]
+    public void A_phase_ends_at_the_opening_or_at_the_end(SaleStatus status, long now, long? end) =>
+        Assert.Equal(end, new PublishedSale("s", 1, 1, 1, "S", status, 100, 200, null, 900, false, null, false, []).PhaseEndsAt(now));
+
+    [Theory]
     [InlineData(0, 1)]
     [InlineData(1, 1)]
     [InlineData(1_000, 50)]

@@ -1,0 +1,23 @@
+using System.Text.Json.Serialization;
+
+namespace FlashSale.Api.Sales;
+
+/// <summary>Money as the contract spells it.</summary>
+/// <param name="Amount">Minor units.</param>
+/// <param name="Currency">ISO 4217.</param>
+public sealed record Money(long Amount, string Currency);
+
+/// <summary>A sale as shoppers see it; items only on its own page.</summary>
+public sealed record SalePage(
+    string SaleId, string Name, string Status, string OpensAt, string ClosesAt, string ServerTime, bool RequiresTicket, IReadOnlyList<ItemPage>? Items);
+
+/// <summary>An item as shoppers see it.</summary>
+public sealed record ItemPage(string Sku, string Name, Money Price, Money? ListPrice, int PerUserLimit, string Availability);
+
+/// <summary>All sales.</summary>
+public sealed record SaleList(IReadOnlyList<SalePage> Sales);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(SaleList))]
+[JsonSerializable(typeof(SalePage))]
+internal sealed partial class SalePagesJson : JsonSerializerContext;
