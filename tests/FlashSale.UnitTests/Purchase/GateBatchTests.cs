@@ -16,7 +16,7 @@ public sealed class GateBatchTests
         var held = all[0].ContinueWith(_ => release.Wait(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
 
         batch.Complete(GateOutcome.Unavailable);
-        Assert.All(await Task.WhenAll(all), result => Assert.Equal(GateOutcome.Unavailable, result.Outcome));
+        Assert.All(await Task.WhenAll(all[1..]), result => Assert.Equal(GateOutcome.Unavailable, result.Outcome));
         Assert.False(held.IsCompleted);
         Assert.False(emptied.Task.IsCompleted);
 
