@@ -1,4 +1,3 @@
-using Dapper;
 using FlashSale.Admin.Access;
 using FlashSale.Admin.Http;
 using FlashSale.Contracts;
@@ -23,6 +22,7 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
     // Each takes some of the host's connections for as long as it lasts; pauses and closes need the others.
     private const int LoadsAtOnce = 4;
     private static readonly SemaphoreSlim Places = new(LoadsAtOnce);
+    private static readonly TimeSpan Lease = TimeSpan.FromSeconds(10);
 
     /// <summary>Loads a sale, if it is in a state for it.</summary>
     public async Task<IResult> LoadAsync(string saleId, string action, HttpContext context)
@@ -41,9 +41,8 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
     private async Task<IResult> LoadAloneAsync(string saleId, string action, HttpContext context)
     {
         if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale) return AdminProblems.SaleNotFound;
-        await using var connection = await postgres.OpenConnectionAsync(context.RequestAborted);
-        if (!await connection.ExecuteScalarAsync<bool>("select pg_try_advisory_lock(@ManagerLock, @Number)", new { ManagerLock, sale.Number }))
-            return AdminProblems.Conflict("The sale is being loaded at this moment.");
+        await using var alone = await SessionLock.TryTakeAsync(postgres, ManagerLock, sale.Number, Lease, CancellationToken.None);
+        if (alone is null) return AdminProblems.Conflict("The sale is being loaded at this moment.");
         try
         {
             // Again, now that nobody else loads it.
@@ -52,6 +51,7 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
             var phase = PhaseOf(sale);
             // Carried through, whether or not its manager still waits.
             var loaded = await loader.LoadAsync(saleId, CancellationToken.None);
+            await using var connection = await postgres.OpenConnectionAsync();
             await using var transaction = await connection.BeginTransactionAsync();
             await AuditLog.WriteAsync(transaction, context.Actor(), action, saleId, new { status = phase, sale.Epoch }, loaded);
             await transaction.CommitAsync();
@@ -64,10 +64,6 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
         catch (Exception e) when (Stores.IsRedisAway(e))
         {
             return AdminProblems.NotLoaded("Redis does not answer. Repeat the request when it does; what was begun is brought to its end.");
-        }
-        finally
-        {
-            await connection.ExecuteAsync("select pg_advisory_unlock(@ManagerLock, @Number)", new { ManagerLock, sale.Number });
         }
     }
 

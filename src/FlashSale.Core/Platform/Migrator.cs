@@ -21,7 +21,8 @@ public sealed partial class Migrator(NpgsqlDataSource postgres, ILogger<Migrator
     public async Task RunAsync(CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        await connection.ExecuteAsync("set statement_timeout = 0; set lock_timeout = 0");
+        // A migrator is never idle for long: one that is stands still, and must not keep the others waiting.
+        await connection.ExecuteAsync("set statement_timeout = 0; set lock_timeout = 0; set idle_session_timeout = '10s'");
         await connection.ExecuteAsync("select pg_advisory_lock(@LockId)", new { LockId });
         try
         {
@@ -35,7 +36,7 @@ public sealed partial class Migrator(NpgsqlDataSource postgres, ILogger<Migrator
         }
         finally
         {
-            await connection.ExecuteAsync("select pg_advisory_unlock(@LockId); reset statement_timeout; reset lock_timeout", new { LockId });
+            await connection.ExecuteAsync("select pg_advisory_unlock(@LockId); reset statement_timeout; reset lock_timeout; reset idle_session_timeout", new { LockId });
         }
     }
 

@@ -14,6 +14,8 @@ public sealed partial class OrderEventPublisher(
     NpgsqlDataSource postgres, RabbitMqUrl broker, MigrateInBackground migrations, OrderEventStore store, RelayPace pace, EventsOptions options,
     OrderEventMetrics metrics, [FromKeyedServices(Dependency.RabbitMq)] Dependency guard, ILogger<OrderEventPublisher> logger) : BackgroundService
 {
+    // Advisory lock class of "this process publishes order events".
+    private const int PublisherLock = 4;
     private const int BusyMilliseconds = 10_000;
     private const int PruneMilliseconds = 60_000;
 
@@ -34,7 +36,8 @@ public sealed partial class OrderEventPublisher(
             var wait = RoleInterval;
             try
             {
-                await using var role = await PublisherRole.TryTakeAsync(postgres, TimeSpan.FromMilliseconds(options.LeaseMilliseconds), stoppingToken);
+                await using var role = await SessionLock.TryTakeAsync(
+                    postgres, PublisherLock, key: 0, TimeSpan.FromMilliseconds(options.LeaseMilliseconds), stoppingToken);
                 if (role is not null) await PublishAsync(role.Lost);
             }
             catch (Exception e)
