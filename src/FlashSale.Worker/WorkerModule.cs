@@ -89,11 +89,14 @@ public static class WorkerModule
     {
         builder.Services.AddSingleton<CatalogPublisher>();
         builder.Services.AddSingleton<LedgerReader>();
+        builder.Services.AddSingleton<RedisHeadroom>();
+        builder.Services.AddSingleton<RedisLog>();
         builder.Services.AddSingleton<SaleLoader>();
         builder.Services.AddSingleton<SaleVerifier>();
         builder.Services.AddSingleton<ChangeStockScript>();
         builder.Services.AddSingleton<StockChanges>();
         builder.Services.AddSingleton<BrokerBacklog>();
+        builder.Services.AddSingleton<KeptSales>();
         builder.Services.AddHostedService<BrokerWatch>();
         builder.Services.AddSettings<FailoverOptions>(builder.Configuration, "Failover");
         builder.Services.AddSingleton<PostgresMemory>();
@@ -118,6 +121,9 @@ public static class WorkerModule
         builder.Services.AddSingleton<Reconciliation>();
         builder.Services.AddSingleton<SaleArchiver>();
         builder.Services.AddHostedService<ReconcileJob>();
+        builder.Services.AddHostedService<ClosingJob>();
+        builder.Services.AddSettings<RedisLogOptions>(builder.Configuration, "RedisLog");
+        builder.Services.AddHostedService<RedisLogJob>();
     }
 
     /// <summary>Unpaid orders expired, and units of closed ones carried back.</summary>

@@ -128,6 +128,7 @@ public static class AdminProblems
         StockChangeResult.Applied => applied(answer),
         StockChangeResult.BelowSold => new ProblemAnswer(StockBelowSold),
         StockChangeResult.TooLarge => new ProblemAnswer(StockTooLarge),
+        StockChangeResult.NoMemory => new ProblemAnswer(Problem.TemporarilyUnavailable with { Title = "Redis has no memory for these units." }, answer.Reason),
         StockChangeResult.SaleNotFound => SaleNotFound,
         StockChangeResult.ItemNotFound => new ProblemAnswer(NoItem),
         StockChangeResult.SaleClosed => Conflict("The sale is closed."),

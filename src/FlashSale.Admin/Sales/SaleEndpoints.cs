@@ -2,6 +2,7 @@ using FlashSale.Admin.Access;
 using FlashSale.Admin.Http;
 using FlashSale.Ledger;
 using FlashSale.Sales;
+using FlashSale.Stock;
 
 namespace FlashSale.Admin.Sales;
 
@@ -16,6 +17,8 @@ public static class SaleEndpoints
         builder.Services.AddSingleton<SaleTransitions>();
         builder.Services.AddSingleton<SaleWindows>();
         builder.Services.AddSingleton<CatalogPublisher>();
+        builder.Services.AddSingleton<RedisHeadroom>();
+        builder.Services.AddSingleton<RedisLog>();
         builder.Services.AddSingleton<SaleLoader>();
         builder.Services.AddSingleton<SaleLoads>();
     }

@@ -28,10 +28,14 @@ public sealed class Reconciliation(NpgsqlDataSource postgres, LedgerReader ledge
 {
     private const int MostFindings = 100;
 
+    // With more orders in flight a comparison would keep persistence waiting when it has most to do.
+    private const int MostInFlight = 50_000;
+
     /// <summary>Compares from counters, and says how long a difference has stood.</summary>
-    /// <returns>Null when there is no such sale.</returns>
+    /// <returns>Null when there is no such sale, or too much is in flight: it is compared when there is less.</returns>
     public async Task<ReconciliationReport?> RunAsync(string saleId, CancellationToken cancellation)
     {
+        if (await ledger.InFlightAsync(saleId) > MostInFlight) return null;
         if (await ledger.ReadAsync(saleId, cancellation) is not { } books) return null;
         var differences = books.Items.Where(item => item.Difference != 0).ToDictionary(item => item.Sku, item => item.Difference, StringComparer.Ordinal);
         await using var connection = await postgres.OpenConnectionAsync(cancellation);

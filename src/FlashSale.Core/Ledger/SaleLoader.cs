@@ -1,8 +1,8 @@
 using Dapper;
 using FlashSale.Platform;
 using FlashSale.Sales;
+using FlashSale.Stock;
 using Npgsql;
-using StackExchange.Redis;
 
 namespace FlashSale.Ledger;
 
@@ -21,19 +21,16 @@ public sealed class SaleLoadException(string message) : Exception(message);
 /// limits, counts and idempotency records into shadow keys, and swap them and the epoch in one script.
 /// A process that dies at any point leaves an epoch in Postgres that Redis does not have: whoever sees it loads again.
 /// </summary>
-public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher)
+public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, RedisHeadroom headroom, RedisLog log)
 {
     // Advisory lock class of "this sale is being loaded": one loader of a sale at a time.
     private const int LoaderLock = 2;
-    private const int LockPatienceMilliseconds = 5_000;
-
-    // At rest an order costs about 100 bytes, twice that while a rebuild writes it beside what is there; in flight, with
-    // its record and outbox entry, about 600.
-    private const long BytesPerOrder = 200;
-    private const long BytesPerUnit = 600;
 
     private const int KeysPerCall = 1_000;
 
+    // How long a loader that shows no life keeps others from loading the sale, which is held meanwhile.
+    private static readonly TimeSpan LoaderLease = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan LockPatience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan DrainInterval = TimeSpan.FromMilliseconds(25);
     private static readonly RedisScript SwapScript = new("Ledger.swap.lua");
@@ -53,29 +50,24 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
     private async Task<LoadedSale?> LoadAsync(string saleId, bool onlyIfStale, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        await connection.ExecuteAsync("set statement_timeout = 0; set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '120s'");
+        // Between two statements of its transaction the loader waits for Redis, for less than this. Frozen there it would
+        // keep the sale's exclusive lock.
+        await connection.ExecuteAsync("set statement_timeout = 0; set lock_timeout = '30s'; set idle_in_transaction_session_timeout = '40s'");
         var number = await connection.ExecuteScalarAsync<int?>("select number from sale where sale_id = @saleId", new { saleId })
             ?? throw new SaleLoadException($"There is no sale {saleId}.");
-        if (!await LockAsync(connection, number, patient: !onlyIfStale)) throw new SaleLoadException($"Sale {saleId} is being loaded by another process.");
+        // A worker takes the lock only to see that there is nothing to do: a caller who was asked to load waits for it.
+        await using var alone = await SessionLock.TryTakeAsync(
+                postgres, LoaderLock, number, LoaderLease, onlyIfStale ? TimeSpan.Zero : LockPatience, cancellation)
+            ?? throw new SaleLoadException($"Sale {saleId} is being loaded by another process.");
         try
         {
             // Looked at under the lock: whoever held it before may have loaded the sale.
             if (onlyIfStale && !await IsStaleAsync(connection, saleId)) return null;
-            return await LoadAloneAsync(connection, saleId, number, cancellation);
+            return await LoadAloneAsync(connection, saleId, number, alone.Lost);
         }
-        finally
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
-            await connection.ExecuteAsync("select pg_advisory_unlock_all()");
-        }
-    }
-
-    // A worker takes the lock only to see that there is nothing to do: whoever was asked to load waits for it.
-    private static async Task<bool> LockAsync(NpgsqlConnection connection, int number, bool patient)
-    {
-        for (var deadline = Environment.TickCount64 + (patient ? LockPatienceMilliseconds : 0); ; await Task.Delay(DrainInterval))
-        {
-            if (await connection.ExecuteScalarAsync<bool>("select pg_try_advisory_lock(@LoaderLock, @number)", new { LoaderLock, number })) return true;
-            if (Environment.TickCount64 >= deadline) return false;
+            throw new SaleLoadException($"Sale {saleId} was not loaded: this process stood still, and others may load it now. Try again.");
         }
     }
 
@@ -93,13 +85,13 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             throw new SaleLoadException($"Sale {saleId} has no items.");
         await CheckDurabilityAsync();
         if (await PostgresDurability.ProblemAsync(connection, cancellation) is { } problem) throw new SaleLoadException(problem);
-        await CheckMemoryAsync(connection, saleId);
+        if (await headroom.LackAsync(connection, saleId) is { } lack) throw new SaleLoadException(lack);
         // From here on every script that is called with the old epoch refuses, or belongs to what is being drained. Above all that Redis
         // has seen: a Postgres that was restored to an earlier point has forgotten how far it had come.
         var known = (long?)await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch")) ?? 0;
         foreach (var begun in await redis.CallAsync(database => database.HashKeysAsync(keys.Epochs))) known = Math.Max(known, (long)begun);
         var epoch = await connection.ExecuteScalarAsync<long?>("""
-            update sale set epoch = greatest(epoch, @known) + 1, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
+            update sale set epoch = greatest(epoch, @known) + 1, redis_applied = 0, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
             where sale_id = @saleId and status <> 'archived' returning epoch
             """, new { saleId, known }) ?? throw Archived(saleId);
         await SaleHold.HoldAsync(redis, keys, epoch);
@@ -111,7 +103,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             var length = await redis.CallAsync(database => database.ExecuteAsync("XLEN", keys.Outbox));
             if ((long)length == 0)
             {
-                var loaded = await SwapAsync(connection, keys, saleId, number, cancellation);
+                var loaded = await SwapAsync(connection, keys, saleId, number, epoch, cancellation);
                 await publisher.PublishAsync(saleId, cancellation);
                 await RemoveOldEpochsAsync(keys, loaded.Epoch);
                 await RewriteLogAsync(connection);
@@ -122,13 +114,15 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         }
     }
 
-    private async Task<LoadedSale> SwapAsync(NpgsqlConnection connection, SaleKeys keys, string saleId, int number, CancellationToken cancellation)
+    private async Task<LoadedSale> SwapAsync(NpgsqlConnection connection, SaleKeys keys, string saleId, int number, long epoch, CancellationToken cancellation)
     {
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await SaleLock.TakeAsync(connection, number);
         var runId = await RedisRun.IdAsync(redis);
         var sale = await CatalogPublisher.ReadAsync(connection, saleId) ?? throw new SaleLoadException($"There is no sale {saleId}.");
         if (sale.Status is SaleStatus.Archived) throw Archived(saleId);
+        // A loader that stood still finds another's epoch: what it would write lies under keys that are in use.
+        if (sale.Epoch != epoch) throw Overtaken(saleId);
         var units = sale.Items.Sum(item => (long)item.Stock);
         var shadow = new SaleShadow(redis, keys, sale.Epoch, SaleKeys.BucketsFor(units));
         await shadow.FillAsync(connection, sale, cancellation);
@@ -149,12 +143,14 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             "done" => new LoadedSale(sale.Items.Count, units, sale.Epoch),
             "outbox" => throw new SaleLoadException($"Sale {saleId} was not loaded: reservations came in meanwhile. Try again."),
             "run" => throw new SaleLoadException($"Sale {saleId} was not loaded: Redis was restarted meanwhile. Try again."),
-            _ => throw new SaleLoadException($"Sale {saleId} was not loaded: another process loaded it meanwhile. Try again."),
+            _ => throw Overtaken(saleId),
         };
     }
 
     // Its keys have left Redis, and must not come back.
     private static SaleLoadException Archived(string saleId) => new($"Sale {saleId} is archived.");
+
+    private static SaleLoadException Overtaken(string saleId) => new($"Sale {saleId} was not loaded: another process loaded it meanwhile. Try again.");
 
     // A 202 is only as durable as Redis: one that may lose or evict what it acknowledged sells nothing.
     private async Task CheckDurabilityAsync()
@@ -170,33 +166,12 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         }
     }
 
-    private async Task CheckMemoryAsync(NpgsqlConnection connection, string saleId)
-    {
-        var (unsold, sold) = await connection.QuerySingleAsync<(long, long)>(
-            "select coalesce(sum(stock - sold), 0), coalesce(sum(sold), 0) from sale_item where sale_id = @saleId", new { saleId });
-        var needed = unsold * BytesPerUnit + sold * BytesPerOrder;
-        var memory = await RedisRun.InfoAsync(redis, "memory");
-        var limit = memory.Number("maxmemory") is > 0 and var configured ? configured : memory.Number("total_system_memory");
-        var used = memory.Number("used_memory");
-        if (used + needed > limit)
-            throw new SaleLoadException($"Redis has {(limit - used) >> 20} MiB of memory left; {unsold + sold} units may need {needed >> 20} MiB.");
-    }
-
-    // The log is rewritten here and never by itself: a rewrite in mid-sale would take a core and the disk from purchases.
+    // A rewrite in the middle of a rush would take a core and the disk from purchases.
     private async Task RewriteLogAsync(NpgsqlConnection connection)
     {
         var open = await connection.ExecuteScalarAsync<bool>(
             "select exists (select 1 from sale where status = 'live' and opens_at <= now() + interval '1 minute' and closes_at > now())");
-        var persistence = await RedisRun.InfoAsync(redis, "persistence");
-        if (open || persistence.Number("aof_enabled") == 0 || persistence.Number("aof_rewrite_in_progress") == 1) return;
-        try
-        {
-            await redis.CallAsync(database => database.ExecuteAsync("BGREWRITEAOF"));
-        }
-        catch (RedisServerException)
-        {
-            // One was started meanwhile, or a snapshot runs: the next load asks again.
-        }
+        if (!open) await log.RewriteAsync();
     }
 
     // By their list, since looking for them would go over the keys of all sales while others are sold from. Never a later epoch's: its loader may be at

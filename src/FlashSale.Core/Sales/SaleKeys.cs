@@ -40,6 +40,9 @@ public sealed class SaleKeys
     /// <summary>Where the log of buyers ends (60 million acceptances under one epoch): Redis refuses a text beyond 512 MB.</summary>
     public const int MaxBuyersBytes = 480 * 1024 * 1024;
 
+    // They hold 600,000 orders as listpacks.
+    private const int LeastBuckets = 1 << 12;
+
     private static readonly string[] Swapped = ["stock", "limit", "inflight", "inflight_units"];
 
     /// <summary>Makes the keys of a sale.</summary>
@@ -127,9 +130,10 @@ public sealed class SaleKeys
 
     /// <summary>
     /// How many buckets a sale of that many units gets: about 20 orders (60 facts) in each, so that a bucket
-    /// stays a listpack (512 fields) and looking a fact up stays a short scan.
+    /// stays a listpack (512 fields) and looking a fact up stays a short scan. Their number is fixed until the next load:
+    /// there are enough of them for a small sale to become a large one, since a bucket without orders costs nothing.
     /// </summary>
-    public static int BucketsFor(long units) => (int)Math.Clamp((units + 19) / 20, 1, 1 << 20);
+    public static int BucketsFor(long units) => (int)Math.Clamp((units + 19) / 20, LeastBuckets, 1 << 20);
 
     // Bytes, not text: StackExchange.Redis would encode a string key anew on every call.
     private RedisKey Make(string name) => Encoding.UTF8.GetBytes(Prefix + name);

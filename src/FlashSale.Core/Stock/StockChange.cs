@@ -20,6 +20,9 @@ public enum StockChangeResult
     /// <summary>It would raise the stock above <see cref="Sales.SaleBounds.MaxStock"/>.</summary>
     TooLarge,
 
+    /// <summary>Redis has no memory for so many units.</summary>
+    NoMemory,
+
     /// <summary>There is no such sale.</summary>
     SaleNotFound,
 
@@ -40,4 +43,5 @@ public enum StockChangeResult
 /// <param name="Result">What became of it.</param>
 /// <param name="Stock">Units after it, when applied.</param>
 /// <param name="Remaining">Units that can still be sold, at the moment when it was applied.</param>
-public readonly record struct StockChangeAnswer(StockChangeResult Result, int Stock = 0, int Remaining = 0);
+/// <param name="Reason">What lacks, in words; null where the result says it all.</param>
+public readonly record struct StockChangeAnswer(StockChangeResult Result, int Stock = 0, int Remaining = 0, string? Reason = null);

@@ -19,13 +19,14 @@ namespace FlashSale.Stock;
 /// The catalog does not tell of it: shoppers see of an item's stock only what "low" is, and the script leaves that beside the
 /// stock. To publish the whole sale for it would send all its items to every node, once per changed item.
 /// </summary>
-public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript script)
+public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript script, RedisHeadroom headroom)
 {
     /// <summary>Makes a change, or answers as it was answered before.</summary>
     public async Task<StockChangeAnswer> ApplyAsync(StockChange change, Actor actor, CancellationToken cancellation)
     {
         if (!SaleBounds.IsSaleId(change.SaleId)) return new(StockChangeResult.SaleNotFound);
         if (!SaleBounds.IsSku(change.Sku)) return new(StockChangeResult.ItemNotFound);
+        if (change.Delta > 0 && await LackAsync(change, cancellation) is { } lack) return new(StockChangeResult.NoMemory, Reason: lack);
         var (refused, changeId) = await RecordAsync(change, actor, cancellation);
         if (refused is { } result) return new(result);
         try
@@ -46,6 +47,23 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
             "select change_id from stock_change where sale_id = @saleId and state in ('pending', 'recorded') order by change_id",
             new { saleId }, cancellationToken: cancellation));
         foreach (var changeId in changes) await FinishAsync(changeId, saleId, cancellation);
+    }
+
+    // Of a change that is not known yet, of a sale that is loaded: a full Redis would stop all sales in the middle of one.
+    private async Task<string?> LackAsync(StockChange change, CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        if (await FindAsync(connection, change) is not null) return null;
+        if (!await connection.ExecuteScalarAsync<bool>("select exists (select 1 from sale where sale_id = @SaleId and epoch > 0 and status in ('live', 'paused'))", change)) return null;
+        try
+        {
+            return await headroom.LackAsync(connection, change.SaleId, change.Delta);
+        }
+        catch (Exception e) when (Stores.IsRedisAway(e))
+        {
+            // It is recorded, and applied when Redis is there.
+            return null;
+        }
     }
 
     // The row is committed before Redis is asked: whatever Redis then does, somebody knows that it was to be done.

@@ -38,6 +38,25 @@ public sealed class StockChangeTests(OneOfEach fixture, ITestOutputHelper output
     }
 
     [Fact]
+    public async Task Units_that_Redis_has_no_memory_for_beside_those_of_other_sales_are_refused()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        // Redis has 2 GB here, and a unit may need 600 bytes, or 200 once it is sold.
+        var refused = await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, 50_000_000, "many");
+        Refusal.AssertIs(503, "temporarily_unavailable", refused);
+        Assert.Contains("of memory left", refused.Member("detail"), StringComparison.Ordinal);
+        var other = await Stack.OpenSaleAsync(stock: 3_000_000);
+        Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, 2_500_000, "few"));
+        var third = await Stack.Manager.CreateSaleAsync([new("a", 2_500_000)]);
+        Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Manager.PostAsync($"/api/v1/sales/{third}/preload"));
+        await Stack.Manager.CloseAsync(other.Id);
+        AssertAnswer(2_500_010, 2_500_010, await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, 2_500_000, "few"));
+        await Books.CheckAsync(Stack, sale);
+        await Stack.Manager.CloseAsync(sale.Id);
+        await Stack.Manager.PreloadAsync(third);
+    }
+
+    [Fact]
     public async Task A_draft_changes_in_postgres_alone()
     {
         var id = await Stack.Manager.CreateSaleAsync([new("a", 10)]);
