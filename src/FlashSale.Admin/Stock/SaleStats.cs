@@ -44,6 +44,9 @@ public sealed class SaleStats(NpgsqlDataSource postgres, RedisConnection redis, 
         if (sale.Status is SaleStatus.Archived) return (true, new StatsPage([.. rows.Select(row => row.With(row.Stock - row.PendingPayment - row.Paid, 0))], 0, 0));
         // Nothing of a draft is in Redis.
         if (sale.Epoch == 0) return (true, new StatsPage([.. rows.Select(row => row.With(0, 0))], 0, 0));
+        // It has left Redis: what nobody holds remains.
+        if (sale.Status is SaleStatus.Archived)
+            return (true, new StatsPage([.. rows.Select(row => row.With(row.Stock - row.PendingPayment - row.Paid, 0))], 0, 0));
         var look = await ReadRedisAsync(new SaleKeys(saleId));
         if (look.Epoch != sale.Epoch) return (true, null);
         return (true, new StatsPage([.. rows.Select(row => row.With(Units(look.Stock, row.Sku), Units(look.InFlight, row.Sku)))], look.OutboxLength, look.OutboxAge));

@@ -49,6 +49,7 @@ public static class StockEndpoints
         builder.Services.AddSingleton<ChangeStockScript>();
         builder.Services.AddSingleton<StockChanges>();
         builder.Services.AddSingleton<LedgerReader>();
+        builder.Services.AddSingleton<SharedLedger>();
         builder.Services.AddSingleton<Reconciliation>();
         builder.Services.AddSingleton<SaleStats>();
     }
@@ -96,7 +97,7 @@ public static class StockEndpoints
             _ => AdminProblems.Unavailable("Redis does not hold the sale as it was last loaded. The worker loads it again."),
         };
 
-    private static async Task<IResult> LedgerAsync(HttpContext context, string saleId, string? full, LedgerReader ledger, Reconciliation reconciliation, Transfers transfers)
+    private static async Task<IResult> LedgerAsync(HttpContext context, string saleId, string? full, SharedLedger ledger, Reconciliation reconciliation, Transfers transfers)
     {
         if (full is not (null or "true" or "false")) return AdminProblems.Invalid([new("full", "must be true or false")]);
         if (!SaleBounds.IsSaleId(saleId)) return AdminProblems.SaleNotFound;

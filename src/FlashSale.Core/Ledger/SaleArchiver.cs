@@ -9,8 +9,9 @@ namespace FlashSale.Ledger;
 /// <summary>
 /// Archives sales that are over: their keys leave Redis, their orders stay readable in Postgres. Only once nothing can
 /// happen in Redis any more: all orders settled and paid or closed, all returns and changes applied, the books reconciled.
+/// The books that are closed then are true for ever: they balanced with Redis, which nobody can ask again.
 /// </summary>
-public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher)
+public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, LedgerReader ledger)
 {
     /// <summary>Sales that have been over for that long and are reconciled, and archived ones whose keys are still there.</summary>
     public async Task<IReadOnlyList<string>> DueAsync(TimeSpan retention, CancellationToken cancellation)
@@ -59,6 +60,7 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         if (await connection.ExecuteScalarAsync<int?>("select number from sale where sale_id = @saleId", new { saleId }) is not { } number) return false;
+        await connection.ExecuteAsync("set local lock_timeout = '2s'");
         await SaleLock.TakeAsync(connection, number);
         var status = await connection.ExecuteScalarAsync<string>("select status from sale where sale_id = @saleId", new { saleId });
         if (status == "archived") return true;
@@ -69,6 +71,7 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
                 or exists (select 1 from dead_letter where sale_id = @saleId and state = 'open')
             """, new { saleId });
         if (open || !await IsAtRestAsync(new SaleKeys(saleId))) return false;
+        if (!(await ledger.ReadLockedAsync(connection, saleId)).Balanced) return false;
         await connection.ExecuteAsync(
             "update sale set status = 'archived', archived_at = now(), version = version + 1, updated_at = now() where sale_id = @saleId", new { saleId });
         await AuditLog.WriteAsync(transaction, actor, "sale.archive", saleId, new { status }, new { status = "archived" });

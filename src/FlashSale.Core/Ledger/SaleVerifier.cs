@@ -17,23 +17,22 @@ public sealed class SaleVerifier(NpgsqlDataSource postgres, RedisConnection redi
 
     /// <summary>Looks, and lets the sale sell when nothing was lost.</summary>
     /// <returns>False when the sale must be loaded again.</returns>
+    /// <exception cref="PostgresException">55P03: the sale's lock is taken; call again.</exception>
     public async Task<bool> VerifyAsync(string saleId, int number, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
+        // A sale whose lock is taken is passed over: others wait to be verified.
+        await connection.ExecuteAsync("set local lock_timeout = '1s'");
         await SaleLock.TakeAsync(connection, number);
         var runId = await RedisRun.IdAsync(redis);
-        var epoch = await connection.ExecuteScalarAsync<long>("select epoch from sale where sale_id = @saleId", new { saleId });
+        var (epoch, applied) = await connection.QuerySingleAsync<(long, long)>("select epoch, redis_applied from sale where sale_id = @saleId", new { saleId });
         var known = (string?)await redis.CallAsync(database => database.HashGetAsync(new SaleKeys(saleId).Sale, "epoch"));
         if (known != epoch.ToString()) return false;
         var books = await ledger.ReadLockedAsync(connection, saleId);
         var newest = await connection.ExecuteScalarAsync<long?>(
             "select (extract(epoch from max(accepted_at)) * 1000)::bigint from orders where sale_id = @saleId", new { saleId }) ?? 0;
         var last = long.Parse(books.LastOutboxId.AsSpan(0, books.LastOutboxId.IndexOf('-', StringComparison.Ordinal)));
-        var applied = await connection.ExecuteScalarAsync<long>("""
-            select (select count(*) from stock_return where sale_id = @saleId and epoch = @epoch and state = 'applied')
-                 + (select count(*) from stock_change where sale_id = @saleId and epoch = @epoch and state = 'applied')
-            """, new { saleId, epoch });
         if (!books.Balanced || last < newest || books.Returned < applied) return false;
         return await LetSellAsync(redis, new SaleKeys(saleId), runId, epoch);
     }

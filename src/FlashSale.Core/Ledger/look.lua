@@ -1,9 +1,8 @@
 -- look: all that the books need of Redis, at one moment.
 -- KEYS  1 stock  2 inflight_units  3 inflight  4 outbox  5 returned
--- ARGV  1 most orders in flight: listing more would hold up the purchases
--- Answers {the number in flight} when there are more, else {stock as field, value, ..; units in flight as field, value, ..; ids of the orders in flight; last outbox id ever given; returns and changes known}
+-- ARGV  ids of orders that were in flight a moment ago and are in Postgres as well; may be none
+-- Answers {stock as field, value, ..; units in flight as field, value, ..; those of the ids that are in flight still; last outbox id ever given; returns and changes known}
 -- Invariant: reads only.
-if redis.call('HLEN', KEYS[3]) > tonumber(ARGV[1]) then return { redis.call('HLEN', KEYS[3]) } end
 local last = '0-0'
 if redis.call('EXISTS', KEYS[4]) == 1 then
     local info = redis.call('XINFO', 'STREAM', KEYS[4])
@@ -11,4 +10,12 @@ if redis.call('EXISTS', KEYS[4]) == 1 then
         if info[i] == 'last-generated-id' then last = info[i + 1] end
     end
 end
-return { redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('HKEYS', KEYS[3]), last, redis.call('HLEN', KEYS[5]) }
+local both = {}
+for first = 1, #ARGV, 1000 do
+    -- In pieces: Lua unpacks no more than about 8,000 values.
+    local some = redis.call('HMGET', KEYS[3], unpack(ARGV, first, math.min(first + 999, #ARGV)))
+    for i, record in ipairs(some) do
+        if record then both[#both + 1] = ARGV[first + i - 1] end
+    end
+end
+return { redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2]), both, last, redis.call('HLEN', KEYS[5]) }

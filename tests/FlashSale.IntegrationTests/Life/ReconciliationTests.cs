@@ -6,7 +6,7 @@ namespace FlashSale.IntegrationTests.Life;
 /// <summary>As <see cref="Lively"/>, and a difference that stands is repaired, and a sale that is over is archived at once.</summary>
 public sealed class Repairing() : StackFixture(new StackOptions
 {
-    Settings = new(LifeTest.Settings()) { ["Reconcile__Repair"] = "true", ["Reconcile__ArchiveAfterMinutes"] = "0" },
+    Settings = new(LifeTest.Settings()) { ["Reconcile__Repair"] = "true", ["Reconcile__ArchiveAfterMinutes"] = "0", ["RedisLog__RewriteAboveMegabytes"] = "1" },
 });
 
 /// <summary>A difference is told once it stands, and repaired only where that is switched on, towards Postgres.</summary>
@@ -114,6 +114,32 @@ public sealed class RepairAndArchiveTests(Repairing fixture, ITestOutputHelper o
         Assert.Equal(200, (await Stack.Manager.RefundAsync(orders[0].Answer.OrderId)).Status);
         Assert.Equal("superseded", await ScalarAsync<string>("select state from stock_return where order_id = @orderId", new { orderId = orders[0].Answer.OrderId }));
         Assert.Empty(await Stack.Redis.DigestAsync(sale.RedisPrefix));
+        // Its books stay true: five orders hold a unit each, fifteen units nobody has.
+        var ledger = await Stack.Manager.LedgerAsync(sale.Id);
+        Assert.True(ledger.GetProperty("balanced").GetBoolean());
+        var line = ledger.GetProperty("items")[0];
+        Assert.Equal((20, 15, 0, 5, 0), (Units(line, "stock"), Units(line, "remaining"), Units(line, "inFlight"), Units(line, "live"), Units(line, "difference")));
+        var stats = (await Stack.Manager.StatsAsync(sale.Id)).GetProperty("items")[0];
+        Assert.Equal((15, 10, 5, 1, 4), (Units(stats, "remaining"), Units(stats, "accepted"), Units(stats, "paid"), Units(stats, "refunded"), Units(stats, "expired")));
         Assert.Equal(1, await ScalarAsync<long>("select count(*) from audit_log where action = 'sale.archive' and subject = @Id", new { sale.Id }));
     }
+
+    [Fact]
+    public async Task The_file_of_redis_is_rewritten_when_it_has_grown_although_a_sale_is_open()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 20);
+        await Crowd.AllBuyAsync(Stack, sale, users: 10);
+        await Books.CheckAsync(Stack, sale);
+        for (var i = 0; i < 4; i++) await Stack.Redis.Client.CallAsync("SET", "the-same-key", new string('x', 1_000_000));
+        await Eventually.TrueAsync("one of four copies is left", TimeSpan.FromSeconds(60), async () =>
+            await Figures.OfAsync(Stack.Worker, "flashsale_redis_log_base_bytes") is > 1_000_000 and < 2_000_000);
+        Assert.Equal(1, await Figures.ShownAsync(Stack.Worker, "flashsale_redis_log_written"));
+        Assert.InRange(await Figures.ShownAsync(Stack.Worker, "flashsale_redis_log_bytes"), 1_000_000, 2_000_000);
+        await Stack.Redis.RestartAsync();
+        await Stack.SellsOnEveryNodeAsync(sale);
+        await Books.CheckAsync(Stack, sale);
+        await Crowd.ReplayAsync(Stack, sale);
+    }
+
+    private static int Units(System.Text.Json.JsonElement line, string name) => line.GetProperty(name).GetInt32();
 }
