@@ -10,12 +10,16 @@ namespace FlashSale.Worker.Relay;
 /// <param name="Entries">In outbox order.</param>
 /// <param name="Reservations">How many they hold.</param>
 /// <param name="Last">Id of the last entry that was read, packed or not.</param>
-public sealed record Pack(IReadOnlyList<OutboxEntry> Entries, int Reservations, string Last);
+/// <param name="Skipped">Ids of entries that were read and not packed.</param>
+public sealed record Pack(IReadOnlyList<OutboxEntry> Entries, int Reservations, string Last, IReadOnlyList<string> Skipped);
 
 /// <summary>Reads a sale's outbox: a stream without consumer groups, since an entry's only end is that it is settled.</summary>
 public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
 {
     private const int MaxEntriesPerRead = 256;
+
+    // What is known of the time of Redis may be behind it.
+    private const int OverGraceMilliseconds = 10_000;
 
     // How many reservations an entry held lately: what is read beyond a pack was read, sent and parsed in vain.
     private double _perEntry = 1;
@@ -24,6 +28,7 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
     public async Task<Pack?> ReadAsync(string after, int reservations)
     {
         var entries = new List<OutboxEntry>();
+        var skipped = new List<string>();
         var (count, last) = (0, after);
         while (count < reservations)
         {
@@ -36,7 +41,11 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
                 last = (string)parts[0]!;
                 var body = (byte[])((RedisResult[])parts[1]!)[1]!;
                 // Written by a later version of the scripts: it waits for a worker that understands it.
-                if (body.Length == 0 || body[0] != ReservationCodec.Version) continue;
+                if (body.Length == 0 || body[0] != ReservationCodec.Version)
+                {
+                    skipped.Add(last);
+                    continue;
+                }
                 var entry = new OutboxEntry(last, body[1..]);
                 entries.Add(entry);
                 count += CountOf(entry);
@@ -45,7 +54,7 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
             if (entries.Count > 0) _perEntry = (double)count / entries.Count;
             if (page.Length < wanted) break;
         }
-        return last == after ? null : new Pack(entries, count, last);
+        return last == after ? null : new Pack(entries, count, last, skipped);
     }
 
     /// <summary>When the newest entry was written, Redis TIME in Unix milliseconds; 0 when there is none.</summary>
@@ -55,13 +64,24 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
         return found.Length == 0 ? 0 : long.Parse(((string)((RedisResult[])found[0]!)[0]!).Split('-')[0], CultureInfo.InvariantCulture);
     }
 
-    /// <summary>Whether any of these entries is still there.</summary>
-    public async Task<bool> HoldsAnyAsync(IReadOnlyList<OutboxEntry> entries)
+    /// <summary>Whether any entry of a pack is still there.</summary>
+    public async Task<bool> HoldsAnyAsync(SentPack pack)
     {
         var found = (RedisResult[])(await redis.CallAsync(database =>
-            database.ExecuteAsync("XRANGE", keys.Outbox, entries[0].Id, entries[^1].Id, "COUNT", MaxEntriesPerRead)))!;
-        var ids = found.Select(item => (string)((RedisResult[])item!)[0]!).ToHashSet(StringComparer.Ordinal);
-        return entries.Any(entry => ids.Contains(entry.Id));
+            database.ExecuteAsync("XRANGE", keys.Outbox, pack.First, pack.Last, "COUNT", pack.Skipped.Count + 1)))!;
+        return found.Any(item => !pack.Skipped.Contains((string)((RedisResult[])item!)[0]!, StringComparer.Ordinal));
+    }
+
+    /// <summary>Whether the sale is over, as Redis has it, and its outbox empty: nothing comes into it any more.</summary>
+    public async Task<bool> IsOverAsync()
+    {
+        var (sale, length) = await redis.CallAsync(async database =>
+        {
+            var sale = database.HashGetAsync(keys.Sale, ["status", "closes"]);
+            var length = database.ExecuteAsync("XLEN", keys.Outbox);
+            return (await sale, (long)await length);
+        });
+        return length == 0 && (sale[0] == "closed" || sale[1] is { IsNull: false } closes && (long)closes + OverGraceMilliseconds < redis.NowMilliseconds);
     }
 
     // An unreadable entry counts as one: the consumer buries it.

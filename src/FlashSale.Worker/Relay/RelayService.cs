@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Diagnostics.Metrics;
 using FlashSale.Platform;
 using FlashSale.Sales;
+using FlashSale.Worker.Keeper;
 using MassTransit;
 using StackExchange.Redis;
 
@@ -12,9 +13,11 @@ public interface IRelayBus : IBus;
 
 /// <summary>Runs a relay for every outbox that Redis knows of, so that relaying goes on with Postgres away.</summary>
 public sealed partial class RelayService(
-    RedisConnection redis, IRelayBus bus, RelayPace pace, RelayHealth health, RelayOptions options, RelayMetrics metrics, ILogger<RelayService> logger) : BackgroundService
+    RedisConnection redis, IRelayBus bus, BrokerBacklog broker, RelayPace pace, RelayHealth health, RelayOptions options, RelayMetrics metrics, ILogger<RelayService> logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
+
+    private readonly SettledProgress _progress = new();
 
     /// <inheritdoc />
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -29,7 +32,7 @@ public sealed partial class RelayService(
                 foreach (var saleId in sales.Where(saleId => !relays.ContainsKey(saleId)))
                 {
                     var ending = relays[saleId] = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
-                    _ = Task.Run(() => new SaleRelay(saleId, redis, bus, pace, health, options, metrics, logger).RunAsync(ending.Token), stoppingToken);
+                    _ = Task.Run(() => new SaleRelay(saleId, redis, bus, broker, _progress, pace, health, options, metrics, logger).RunAsync(ending.Token), stoppingToken);
                 }
                 // Archived: there is no outbox any more.
                 foreach (var saleId in relays.Keys.Where(saleId => !sales.Contains(saleId)).ToList())

@@ -1,6 +1,7 @@
 using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
+using FlashSale.Worker.Keeper;
 using MassTransit;
 using StackExchange.Redis;
 
@@ -12,23 +13,26 @@ namespace FlashSale.Worker.Relay;
 /// it starts again from the start: what is published twice is absorbed by the consumer.
 /// </summary>
 public sealed partial class SaleRelay(
-    string saleId, RedisConnection redis, IRelayBus bus, RelayPace pace, RelayHealth health, RelayOptions options, RelayMetrics metrics, ILogger logger)
+    string saleId, RedisConnection redis, IRelayBus bus, BrokerBacklog broker, SettledProgress progress, RelayPace pace, RelayHealth health, RelayOptions options,
+    RelayMetrics metrics, ILogger logger)
 {
     private const string Start = "0-0";
-    private const int MaxBackoff = 10;
     private const int BusyMilliseconds = 100;
+
+    // How often the outbox of a sale that is over is looked at.
+    private static readonly TimeSpan OverInterval = TimeSpan.FromSeconds(5);
 
     private readonly SaleKeys _keys = new(saleId);
     private readonly string _owner = Guid.NewGuid().ToString("N");
-    private readonly Queue<(Pack Pack, long PublishedAt)> _unsettled = new();
     private readonly Queue<Task> _confirms = new();
     private readonly List<Task> _publishes = [];
     private string _cursor = Start;
-    private long _progressAt;
-    private int _backoff = 1;
+    private UnsettledPacks? _unsettled;
     private bool _troubled;
 
     private OutboxReader Outbox { get; } = new(redis, new SaleKeys(saleId));
+
+    private UnsettledPacks Unsettled => _unsettled ??= new(Outbox, broker, progress, TimeSpan.FromSeconds(options.RepublishAfterSeconds));
 
     private RedisKey LeaseKey => _keys.Prefix + "relay";
 
@@ -37,9 +41,12 @@ public sealed partial class SaleRelay(
     {
         while (!cancellation.IsCancellationRequested)
         {
+            var isOver = false;
             try
             {
-                if (await HoldLeaseAsync()) await RelayAsync(cancellation);
+                // Without a lease, whose renewals would be written to the file of Redis for as long as the sale stays there.
+                isOver = await Outbox.IsOverAsync();
+                if (!isOver && await HoldLeaseAsync()) await RelayAsync(cancellation);
                 else Restart();
             }
             catch (Exception e) when (e is not OperationCanceledException || !cancellation.IsCancellationRequested)
@@ -49,7 +56,7 @@ public sealed partial class SaleRelay(
                 Restart();
                 await GiveUpLeaseAsync();
             }
-            await Task.Delay(TimeSpan.FromMilliseconds(Math.Min(500, options.LeaseMilliseconds / 4)), cancellation);
+            await Task.Delay(isOver ? OverInterval : TimeSpan.FromMilliseconds(Math.Min(500, options.LeaseMilliseconds / 4)), cancellation);
         }
     }
 
@@ -82,13 +89,8 @@ public sealed partial class SaleRelay(
         {
             if (Environment.TickCount64 >= renewAt)
             {
-                if (!await HoldLeaseAsync())
-                {
-                    Restart();
-                    return;
-                }
+                if (!await RenewAsync(cancellation)) return;
                 renewAt = Environment.TickCount64 + options.LeaseMilliseconds / 3;
-                await CheckUnsettledAsync();
             }
             var pack = await Outbox.ReadAsync(_cursor, options.PackSize);
             if (pack is not null)
@@ -108,6 +110,25 @@ public sealed partial class SaleRelay(
                 await Task.Delay(options.RestMilliseconds, cancellation);
             }
         }
+    }
+
+    // Answers whether there is anything to relay for this one.
+    private async Task<bool> RenewAsync(CancellationToken cancellation)
+    {
+        if (!await HoldLeaseAsync())
+        {
+            Restart();
+            return false;
+        }
+        if (await Unsettled.HasLostAsync(cancellation))
+        {
+            LogRepublished(saleId, options.RepublishAfterSeconds);
+            Restart();
+        }
+        if (!await Outbox.IsOverAsync()) return true;
+        await ConfirmedAsync(0);
+        await GiveUpLeaseAsync();
+        return false;
     }
 
     // A full pack: if purchases are still coming in, leave the cores to them.
@@ -137,7 +158,7 @@ public sealed partial class SaleRelay(
         var publish = bus.Publish(new ReservationPack(ReservationCodec.Version, saleId, pack.Entries), context => context.Mandatory = true);
         _publishes.Add(publish);
         _confirms.Enqueue(ConfirmAsync(publish));
-        _unsettled.Enqueue((pack, Environment.TickCount64));
+        Unsettled.Add(pack);
         metrics.Published(pack.Reservations);
     }
 
@@ -166,30 +187,10 @@ public sealed partial class SaleRelay(
         }
     }
 
-    // Published long ago and still there: the message, or its queue, is gone.
-    private async Task CheckUnsettledAsync()
-    {
-        while (_unsettled.TryPeek(out var oldest))
-        {
-            if (await Outbox.HoldsAnyAsync(oldest.Pack.Entries))
-            {
-                // As long as anything is settled the queue is there and merely long: to publish it again would make it longer.
-                if (Environment.TickCount64 - Math.Max(oldest.PublishedAt, _progressAt) < options.RepublishAfterSeconds * 1_000L * _backoff) return;
-                _backoff = Math.Min(_backoff * 2, MaxBackoff);
-                LogRepublished(saleId, options.RepublishAfterSeconds);
-                Restart();
-                return;
-            }
-            _unsettled.Dequeue();
-            _progressAt = Environment.TickCount64;
-        }
-        _backoff = 1;
-    }
-
     private void Restart()
     {
         _cursor = Start;
-        _unsettled.Clear();
+        Unsettled.Clear();
         foreach (var confirm in _confirms) _ = confirm.ContinueWith(static task => task.Exception, TaskScheduler.Default);
         _confirms.Clear();
     }
