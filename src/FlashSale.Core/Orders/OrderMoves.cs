@@ -68,6 +68,12 @@ public enum CancelOutcome
 /// <param name="MaxExpired">So many orders of a sale may expire before the shopper's further ones stay on the purchase limit; 0 is no bound.</param>
 public sealed record ExpiryRules(TimeSpan Grace, TimeSpan Patience, int MaxExpired);
 
+/// <summary>A sale with orders whose payment is due.</summary>
+/// <param name="SaleId">The sale.</param>
+/// <param name="Number">Its number, part of its lock.</param>
+/// <param name="HasEnded">Whether nothing of it is sold any more.</param>
+public sealed record SaleWithDueOrders(string SaleId, int Number, bool HasEnded);
+
 /// <summary>Moves orders; the callers of the functions in Migrations/0061_order_moves.sql, but for payments.</summary>
 public sealed class OrderMoves(NpgsqlDataSource postgres)
 {
@@ -116,27 +122,30 @@ public sealed class OrderMoves(NpgsqlDataSource postgres)
         transaction.Connection!.ExecuteScalarAsync<bool>("select refund_order(@saleId, @number, @orderId, @reason, @returnUnits, @Name, @Role)",
             new { saleId, number = NumberOf(orderId), orderId, reason, returnUnits, actor.Name, actor.Role }, transaction);
 
-    /// <summary>Sales with orders whose payment was due before the grace, by Postgres' clock.</summary>
-    public async Task<IReadOnlyList<(string SaleId, int Number)>> SalesWithDueOrdersAsync(TimeSpan grace, CancellationToken cancellation)
+    /// <summary>Sales with orders whose payment was due before the grace, by Postgres' clock; those that still sell first.</summary>
+    public async Task<IReadOnlyList<SaleWithDueOrders>> SalesWithDueOrdersAsync(TimeSpan grace, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        var sales = await connection.QueryAsync<(string, int)>(new CommandDefinition("""
-            select s.sale_id, s.number from sale s
+        var sales = await connection.QueryAsync<SaleWithDueOrders>(new CommandDefinition("""
+            select s.sale_id, s.number, s.status = 'closed' or s.closes_at <= now() as has_ended from sale s
             where s.status in ('live', 'paused', 'closed')
               and exists (select 1 from orders o where o.sale_id = s.sale_id and o.status = 'pending_payment' and o.pay_by <= now() - @grace)
-            order by s.number
+            order by has_ended, s.number
             """, new { grace }, cancellationToken: cancellation));
         return sales.AsList();
     }
 
     /// <summary>Expires due orders of a sale, oldest first.</summary>
-    /// <returns>How many; fewer than the limit when no more are due, wait for the provider's answer, or others are at them.</returns>
+    /// <returns>How many; fewer than the limit when no more are due, wait for the provider's answer, others are at them, or a rebuild has the sale for itself.</returns>
     public async Task<int> ExpireAsync(string saleId, int number, ExpiryRules rules, int limit, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         return await connection.ExecuteScalarAsync<int>(new CommandDefinition(
-            "select expire_orders(@saleId, @number, now() - @Grace, now() - @Grace - @Patience, @limit, @MaxExpired)",
-            new { saleId, number, rules.Grace, rules.Patience, limit, rules.MaxExpired }, cancellationToken: cancellation));
+            // A lock that is taken is not waited for: orders of other sales are due as well.
+            """
+            select case when pg_try_advisory_xact_lock_shared(1, @number)
+              then expire_orders(@saleId, @number, now() - @Grace, now() - @Grace - @Patience, @limit, @MaxExpired) else 0 end
+            """, new { saleId, number, rules.Grace, rules.Patience, limit, rules.MaxExpired }, cancellationToken: cancellation));
     }
 
     private static int NumberOf(Guid orderId)

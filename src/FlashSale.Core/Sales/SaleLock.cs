@@ -21,6 +21,11 @@ public static class SaleLock
         return true;
     }
 
+    /// <summary>Shares the lock until the transaction ends, if nobody has it or waits for it alone.</summary>
+    /// <returns>False when it is taken, or there is no such sale.</returns>
+    public static Task<bool> TryShareAsync(NpgsqlTransaction transaction, string saleId) =>
+        transaction.Connection!.ExecuteScalarAsync<bool>("select pg_try_advisory_xact_lock_shared(1, number) from sale where sale_id = @saleId", new { saleId }, transaction);
+
     /// <summary>Takes the lock alone until the connection's transaction ends; waits for everyone who shares it.</summary>
     /// <exception cref="PostgresException">55P03: it was not to be had within lock_timeout.</exception>
     public static Task TakeAsync(NpgsqlConnection connection, int saleNumber) =>

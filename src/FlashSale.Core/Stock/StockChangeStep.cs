@@ -81,6 +81,7 @@ internal sealed class StockChangeStep
         if (verdict is ChangeStockVerdict.NotLoaded) return _row;
         if (verdict is ChangeStockVerdict.Refused) return await EndAsync("refused", null, null);
         await SetStockAsync(stock);
+        await CountAppliedAsync();
         return await EndAsync("applied", stock, remaining);
     }
 
@@ -102,7 +103,9 @@ internal sealed class StockChangeStep
             return await _script.RemainingAsync(_row.SaleId, _row.Sku, _epoch) is { } left ? await EndAsync("applied", _row.Stock, left) : _row;
         }
         var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _row.Stock!.Value, _epoch);
-        return verdict is ChangeStockVerdict.Applied ? await EndAsync("applied", _row.Stock, remaining) : _row;
+        if (verdict is not ChangeStockVerdict.Applied) return _row;
+        await CountAppliedAsync();
+        return await EndAsync("applied", _row.Stock, remaining);
     }
 
     // The item's new stock, under its row lock; null when it is none that can be.
@@ -121,6 +124,10 @@ internal sealed class StockChangeStep
 
     private Task<int> RaiseVersionAsync() =>
         Connection.ExecuteAsync("update sale set version = version + 1, updated_at = now() where sale_id = @SaleId", new { _row.SaleId }, _transaction);
+
+    // Only of a change that Redis itself has applied: one that a rebuild put into its stock is not among those it remembers.
+    private Task<int> CountAppliedAsync() =>
+        Connection.ExecuteAsync("update sale set redis_applied = redis_applied + 1 where sale_id = @SaleId and epoch = @_epoch", new { _row.SaleId, _epoch }, _transaction);
 
     private async Task<StockChangeRow> EndAsync(string state, int? stock, int? remaining)
     {

@@ -9,6 +9,11 @@ using StackExchange.Redis;
 
 namespace FlashSale.Stock;
 
+/// <summary>A sale with units on their way back to Redis.</summary>
+/// <param name="SaleId">The sale.</param>
+/// <param name="HasEnded">Whether nothing of it is sold any more.</param>
+public sealed record SaleWithReturns(string SaleId, bool HasEnded);
+
 /// <summary>
 /// Carries units that Postgres gave back (table stock_return) to Redis, each once: release.lua remembers what it has
 /// applied, and applies only under the epoch of the row. Whoever dies between Redis and the commit leaves a pending row,
@@ -24,8 +29,23 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
 
     private static readonly RedisScript Script = new("Stock.units.lua", "Stock.release.lua");
 
+    /// <summary>The sales with pending returns, those that still sell first.</summary>
+    public async Task<IReadOnlyList<SaleWithReturns>> SalesAsync(CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        // Jumps from sale to sale along the index, however many returns are pending.
+        return (await connection.QueryAsync<SaleWithReturns>(new CommandDefinition("""
+            with recursive pending as (
+                (select sale_id from stock_return where state = 'pending' order by sale_id limit 1)
+                union all
+                select (select r.sale_id from stock_return r where r.state = 'pending' and r.sale_id > p.sale_id order by r.sale_id limit 1)
+                from pending p where p.sale_id is not null)
+            select sale_id, status = 'closed' or closes_at <= now() as has_ended from pending join sale using (sale_id) order by has_ended, number
+            """, cancellationToken: cancellation))).AsList();
+    }
+
     /// <summary>Applies all that is pending of a sale.</summary>
-    /// <returns>How many returns were applied; fewer than there are when Redis does not hold the sale under Postgres' epoch.</returns>
+    /// <returns>How many returns were applied; fewer than there are when the sale's lock is taken, or Redis does not hold it under Postgres' epoch.</returns>
     /// <exception cref="RedisUnavailableException">Redis is away; call again.</exception>
     /// <exception cref="RedisOutcomeUnknownException">Redis is away; call again.</exception>
     /// <exception cref="NpgsqlException">Postgres is away; call again.</exception>
@@ -43,8 +63,9 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        // Under the sale's lock a rebuild lies before or after this, never in it.
-        if (!await SaleLock.ShareAsync(transaction, saleId)) return 0;
+        // Under the sale's lock a rebuild lies before or after this, never in it. A lock that is taken is not waited for: a
+        // rebuild supersedes what is pending, and units of other sales wait as well.
+        if (!await SaleLock.TryShareAsync(transaction, saleId)) return 0;
         var epoch = await connection.ExecuteScalarAsync<long>("select epoch from sale where sale_id = @saleId", new { saleId });
         var rows = (await connection.QueryAsync<ReturnRow>("""
             select r.return_id, r.order_id, r.sku, i.item_no, r.user_id, r.idempotency_key, r.quantity, r.keeps_count,
@@ -55,6 +76,8 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
             """, new { saleId, epoch, ReturnsPerCall })).AsList();
         if (rows.Count == 0 || !await ReleaseAsync(new SaleKeys(saleId), epoch, rows)) return 0;
         await connection.ExecuteAsync("update stock_return set state = 'applied' where return_id = any (@ids)", new { ids = rows.Select(row => row.ReturnId).ToArray() });
+        // Not where a load has begun since: it raises the epoch and begins to count anew.
+        await connection.ExecuteAsync("update sale set redis_applied = redis_applied + @Count where sale_id = @saleId and epoch = @epoch", new { saleId, epoch, rows.Count });
         await transaction.CommitAsync(cancellation);
         return rows.Count;
     }

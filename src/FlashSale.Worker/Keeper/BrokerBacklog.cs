@@ -14,6 +14,9 @@ public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency
     // So that another node can be asked in the same look, where one hangs.
     private static readonly TimeSpan LongestOfOneNode = TimeSpan.FromSeconds(2);
 
+    // A relay that asks must not lose its lease meanwhile.
+    private static readonly TimeSpan LongestOfRelay = TimeSpan.FromSeconds(1);
+
     // What was just handed to a consumer is in no count: it has reached Postgres when several looks in a row found nothing.
     private const int LooksInARow = 4;
 
@@ -23,7 +26,8 @@ public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency
     /// </summary>
     /// <param name="longest">How long to wait.</param>
     /// <param name="cancellation">Ends the wait with an exception.</param>
-    public async Task DrainedAsync(TimeSpan longest, CancellationToken cancellation)
+    /// <returns>Whether it has drained.</returns>
+    public async Task<bool> DrainedAsync(TimeSpan longest, CancellationToken cancellation)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         patience.CancelAfter(longest);
@@ -33,11 +37,30 @@ public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency
             await using var channel = await connection.CreateChannelAsync(cancellationToken: patience.Token);
             for (var empty = 0; empty < LooksInARow; await Task.Delay(Interval, patience.Token))
                 empty = await channel.MessageCountAsync(ReservationPackConsumerDefinition.Queue, patience.Token) == 0 ? empty + 1 : 0;
+            return true;
         }
         catch (Exception e) when (!cancellation.IsCancellationRequested
             && e is OperationCanceledException or BrokerUnreachableException or OperationInterruptedException or AlreadyClosedException or IOException or DependencyRejectedException or DependencyTimeoutException)
         {
-            // Not to be found out.
+            return false;
+        }
+    }
+
+    /// <summary>Whether packs wait in the queue for a consumer. False where that cannot be found out.</summary>
+    public async Task<bool> HoldsPacksAsync(CancellationToken cancellation)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        patience.CancelAfter(LongestOfRelay);
+        try
+        {
+            await using var connection = await ConnectAsync(patience.Token);
+            await using var channel = await connection.CreateChannelAsync(cancellationToken: patience.Token);
+            return await channel.MessageCountAsync(ReservationPackConsumerDefinition.Queue, patience.Token) > 0;
+        }
+        catch (Exception) when (!cancellation.IsCancellationRequested)
+        {
+            // No queue, or a broker in whatever trouble.
+            return false;
         }
     }
 

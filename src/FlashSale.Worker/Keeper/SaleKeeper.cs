@@ -1,10 +1,8 @@
 using System.Collections.Concurrent;
-using Dapper;
 using FlashSale.Ledger;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using FlashSale.Stock;
-using Npgsql;
 
 namespace FlashSale.Worker.Keeper;
 
@@ -12,20 +10,26 @@ namespace FlashSale.Worker.Keeper;
 /// Keeps Redis what Postgres says it is, sale by sale, four times a second: a sale that Redis lacks or has under another
 /// epoch is loaded, one in a Redis that was started anew is verified or else loaded, and what was changed but not
 /// published is published, what was begun is finished. So a process that dies in the middle of a change leaves nothing to a person.
+/// After a loss the sales that shoppers wait for come first; those that have ended take no more than half of the places.
 /// </summary>
 public sealed partial class SaleKeeper(
-    NpgsqlDataSource postgres, RedisConnection redis, MigrateInBackground migrations, CatalogPublisher publisher, SaleLoader loader,
-    SaleVerifier verifier, StockChanges stockChanges, BrokerBacklog backlog, PostgresWatch watch, ILogger<SaleKeeper> logger)
+    RedisConnection redis, MigrateInBackground migrations, KeptSales sales, CatalogPublisher publisher, SaleLoader loader,
+    SaleVerifier verifier, StockChanges stockChanges, BrokerBacklog backlog, PostgresWatch watch, TimeProvider time, ILogger<SaleKeeper> logger)
     : PeriodicJob(TimeSpan.FromMilliseconds(250), migrations, logger)
 {
-    private static readonly TimeSpan LoadPatience = TimeSpan.FromSeconds(20);
-    private static readonly TimeSpan VerifyPatience = TimeSpan.FromSeconds(1);
-
     // Loads hold connections to Postgres, which the consumers need as well.
-    private readonly SemaphoreSlim _together = new(4);
+    private const int SalesAtATime = 4;
 
-    // A sale that waits (for its outbox, or the broker) must not keep the others waiting.
-    private readonly Dictionary<string, Task> _busy = new(StringComparer.Ordinal);
+    // Nothing of a sale that has ended changes in Redis but by orders that expire.
+    private static readonly TimeSpan EndedInterval = TimeSpan.FromSeconds(10);
+
+    // A sale that could not be kept leaves its place to others for so long.
+    private static readonly TimeSpan RestAfterFailure = TimeSpan.FromSeconds(1);
+
+    private readonly SaleQueue _queue = new(SalesAtATime);
+    private readonly Dictionary<string, (KeptSale Sale, string RunId, long At)> _kept = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, (string RunId, BrokerLook Look)> _lacking = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, long> _failedAt = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, string> _said = new(StringComparer.Ordinal);
 
     /// <inheritdoc />
@@ -36,76 +40,115 @@ public sealed partial class SaleKeeper(
 
     private async Task KeepAllAsync(CancellationToken cancellation)
     {
-        List<SaleRow> sales;
-        await using (var connection = await postgres.OpenConnectionAsync(cancellation))
-        {
-            sales = (await connection.QueryAsync<SaleRow>(
-                """
-                select sale_id, number, epoch, version, rebuild_required,
-                       exists (select 1 from stock_change c where c.sale_id = s.sale_id and c.state in ('pending', 'recorded')) as unfinished
-                from sale s where status in ('live', 'paused', 'closed') and epoch > 0 order by number
-                """)).AsList();
-        }
+        var all = await sales.ReadAsync(cancellation);
         var runId = await RedisRun.IdAsync(redis);
         var published = await publisher.PublishedVersionsAsync();
-        foreach (var sale in sales)
+        var due = all.Where(sale => IsDue(sale, runId)).ToList();
+        var held = await sales.HeldAsync(due);
+        BrokerLook? look = null;
+        var work = new List<SaleWork>();
+        for (var i = 0; i < due.Count; i++)
         {
-            if (_busy.TryGetValue(sale.SaleId, out var busy) && !busy.IsCompleted) continue;
-            var state = await redis.CallAsync(database => database.HashGetAsync(new SaleKeys(sale.SaleId).Sale, ["epoch", "version", "run"]));
-            var redisIsBehind = state[1] != sale.Version || published.GetValueOrDefault(sale.SaleId) < sale.Version;
-            // Whether what Redis knows or what Postgres knows is to be kept is for a person to say.
-            if (sale.RebuildRequired)
+            var sale = due[i];
+            var isPublished = held[i].Version == sale.Version && published.GetValueOrDefault(sale.SaleId) >= sale.Version;
+            if (WorkOn(sale, held[i], runId, isPublished, BeginLook, cancellation) is { } act)
             {
-                if (redisIsBehind) _busy[sale.SaleId] = GuardAsync(sale, () => publisher.PublishAsync(sale.SaleId, cancellation), cancellation);
+                work.Add(new SaleWork(sale.SaleId, sale.HasEnded, () => GuardAsync(sale, act, cancellation)));
+                continue;
             }
-            else if (state[0] != sale.Epoch)
-                _busy[sale.SaleId] = GuardAsync(sale, () => LoadAsync(sale, state[0].IsNull ? "Redis does not have it" : $"Redis has epoch {state[0]}", cancellation), cancellation);
-            else if (state[2] != runId) _busy[sale.SaleId] = GuardAsync(sale, () => VerifyAsync(sale, cancellation), cancellation);
-            else if (redisIsBehind) _busy[sale.SaleId] = GuardAsync(sale, () => publisher.PublishAsync(sale.SaleId, cancellation), cancellation);
-            else if (sale.Unfinished) _busy[sale.SaleId] = GuardAsync(sale, () => stockChanges.ResumeAsync(sale.SaleId, cancellation), cancellation);
+            _kept[sale.SaleId] = (sale, runId, time.GetTimestamp());
+            _lacking.Remove(sale.SaleId);
         }
+        _queue.Offer(work);
+        ForgetAllBut(all);
+
+        BrokerLook BeginLook() => look ??= new BrokerLook(backlog, cancellation);
     }
 
-    private async Task VerifyAsync(SaleRow sale, CancellationToken cancellation)
+    private bool IsDue(KeptSale sale, string runId)
     {
-        // What was cut off may have been a pause; and what the broker still holds was sold.
-        await publisher.PublishAsync(sale.SaleId, cancellation);
-        await backlog.DrainedAsync(VerifyPatience, cancellation);
+        if (_queue.IsBusy(sale.SaleId)) return false;
+        if (_failedAt.TryGetValue(sale.SaleId, out var failedAt) && time.GetElapsedTime(failedAt) < RestAfterFailure) return false;
+        return !sale.HasEnded || !_kept.TryGetValue(sale.SaleId, out var kept)
+            || kept.Sale != sale || kept.RunId != runId || time.GetElapsedTime(kept.At) >= EndedInterval;
+    }
+
+    // Null where Redis holds the sale as it should.
+    private Func<Task>? WorkOn(KeptSale sale, HeldSale held, string runId, bool isPublished, Func<BrokerLook> beginLook, CancellationToken cancellation)
+    {
+        // Whether what Redis knows or what Postgres knows is to be kept is for a person to say.
+        if (!sale.RebuildRequired && (held.Epoch != sale.Epoch || held.RunId != runId))
+        {
+            var look = LookFor(sale, runId, beginLook);
+            if (held.Epoch == sale.Epoch) return () => VerifyAsync(sale, isPublished, look, cancellation);
+            var why = held.Epoch is { } epoch ? $"Redis has epoch {epoch}" : "Redis does not have it";
+            return () => LoadAsync(sale, why, look, cancellation);
+        }
+        if (!isPublished) return () => publisher.PublishAsync(sale.SaleId, cancellation);
+        return sale.Unfinished && !sale.RebuildRequired ? () => stockChanges.ResumeAsync(sale.SaleId, cancellation) : null;
+    }
+
+    // All sales that one loss has struck share the look at the broker that was begun when it was noticed.
+    private BrokerLook LookFor(KeptSale sale, string runId, Func<BrokerLook> beginLook)
+    {
+        if (!_lacking.TryGetValue(sale.SaleId, out var lacking) || lacking.RunId != runId || lacking.Look.IsInVain)
+            _lacking[sale.SaleId] = lacking = (runId, beginLook());
+        return lacking.Look;
+    }
+
+    private async Task VerifyAsync(KeptSale sale, bool isPublished, BrokerLook look, CancellationToken cancellation)
+    {
+        // The end of Redis' file that was lost may have held a pause.
+        if (!isPublished) await publisher.PublishAsync(sale.SaleId, cancellation);
+        await look.BeforeVerifying;
         if (await verifier.VerifyAsync(sale.SaleId, sale.Number, cancellation)) LogVerified(sale.SaleId);
-        else await LoadAsync(sale, "Redis was started anew and lacks something", cancellation);
+        else await LoadAsync(sale, "Redis was started anew and lacks something", look, cancellation);
     }
 
-    private async Task LoadAsync(SaleRow sale, string why, CancellationToken cancellation)
+    private async Task LoadAsync(KeptSale sale, string why, BrokerLook look, CancellationToken cancellation)
     {
-        // What the broker still holds was sold: let it reach Postgres before its units are offered again.
-        await backlog.DrainedAsync(LoadPatience, cancellation);
+        await look.BeforeLoading;
         if (await loader.LoadIfStaleAsync(sale.SaleId, cancellation) is not { } loaded) return;
         LogLoaded(sale.SaleId, loaded.Epoch, why);
         _said.TryRemove(sale.SaleId, out _);
     }
 
-    // Whatever goes wrong with one sale is looked at again with the next tick, and keeps no other waiting.
-    private async Task GuardAsync(SaleRow sale, Func<Task> keep, CancellationToken cancellation)
+    private void ForgetAllBut(IReadOnlyList<KeptSale> all)
     {
-        await _together.WaitAsync(cancellation);
+        if (_kept.Count <= all.Count) return;
+        var ids = all.Select(sale => sale.SaleId).ToHashSet(StringComparer.Ordinal);
+        foreach (var gone in _kept.Keys.Where(id => !ids.Contains(id)).ToList())
+        {
+            _kept.Remove(gone);
+            _lacking.Remove(gone);
+            _said.TryRemove(gone, out _);
+            _failedAt.TryRemove(gone, out _);
+        }
+    }
+
+    // Whatever goes wrong with one sale is looked at again, and keeps no other waiting.
+    private async Task GuardAsync(KeptSale sale, Func<Task> keep, CancellationToken cancellation)
+    {
         try
         {
             await keep();
+            _failedAt.TryRemove(sale.SaleId, out _);
+            return;
         }
         catch (SaleLoadException e)
         {
-            if (_said.TryGetValue(sale.SaleId, out var said) && said == e.Message) return;
+            if (!_said.TryGetValue(sale.SaleId, out var said) || said != e.Message) LogNotLoaded(sale.SaleId, e.Message);
             _said[sale.SaleId] = e.Message;
-            LogNotLoaded(sale.SaleId, e.Message);
         }
-        catch (Exception e) when (e is not OperationCanceledException)
+        catch (Exception e) when (e is not OperationCanceledException || !cancellation.IsCancellationRequested)
         {
             if (!Stores.IsAway(e)) LogFailed(sale.SaleId, e);
         }
-        finally
+        catch (OperationCanceledException)
         {
-            _together.Release();
+            // The host ends.
         }
+        _failedAt[sale.SaleId] = time.GetTimestamp();
     }
 
     [LoggerMessage(2, LogLevel.Information, "Sale {SaleId} lost nothing when Redis was started anew: it sells on")]
@@ -119,6 +162,4 @@ public sealed partial class SaleKeeper(
 
     [LoggerMessage(5, LogLevel.Error, "Sale {SaleId} cannot be kept")]
     private partial void LogFailed(string saleId, Exception e);
-
-    private sealed record SaleRow(string SaleId, int Number, long Epoch, long Version, bool RebuildRequired, bool Unfinished);
 }

@@ -6,27 +6,44 @@ namespace FlashSale.Worker.Orders;
 
 /// <summary>
 /// Expires orders that were not paid in time: payBy, which counts from the moment when Postgres stored the order, and a
-/// grace. An order with an open payment waits for the provider's word, and for a
-/// provider that is away no longer than its patience. Batches are one transaction each, and skip what other workers are at.
+/// grace. An order with an open payment waits for the provider's word, and for a provider that is away no longer than its
+/// patience. Batches are one transaction each, and skip what other workers are at.
 /// </summary>
-public sealed class ExpiryJob(OrderMoves moves, OrderOptions options, MigrateInBackground migrations, ILogger<ExpiryJob> logger)
+public sealed partial class ExpiryJob(OrderMoves moves, OrderOptions options, MigrateInBackground migrations, ILogger<ExpiryJob> logger)
     : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
 {
     private const int OrdersPerBatch = 2_000;
+    private const int SalesAtATime = 2;
 
     private static readonly Meter Meter = new("FlashSale.Orders");
     private static readonly Counter<long> Expired = Meter.CreateCounter<long>("flashsale_orders_expired_total", description: "Orders that were not paid in time.");
 
+    private readonly SaleQueue _queue = new(SalesAtATime);
+
     /// <inheritdoc />
-    protected override async Task RunAsync(CancellationToken cancellation)
+    protected override async Task RunAsync(CancellationToken cancellation) =>
+        _queue.Offer((await moves.SalesWithDueOrdersAsync(options.Expiry.Grace, cancellation)).Select(sale => new SaleWork(sale.SaleId, sale.HasEnded, () => ExpireAsync(sale, cancellation))));
+
+    private async Task ExpireAsync(SaleWithDueOrders sale, CancellationToken cancellation)
     {
-        foreach (var (saleId, number) in await moves.SalesWithDueOrdersAsync(options.Expiry.Grace, cancellation))
+        try
         {
             for (var expired = OrdersPerBatch; expired == OrdersPerBatch;)
             {
-                expired = await moves.ExpireAsync(saleId, number, options.Expiry, OrdersPerBatch, cancellation);
+                expired = await moves.ExpireAsync(sale.SaleId, sale.Number, options.Expiry, OrdersPerBatch, cancellation);
                 Expired.Add(expired);
             }
         }
+        catch (Exception e) when (!cancellation.IsCancellationRequested)
+        {
+            if (!Stores.IsAway(e)) LogFailed(sale.SaleId, e);
+        }
+        catch (OperationCanceledException)
+        {
+            // The host ends.
+        }
     }
+
+    [LoggerMessage(1, LogLevel.Error, "Orders of sale {SaleId} cannot be expired; it is tried again")]
+    private partial void LogFailed(string saleId, Exception e);
 }

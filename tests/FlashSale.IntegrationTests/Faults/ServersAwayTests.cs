@@ -40,6 +40,30 @@ public sealed class ServersAwayTests(OwnServers fixture, ITestOutputHelper outpu
     }
 
     [Fact]
+    public async Task With_postgres_away_for_long_what_the_queue_still_holds_is_not_published_again_and_again()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 1_000);
+        await Crowd.AllBuyAsync(Stack, sale, users: 50);
+        await Books.CheckAsync(Stack, sale);
+        await Stack.Postgres!.KillAsync();
+        var before = await RelayedAsync();
+        var bought = 0;
+        // More packs than the workers hold in their hands.
+        await Eventually.TrueAsync("packs wait in the queue", TimeSpan.FromSeconds(60), async () =>
+        {
+            Assert.Equal(202, (await Stack.Shopper($"away-{bought++}").BuyAsync(sale)).Status);
+            return (await Stack.Broker.MessagesAsync()).GetValueOrDefault("flashsale-reservations") > 0;
+        });
+        await Eventually.TrueAsync("all were handed to the broker", TimeSpan.FromSeconds(30), async () => await RelayedAsync() >= before + bought);
+        var relayed = await RelayedAsync();
+        // Several times as long as an entry that is not settled is let alone.
+        await Task.Delay(TimeSpan.FromSeconds(10));
+        Assert.Equal(relayed, await RelayedAsync());
+        await Stack.StartPostgresAsync();
+        Assert.Equal(50 + bought, (await Books.CheckAsync(Stack, sale)).Orders.Count);
+    }
+
+    [Fact]
     public async Task With_postgres_away_an_order_in_flight_is_readable_and_what_cannot_be_known_is_not_denied()
     {
         var sale = await Stack.OpenSaleAsync(stock: 100);
@@ -80,4 +104,7 @@ public sealed class ServersAwayTests(OwnServers fixture, ITestOutputHelper outpu
         await Task.WhenAll(Stack.Workers.Select(worker => worker.ReadyAsync(TimeSpan.FromSeconds(40))));
         Assert.Equal(100, (await Books.CheckAsync(Stack, sale)).Orders.Count);
     }
+
+    private async Task<double> RelayedAsync() =>
+        (await Task.WhenAll(Stack.Workers.Select(worker => Figures.OfAsync(worker, "flashsale_relayed_reservations_total")))).Sum();
 }

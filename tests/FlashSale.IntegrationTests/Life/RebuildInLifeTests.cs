@@ -1,3 +1,4 @@
+using Dapper;
 using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Life;
@@ -57,6 +58,35 @@ public sealed class RebuildInLifeTests(Lively fixture, ITestOutputHelper output)
         await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, 1);
         await Eventually.GetAsync("one who cancelled buys again", TimeSpan.FromSeconds(5), () => Stack.Shopper(orders[0].UserId).BuyAsync(sale), answer => answer.Status == 202);
         await Books.CheckAsync(Stack, sale);
+    }
+    [Fact]
+    public async Task A_sale_that_is_locked_keeps_no_other_from_expiring_its_orders_and_getting_its_units_back()
+    {
+        var locked = await Stack.OpenSaleAsync(stock: 20);
+        var free = await Stack.OpenSaleAsync(stock: 20);
+        foreach (var sale in (Sale[])[locked, free])
+        {
+            await Crowd.AllBuyAsync(Stack, sale, users: 20);
+            await Books.RestAsync(Stack, sale, TimeSpan.FromSeconds(30));
+        }
+        // A return that waits and orders that are due, of the one that is then locked as by a rebuild.
+        await Stack.FreezeWorkersAsync();
+        var told = locked.History.Accepted[0];
+        Assert.Equal(200, (await Stack.Shopper(told.UserId).CancelAsync(told.Answer.OrderId)).Status);
+        await using var rebuild = await Stack.Database.Source.OpenConnectionAsync();
+        await using (var held = await rebuild.BeginTransactionAsync())
+        {
+            await rebuild.ExecuteAsync("select pg_advisory_xact_lock(1, number) from sale where sale_id = @Id", new { locked.Id });
+            await DueInAsync(locked, 0);
+            foreach (var worker in Stack.Workers) worker.Thaw();
+            await DueInAsync(free, 0);
+            await NonePendingAsync(free);
+            await Eventually.TrueAsync("the units of the other sale are back", TimeSpan.FromSeconds(30), async () =>
+                await Stack.Redis.Client.NumberAsync("HGET", free.RedisPrefix + "stock", free.Sku) == 20);
+            await held.RollbackAsync();
+        }
+        await NonePendingAsync(locked);
+        foreach (var sale in (Sale[])[locked, free]) Assert.Equal(20, (await Books.CheckAsync(Stack, sale)).Remaining[sale.Sku]);
     }
 
     private Task<TimeSpan> NonePendingBeforeAsync(IReadOnlyList<Attempt> orders) => Eventually.TrueAsync("no order of the first thousand waits for payment", TimeSpan.FromSeconds(60), async () =>
