@@ -112,11 +112,13 @@ public static class Verdict
     }
 
     /// <summary>Reads a libpq URI without the product's help.</summary>
+    /// <exception cref="ArgumentException">It has several hosts, or a parameter other than sslmode and sslrootcert.</exception>
     public static string ConnectionString(string url)
     {
-        var uri = new Uri(url);
+        if (!Uri.TryCreate(url, UriKind.Absolute, out var uri) || uri.Host.Contains(',', StringComparison.Ordinal))
+            throw new ArgumentException("The URI of Postgres must be postgresql://user:password@host:port/database.");
         var user = uri.UserInfo.Split(':', 2);
-        return new NpgsqlConnectionStringBuilder
+        var connection = new NpgsqlConnectionStringBuilder
         {
             Host = uri.Host,
             Port = uri.Port > 0 ? uri.Port : 5432,
@@ -126,7 +128,18 @@ public static class Verdict
             MaxPoolSize = 4,
             Timeout = 5,
             CommandTimeout = 30,
-        }.ConnectionString;
+        };
+        foreach (var parameter in uri.Query.TrimStart('?').Split('&', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var name = parameter.Split('=')[0];
+            var value = Uri.UnescapeDataString(parameter[(parameter.IndexOf('=', StringComparison.Ordinal) + 1)..]);
+            if (name == "sslmode")
+                connection.SslMode = Enum.Parse<SslMode>(value.Replace("-", "", StringComparison.Ordinal), ignoreCase: true);
+            else if (name == "sslrootcert") connection.RootCertificate = value;
+            // One that demands TLS must not be dropped, nor any other.
+            else throw new ArgumentException($"The URI of Postgres has a parameter that is not taken here: {name}");
+        }
+        return connection.ConnectionString;
     }
 
     // Null at rest, or where nothing will ever move again; else what was still on its way. A store that is just coming back is asked again.

@@ -3,10 +3,10 @@ using FlashSale.Worker.Relay;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Ends a worker whose consumer or relay does not come back although the broker answers. MassTransit keeps a connection that
-/// failed while it was being made, and then waits for it without end (seen with 8.4.0 after connections were reset for some
-/// seconds); and the publishes to a node that hangs stay stuck for as long as it does (seen with 8.5.12 in a cluster of which the
-/// other nodes answered). Every pack then stays in the queue, or every reservation in its outbox, until the process is another
+/// Ends a worker whose consumer or relay does not come back although the broker answers. With MassTransit 8.5.12 the publishes to a
+/// node that hangs stay stuck for as long as it does, in a cluster of which the other nodes answer. 8.4.0 also kept a connection
+/// that failed while it was being made, and waited for it without end; with 8.5.12 the consumer came back within 20 s in five of
+/// five trials of resets. Every pack stays in the queue then, or every reservation in its outbox, until the process is another
 /// one. Its supervisor starts it again, and nothing that it holds is lost with it.
 /// </summary>
 public sealed partial class BrokerWatch(BrokerBacklog broker, RelayHealth relay, ILogger<BrokerWatch> logger) : BackgroundService
