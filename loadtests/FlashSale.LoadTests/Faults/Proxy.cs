@@ -39,7 +39,7 @@ public sealed class Proxy : IAsyncDisposable
     private static readonly TaskCompletionSource Open = Opened();
 
     private readonly TcpListener _listener;
-    private readonly IPEndPoint _target;
+    private volatile IPEndPoint _target;
     private readonly CancellationTokenSource _stop = new();
     private readonly ConcurrentDictionary<Link, byte> _links = new();
     private readonly Task _accepting;
@@ -63,6 +63,9 @@ public sealed class Proxy : IAsyncDisposable
 
     /// <summary>What <see cref="ProxyMode.Latency"/> adds to a round trip.</summary>
     public TimeSpan Latency { get; init; } = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>Leads new connections to another server, as a name does that has moved. Those that are there stay where they are.</summary>
+    public void MoveTo(IPEndPoint target) => _target = target;
 
     /// <summary>What it does now.</summary>
     public ProxyMode Mode => _mode;

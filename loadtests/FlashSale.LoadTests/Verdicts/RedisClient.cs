@@ -1,14 +1,14 @@
 using System.Globalization;
-using System.Net.Sockets;
 using System.Text;
+using StackExchange.Redis;
 
 namespace FlashSale.LoadTests.Verdicts;
 
 /// <summary>An error that Redis answered.</summary>
-public sealed class RedisErrorException(string message) : Exception(message);
+public sealed class RedisErrorException(string message, Exception inner) : Exception(message, inner);
 
 /// <summary>
-/// Speaks to Redis without the product's client, so that what a judge sees does not pass through what is judged.
+/// Asks Redis on a connection of its own, which shares nothing with the hosts that are judged.
 /// Connects anew after any failure. Answers are byte[], long, object?[] or null.
 /// </summary>
 /// <param name="endpoint">host:port.</param>
@@ -18,22 +18,28 @@ public sealed class RedisClient(string endpoint, string? password = null) : IAsy
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
 
     private readonly SemaphoreSlim _turn = new(1, 1);
-    private TcpClient? _connection;
-    private BufferedStream? _stream;
+    private ConnectionMultiplexer? _connection;
 
     /// <summary>Sends a command of strings, numbers and byte arrays.</summary>
+    /// <exception cref="RedisErrorException">Redis refused it.</exception>
+    /// <exception cref="IOException">Redis did not answer; the command may have run.</exception>
     public async Task<object?> CallAsync(params object[] command)
     {
         await _turn.WaitAsync();
         try
         {
-            using var timeout = new CancellationTokenSource(Deadline);
-            if (_stream is null) await ConnectAsync(timeout.Token);
-            return await AskAsync(command, timeout.Token);
+            _connection ??= await ConnectAsync();
+            var arguments = command.Skip(1).Select(part => part as byte[] ?? (object)Convert.ToString(part, CultureInfo.InvariantCulture)!);
+            return Plain(await _connection.GetDatabase().ExecuteAsync((string)command[0], [.. arguments]).WaitAsync(Deadline));
         }
-        catch (Exception e) when (e is not RedisErrorException)
+        catch (RedisServerException e)
         {
-            Disconnect();
+            throw new RedisErrorException(e.Message, e);
+        }
+        catch (Exception e)
+        {
+            await DisconnectAsync();
+            if (e is RedisConnectionException or TimeoutException) throw new IOException($"Redis at {endpoint} did not answer.", e);
             throw;
         }
         finally
@@ -65,85 +71,37 @@ public sealed class RedisClient(string endpoint, string? password = null) : IAsy
     public async Task<IReadOnlyDictionary<string, long>> NumbersAsync(string key) =>
         (await HashAsync(key)).ToDictionary(pair => Encoding.UTF8.GetString(pair.Field), pair => long.Parse(Encoding.ASCII.GetString(pair.Value), CultureInfo.InvariantCulture), StringComparer.Ordinal);
 
-    public ValueTask DisposeAsync()
+    /// <inheritdoc />
+    public async ValueTask DisposeAsync()
     {
-        Disconnect();
+        await DisconnectAsync();
         _turn.Dispose();
-        return ValueTask.CompletedTask;
     }
 
-    private async Task ConnectAsync(CancellationToken cancellation)
+    private Task<ConnectionMultiplexer> ConnectAsync() => ConnectionMultiplexer.ConnectAsync(new ConfigurationOptions
     {
-        var colon = endpoint.LastIndexOf(':');
-        _connection = new TcpClient { NoDelay = true };
-        await _connection.ConnectAsync(endpoint[..colon], int.Parse(endpoint[(colon + 1)..], CultureInfo.InvariantCulture), cancellation);
-        _stream = new BufferedStream(_connection.GetStream(), 64 * 1024);
-        if (password is not null) await AskAsync(["AUTH", password], cancellation);
-    }
+        EndPoints = { endpoint },
+        Password = password,
+        AllowAdmin = true,
+        ConnectTimeout = 1_000,
+        ConnectRetry = 1,
+        Protocol = RedisProtocol.Resp2,
+        BacklogPolicy = BacklogPolicy.FailFast,
+        AsyncTimeout = (int)Deadline.TotalMilliseconds,
+    });
 
-    private async Task<object?> AskAsync(object[] command, CancellationToken cancellation)
+    private async Task DisconnectAsync()
     {
-        await _stream!.WriteAsync(Encode(command), cancellation);
-        await _stream.FlushAsync(cancellation);
-        return await ReadAsync(_stream, cancellation);
-    }
-
-    private void Disconnect()
-    {
-        _stream?.Dispose();
-        _connection?.Dispose();
-        _stream = null;
+        var connection = _connection;
         _connection = null;
+        if (connection is not null) await connection.DisposeAsync();
     }
 
-    private static byte[] Encode(object[] command)
+    private static object? Plain(RedisResult result) => result switch
     {
-        using var bytes = new MemoryStream();
-        bytes.Write(Encoding.ASCII.GetBytes($"*{command.Length}\r\n"));
-        foreach (var part in command)
-        {
-            var value = part as byte[] ?? Encoding.UTF8.GetBytes(Convert.ToString(part, CultureInfo.InvariantCulture)!);
-            bytes.Write(Encoding.ASCII.GetBytes($"${value.Length}\r\n"));
-            bytes.Write(value);
-            bytes.Write("\r\n"u8);
-        }
-        return bytes.ToArray();
-    }
-
-    private static async Task<object?> ReadAsync(Stream stream, CancellationToken cancellation)
-    {
-        var line = await ReadLineAsync(stream, cancellation);
-        var rest = line[1..];
-        switch (line[0])
-        {
-            case '+': return Encoding.UTF8.GetBytes(rest);
-            case '-': throw new RedisErrorException(rest);
-            case ':': return long.Parse(rest, CultureInfo.InvariantCulture);
-            case '$':
-                var length = int.Parse(rest, CultureInfo.InvariantCulture);
-                if (length < 0) return null;
-                var value = new byte[length + 2];
-                await stream.ReadExactlyAsync(value, cancellation);
-                return value[..length];
-            case '*':
-                var count = int.Parse(rest, CultureInfo.InvariantCulture);
-                if (count < 0) return null;
-                var list = new object?[count];
-                for (var i = 0; i < count; i++) list[i] = await ReadAsync(stream, cancellation);
-                return list;
-            default: throw new InvalidDataException($"Redis answered {line}");
-        }
-    }
-
-    private static async Task<string> ReadLineAsync(Stream stream, CancellationToken cancellation)
-    {
-        var line = new StringBuilder();
-        var one = new byte[1];
-        while (true)
-        {
-            await stream.ReadExactlyAsync(one, cancellation);
-            if (one[0] == '\n') return line.ToString(0, line.Length - 1);
-            line.Append((char)one[0]);
-        }
-    }
+        { IsNull: true } => null,
+        { Resp2Type: ResultType.Array } => Array.ConvertAll((RedisResult[])result!, Plain),
+        { Resp2Type: ResultType.Integer } => (long)result,
+        _ => (byte[]?)result,
+    };
 }

@@ -97,13 +97,13 @@ public static class StockEndpoints
             _ => AdminProblems.Unavailable("Redis does not hold the sale as it was last loaded. The worker loads it again."),
         };
 
-    private static async Task<IResult> LedgerAsync(HttpContext context, string saleId, string? full, SharedLedger ledger, Reconciliation reconciliation, Transfers transfers)
+    private static async Task<IResult> LedgerAsync(HttpContext context, string saleId, string? full, SharedLedger ledger, LedgerReader reader, Reconciliation reconciliation, Transfers transfers)
     {
         if (full is not (null or "true" or "false")) return AdminProblems.Invalid([new("full", "must be true or false")]);
         if (!SaleBounds.IsSaleId(saleId)) return AdminProblems.SaleNotFound;
         if (await ledger.ReadAsync(saleId, context.RequestAborted) is not { } books) return AdminProblems.SaleNotFound;
         // Over the connections of what takes long: those who count must not keep others from acting.
-        if (full == "true") await new Reconciliation(transfers.Postgres, ledger).CountAsync(saleId, context.RequestAborted);
+        if (full == "true") await new Reconciliation(transfers.Postgres, reader).CountAsync(saleId, context.RequestAborted);
         var last = await reconciliation.LastAsync(saleId, context.RequestAborted);
         return Results.Ok(new LedgerPage(books.Balanced && (last?.Findings.Count ?? 0) == 0,
             [.. books.Items.Select(item => new LedgerLine(item.Sku, item.Stock, item.Remaining, item.InFlight, item.Live, item.Difference))],

@@ -1,3 +1,4 @@
+using FlashSale.Orders;
 using System.Diagnostics.Metrics;
 using FlashSale.Platform;
 

@@ -34,6 +34,17 @@ public sealed class RedisServer : IAsyncDisposable
         await Eventually.TrueAsync("Redis has loaded its files", TimeSpan.FromSeconds(20), AnswersAsync);
     }
 
+    /// <summary>Makes it a replica of another server, and waits until it holds all that the other one holds.</summary>
+    public async Task FollowAsync(RedisServer primary)
+    {
+        await Client.CallAsync("REPLICAOF", "127.0.0.1", primary.Port);
+        await Eventually.TrueAsync("the replica has caught up", TimeSpan.FromSeconds(30), async () =>
+            await ReplicationAsync("master_link_status") == "up" && await ReplicationAsync("slave_repl_offset") == await primary.ReplicationAsync("master_repl_offset"));
+    }
+
+    /// <summary>Makes a replica a primary.</summary>
+    public Task PromoteAsync() => Client.CallAsync("REPLICAOF", "NO", "ONE");
+
     /// <summary>kill -9.</summary>
     public Task KillAsync() => _process!.KillAsync();
 
@@ -94,6 +105,9 @@ public sealed class RedisServer : IAsyncDisposable
         new DirectoryInfo(Path.Combine(_folder.FullName, "appendonlydir")).EnumerateFiles("*.incr.aof").MaxBy(file => file.Name, StringComparer.Ordinal)
         ?? throw new InvalidOperationException($"There is no append-only file in {_folder.FullName}.");
 
+    private async Task<string?> ReplicationAsync(string figure) => (await Client.TextAsync("INFO", "replication"))!
+        .Split("\r\n").FirstOrDefault(line => line.StartsWith(figure + ":", StringComparison.Ordinal))?[(figure.Length + 1)..];
+
     private async Task<bool> AnswersAsync()
     {
         if (_process!.HasExited) throw new InvalidOperationException($"redis-server ended with {_process.ExitCode}:\n{_process.OutputSince(0)}");
@@ -101,7 +115,7 @@ public sealed class RedisServer : IAsyncDisposable
         {
             return await Client.TextAsync("PING") == "PONG";
         }
-        catch (Exception e) when (e is System.Net.Sockets.SocketException or IOException or RedisErrorException)
+        catch (Exception e) when (e is IOException or RedisErrorException)
         {
             return false;
         }

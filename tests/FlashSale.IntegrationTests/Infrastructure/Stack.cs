@@ -1,3 +1,6 @@
+using System.Net;
+using FlashSale.LoadTests.Faults;
+
 namespace FlashSale.IntegrationTests.Infrastructure;
 
 /// <summary>What a test class needs to run.</summary>
@@ -24,6 +27,9 @@ public sealed record StackOptions
     /// </summary>
     public bool ProductionDeadlines { get; init; }
 
+    /// <summary>Whether the hosts reach Redis by a name that can be moved to another server.</summary>
+    public bool RedisByName { get; init; }
+
     /// <summary>Further settings of all hosts.</summary>
     public Dictionary<string, string> Settings { get; init; } = [];
 }
@@ -46,6 +52,9 @@ public sealed class Stack : IAsyncDisposable
     public StackOptions Options { get; }
 
     public RedisServer Redis { get; private set; } = null!;
+
+    /// <summary>The name that leads the hosts to Redis, where the options ask for one.</summary>
+    public Proxy? RedisName { get; private set; }
 
     public Database Database { get; private set; } = null!;
 
@@ -112,7 +121,7 @@ public sealed class Stack : IAsyncDisposable
     /// <summary>What every host is configured with.</summary>
     public Dictionary<string, string> Settings() => new(Manager.TokenSettings().Concat(PatientSettings()).Concat(Options.Settings), StringComparer.Ordinal)
     {
-        ["Redis__Endpoint"] = Redis.Endpoint,
+        ["Redis__Endpoint"] = RedisName is null ? Redis.Endpoint : $"127.0.0.1:{RedisName.Port}",
         ["Postgres__Url"] = Database.Url,
         ["RabbitMq__Url"] = Broker.Url.AbsoluteUri,
         ["Jwt__Issuer"] = Tokens.Issuer,
@@ -139,6 +148,19 @@ public sealed class Stack : IAsyncDisposable
             if (!(bool)(await command.ExecuteScalarAsync())!) return;
             foreach (var worker in Workers) worker.Thaw();
         }
+    }
+
+    /// <summary>
+    /// A failover of Redis behind its name: a replica that has caught up is promoted, the name leads to it, and the old primary goes on as its replica.
+    /// </summary>
+    public async Task FailOverRedisAsync()
+    {
+        var (old, promoted) = (Redis, Add(await RedisServer.StartNewAsync()));
+        await promoted.FollowAsync(old);
+        await promoted.PromoteAsync();
+        await old.FollowAsync(promoted);
+        RedisName!.MoveTo(new IPEndPoint(IPAddress.Loopback, promoted.Port));
+        Redis = promoted;
     }
 
     /// <summary>A shopper at one of the nodes.</summary>
@@ -253,7 +275,11 @@ public sealed class Stack : IAsyncDisposable
         Provider = new Provider(() => Sandbox.Url, () => Api.Url);
     }
 
-    private async Task StartRedisAsync() => Redis = Add(await RedisServer.StartNewAsync());
+    private async Task StartRedisAsync()
+    {
+        Redis = Add(await RedisServer.StartNewAsync());
+        if (Options.RedisByName) RedisName = Add(new Proxy(0, new IPEndPoint(IPAddress.Loopback, Redis.Port)));
+    }
 
     private async Task StartDatabaseAsync()
     {
