@@ -25,7 +25,7 @@ public sealed record SelfSigned(string Certificate, string Key)
         await File.WriteAllTextAsync(files.Certificate, certificate.ExportCertificatePem());
         await File.WriteAllTextAsync(files.Key, key.ExportPkcs8PrivateKeyPem());
         // Servers take no key that others may read.
-        File.SetUnixFileMode(files.Key, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(files.Key, UnixFileMode.UserRead | UnixFileMode.UserWrite);
         if (owner is not null && Environment.UserName == "root") await ChildProcess.RunAsync("chown", ["chown", owner, files.Key, files.Certificate]);
         return files;
     }
