@@ -111,8 +111,8 @@ public sealed class CsvLines : IDisposable
     {
         while (await ReadRecordAsync(cancellation))
         {
-            if (IsBlank(0)) continue;
-            if (_csv.FieldCount < _width || !IsBlank(_width)) _errors.Add(Line, $"has {_csv.FieldCount} fields; the header has {_width}");
+            if (IsBlank()) continue;
+            if (_csv.FieldCount != _width) _errors.Add(Line, $"has {_csv.FieldCount} fields; the header has {_width}");
             else if (_nameless.Any(column => !_csv.IsEmpty(column))) _errors.Add(Line, "has something in a column that has no name in the header");
             else return true;
         }
@@ -137,9 +137,9 @@ public sealed class CsvLines : IDisposable
     /// <inheritdoc />
     public void Dispose() => _csv.Dispose();
 
-    private bool IsBlank(int from)
+    private bool IsBlank()
     {
-        for (var i = from; i < _csv.FieldCount; i++)
+        for (var i = 0; i < _csv.FieldCount; i++)
         {
             if (!_csv.IsEmpty(i)) return false;
         }

@@ -43,7 +43,7 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
     public async Task Lines_and_columns_of_nothing_but_commas_are_passed_over()
     {
         var id = await Stack.Manager.CreateSaleAsync([]);
-        var file = $"{Header},,\r\na,A,1,,CNY,1,,,\r\n,,,,,,,,\r\nb,B,1,,CNY,1,2,,,\r\n,,\r\n,,,,,,,,,,\r\n";
+        var file = $"{Header},,\r\na,A,1,,CNY,1,,,\r\n,,,,,,,,\r\nb,B,1,,CNY,1,2,,\r\n,,\r\n,,,,,,,,,,\r\n";
         Assert.Equal("2", Manager.Expect(200, await ImportAsync(id, file, "text/csv; charset=\"utf8\"")).Member("imported"));
         var answer = Refusal.AssertIs(400, "invalid_request", await ImportAsync(id, $"{Header},\na,A,1,,CNY,1,,\nb,B,1,,CNY,1,,red\nc,C,1,,CNY,1,,,red"));
         Assert.Equal([3, 4], Lines(answer));
