@@ -50,11 +50,8 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
             if (await RefusalAsync(sale, context, rebuild: action == "sale.rebuild") is { } refusal) return refusal;
             var phase = PhaseOf(sale);
             // Carried through, whether or not its manager still waits.
-            var loaded = await loader.LoadAsync(saleId, CancellationToken.None);
-            await using var connection = await postgres.OpenConnectionAsync();
-            await using var transaction = await connection.BeginTransactionAsync();
-            await AuditLog.WriteAsync(transaction, context.Actor(), action, saleId, new { status = phase, sale.Epoch }, loaded);
-            await transaction.CommitAsync();
+            var loaded = await loader.LoadAsync(saleId, (transaction, begun) =>
+                AuditLog.WriteAsync(transaction, context.Actor(), action, saleId, new { status = phase, sale.Epoch }, begun), CancellationToken.None);
             return Results.Ok(new LoadPage(loaded.Items, loaded.Units, loaded.Epoch));
         }
         catch (SaleLoadException e)

@@ -36,18 +36,27 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
     private static readonly RedisScript SwapScript = new("Ledger.swap.lua");
 
     /// <summary>Loads or rebuilds a sale. A draft becomes live; other sales keep their status.</summary>
+    /// <param name="saleId">Which.</param>
+    /// <param name="audit">
+    /// Writes who asked for it, in the transaction of the first lasting step: from there on the load is brought to its end,
+    /// by another process if need be, and must not be without its entry.
+    /// </param>
+    /// <param name="cancellation">Ends it.</param>
     /// <returns>What was loaded.</returns>
     /// <exception cref="SaleLoadException">It cannot be loaded now.</exception>
     /// <exception cref="RedisUnavailableException">Redis is away; call again.</exception>
     /// <exception cref="RedisOutcomeUnknownException">Redis is away; call again.</exception>
     /// <exception cref="NpgsqlException">Postgres is away; call again.</exception>
-    public async Task<LoadedSale> LoadAsync(string saleId, CancellationToken cancellation) =>
-        (await LoadAsync(saleId, onlyIfStale: false, cancellation))!;
+    public async Task<LoadedSale> LoadAsync(
+        string saleId, Func<NpgsqlTransaction, LoadedSale, Task> audit, CancellationToken cancellation) =>
+        (await LoadAsync(saleId, audit, cancellation, onlyIfStale: false))!;
 
     /// <summary>Loads a sale unless Redis has it under Postgres' epoch and was verified since it started; then null.</summary>
-    public Task<LoadedSale?> LoadIfStaleAsync(string saleId, CancellationToken cancellation) => LoadAsync(saleId, onlyIfStale: true, cancellation);
+    public Task<LoadedSale?> LoadIfStaleAsync(string saleId, CancellationToken cancellation) =>
+        LoadAsync(saleId, static (_, _) => Task.CompletedTask, cancellation, onlyIfStale: true);
 
-    private async Task<LoadedSale?> LoadAsync(string saleId, bool onlyIfStale, CancellationToken cancellation)
+    private async Task<LoadedSale?> LoadAsync(
+        string saleId, Func<NpgsqlTransaction, LoadedSale, Task> audit, CancellationToken cancellation, bool onlyIfStale)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         // Between two statements of its transaction the loader waits for Redis, for less than this. Frozen there it would
@@ -63,7 +72,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         {
             // Looked at under the lock: whoever held it before may have loaded the sale.
             if (onlyIfStale && !await IsStaleAsync(connection, saleId)) return null;
-            return await LoadAloneAsync(connection, saleId, number, alone.Lost);
+            return await LoadAloneAsync(connection, saleId, number, audit, alone.Lost);
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
@@ -78,7 +87,8 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         return state[0] != epoch || state[1] != await RedisRun.IdAsync(redis);
     }
 
-    private async Task<LoadedSale> LoadAloneAsync(NpgsqlConnection connection, string saleId, int number, CancellationToken cancellation)
+    private async Task<LoadedSale> LoadAloneAsync(
+        NpgsqlConnection connection, string saleId, int number, Func<NpgsqlTransaction, LoadedSale, Task> audit, CancellationToken cancellation)
     {
         var keys = new SaleKeys(saleId);
         if (!await connection.ExecuteScalarAsync<bool>("select exists (select 1 from sale_item where sale_id = @saleId)", new { saleId }))
@@ -90,10 +100,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         // has seen: a Postgres that was restored to an earlier point has forgotten how far it had come.
         var known = (long?)await redis.CallAsync(database => database.HashGetAsync(keys.Sale, "epoch")) ?? 0;
         foreach (var begun in await redis.CallAsync(database => database.HashKeysAsync(keys.Epochs))) known = Math.Max(known, (long)begun);
-        var epoch = await connection.ExecuteScalarAsync<long?>("""
-            update sale set epoch = greatest(epoch, @known) + 1, redis_applied = 0, version = version + 1, status = case status when 'draft' then 'live' else status end, updated_at = now()
-            where sale_id = @saleId and status <> 'archived' returning epoch
-            """, new { saleId, known }) ?? throw Archived(saleId);
+        var epoch = await BeginAsync(connection, saleId, known, audit);
         await SaleHold.HoldAsync(redis, keys, epoch);
         // What loads that died have left behind, before it is written once more.
         await RemoveOldEpochsAsync(keys, epoch);
@@ -112,6 +119,22 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
             if (Environment.TickCount64 > deadline)
                 throw new SaleLoadException($"{(long)length} outbox entries of sale {saleId} did not reach Postgres within {DrainTimeout.TotalSeconds} s. Is the worker running? Try again.");
         }
+    }
+
+    private static async Task<long> BeginAsync(
+        NpgsqlConnection connection, string saleId, long known, Func<NpgsqlTransaction, LoadedSale, Task> audit)
+    {
+        await using var transaction = await connection.BeginTransactionAsync();
+        var epoch = await connection.ExecuteScalarAsync<long?>("""
+            update sale set epoch = greatest(epoch, @known) + 1, redis_applied = 0, version = version + 1,
+                status = case status when 'draft' then 'live' else status end, updated_at = now()
+            where sale_id = @saleId and status <> 'archived' returning epoch
+            """, new { saleId, known }) ?? throw Archived(saleId);
+        var (items, units) = await connection.QuerySingleAsync<(int, long)>(
+            "select count(*)::int, coalesce(sum(stock), 0) from sale_item where sale_id = @saleId", new { saleId });
+        await audit(transaction, new LoadedSale(items, units, epoch));
+        await transaction.CommitAsync();
+        return epoch;
     }
 
     private async Task<LoadedSale> SwapAsync(NpgsqlConnection connection, SaleKeys keys, string saleId, int number, long epoch, CancellationToken cancellation)

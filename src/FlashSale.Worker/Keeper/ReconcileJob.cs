@@ -81,11 +81,8 @@ public sealed partial class ReconcileJob : PeriodicJob
     // Towards Postgres, always: it is the judge.
     private async Task RepairAsync(string saleId, ReconciliationReport report, string text, CancellationToken cancellation)
     {
-        var loaded = await _loader.LoadAsync(saleId, cancellation);
-        await using var connection = await _postgres.OpenConnectionAsync(cancellation);
-        await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        await AuditLog.WriteAsync(transaction, Actor.Worker, "sale.repair", saleId, new { report.Differences }, new { loaded.Epoch, loaded.Units });
-        await transaction.CommitAsync(cancellation);
+        var loaded = await _loader.LoadAsync(saleId, (transaction, begun) =>
+            AuditLog.WriteAsync(transaction, Actor.Worker, "sale.repair", saleId, new { report.Differences }, new { begun.Epoch, begun.Units }), cancellation);
         LogRepaired(saleId, text, loaded.Epoch);
     }
 

@@ -66,6 +66,8 @@ public sealed class PreloadTests(TwoOfEach fixture, ITestOutputHelper output) : 
             await Stack.Database.EndOtherSessionsAsync();
             Assert.NotEqual(200, (await rebuild).Status);
         }
+        // A worker brings to its end what a manager began: that is on record all the same.
+        Assert.Equal(1, await ScalarAsync<long>("select count(*) from audit_log where action = 'sale.rebuild' and subject = @Id", new { sale.Id }));
         // A worker sees that Postgres has an epoch which Redis does not have.
         await Eventually.TrueAsync("only the epoch in use has keys", TimeSpan.FromSeconds(20), async () =>
             await Stack.Redis.Client.TextAsync("HGET", $"{sale.RedisPrefix}sale", "epoch") is { } epoch && epoch != "1" && (await EpochsOfKeysAsync(sale)).SetEquals([long.Parse(epoch)]));
