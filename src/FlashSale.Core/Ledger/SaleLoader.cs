@@ -49,14 +49,14 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
     /// <exception cref="NpgsqlException">Postgres is away; call again.</exception>
     public async Task<LoadedSale> LoadAsync(
         string saleId, Func<NpgsqlTransaction, LoadedSale, Task> audit, CancellationToken cancellation) =>
-        (await LoadAsync(saleId, audit, cancellation, onlyIfStale: false))!;
+        (await LoadAsync(saleId, audit, onlyIfStale: false, cancellation))!;
 
     /// <summary>Loads a sale unless Redis has it under Postgres' epoch and was verified since it started; then null.</summary>
     public Task<LoadedSale?> LoadIfStaleAsync(string saleId, CancellationToken cancellation) =>
-        LoadAsync(saleId, static (_, _) => Task.CompletedTask, cancellation, onlyIfStale: true);
+        LoadAsync(saleId, static (_, _) => Task.CompletedTask, onlyIfStale: true, cancellation);
 
     private async Task<LoadedSale?> LoadAsync(
-        string saleId, Func<NpgsqlTransaction, LoadedSale, Task> audit, CancellationToken cancellation, bool onlyIfStale)
+        string saleId, Func<NpgsqlTransaction, LoadedSale, Task> audit, bool onlyIfStale, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         // Between two statements of its transaction the loader waits for Redis, for less than this. Frozen there it would

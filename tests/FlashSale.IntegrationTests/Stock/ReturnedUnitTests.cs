@@ -26,7 +26,7 @@ public sealed class ReturnedUnitTests(ScriptFixture fixture) : IClassFixture<Scr
 
         if (way == "returned") await sale.ReturnAsync(firstId, sale.Epoch);
         if (way == "rejected") await sale.SettleAsync(firstId, Verdict.Rejected);
-        if (way == "added") await new ChangeStockScript(fixture.Redis).ApplyAsync(sale.SaleId, ScriptedSale.Sku(0), changeId: 1, delta: 1, stock: 2, sale.Epoch);
+        if (way == "added") await new ChangeStockScript(fixture.Redis).ApplyAsync(sale.SaleId, ScriptedSale.Sku(0), key: "more", delta: 1, stock: 2, sale.Epoch);
         Assert.Equal(1, await sale.RemainingAsync(0));
 
         var later = new List<ReserveDecision>();
