@@ -13,8 +13,10 @@ public sealed record SalePage(
     string SaleId, string Name, string Status, string? PausedBy, string OpensAt, string ClosesAt, int? PerUserLimit, int PayWithinSeconds,
     bool RequiresTicket, int? AdmissionPerSecond, bool LoadRun, long Epoch, long Version, IReadOnlyList<ItemPage> Items)
 {
-    // The status follows the clock, not the version.
-    internal string Tag => $"{Version}-{Status}{(PausedBy is null ? "" : $"-{PausedBy}")}";
+    // The status follows the clock, and the stock of a loaded sale changes without a new version.
+    internal string Tag => $"{Version}-{Status}{(PausedBy is null ? "" : $"-{PausedBy}")}-{StockTag:x}";
+
+    private ulong StockTag => Items.Aggregate(0UL, (tag, item) => unchecked(tag * 31 + (ulong)item.Stock));
 
     /// <summary>The page of a sale.</summary>
     /// <param name="sale">The sale.</param>
