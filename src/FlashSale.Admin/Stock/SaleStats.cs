@@ -44,9 +44,6 @@ public sealed class SaleStats(NpgsqlDataSource postgres, RedisConnection redis, 
         if (sale.Status is SaleStatus.Archived) return (true, new StatsPage([.. rows.Select(row => row.With(row.Stock - row.PendingPayment - row.Paid, 0))], 0, 0));
         // Nothing of a draft is in Redis.
         if (sale.Epoch == 0) return (true, new StatsPage([.. rows.Select(row => row.With(0, 0))], 0, 0));
-        // It has left Redis: what nobody holds remains.
-        if (sale.Status is SaleStatus.Archived)
-            return (true, new StatsPage([.. rows.Select(row => row.With(row.Stock - row.PendingPayment - row.Paid, 0))], 0, 0));
         var look = await ReadRedisAsync(new SaleKeys(saleId));
         if (look.Epoch != sale.Epoch) return (true, null);
         return (true, new StatsPage([.. rows.Select(row => row.With(Units(look.Stock, row.Sku), Units(look.InFlight, row.Sku)))], look.OutboxLength, look.OutboxAge));
@@ -80,18 +77,15 @@ public sealed class SaleStats(NpgsqlDataSource postgres, RedisConnection redis, 
             var epoch = database.HashGetAsync(keys.Sale, "epoch");
             var stock = database.HashGetAllAsync(keys.Stock);
             var inFlight = database.HashGetAllAsync(keys.InflightUnits);
-            var length = database.ExecuteAsync("XLEN", keys.Outbox);
-            var first = database.ExecuteAsync("XRANGE", keys.Outbox, "-", "+", "COUNT", "1");
+            var length = database.StreamLengthAsync(keys.Outbox);
+            var first = database.StreamRangeAsync(keys.Outbox, count: 1);
             var time = database.ExecuteAsync("TIME");
-            return (await epoch, await stock, await inFlight, (long)await length, (RedisResult[])(await first)!, (RedisResult[])(await time)!);
+            return (await epoch, await stock, await inFlight, await length, await first, (RedisResult[])(await time)!);
         });
         var now = (long)time[0] * 1000 + (long)time[1] / 1000;
-        var age = first.Length == 0 ? 0 : Math.Max(0, now - TimeOf((string)((RedisResult[])first[0]!)[0]!)) / 1000.0;
+        var age = first.Length == 0 ? 0 : Math.Max(0, now - StreamIds.FirstOf(first[0].Id)) / 1000.0;
         return ((long?)epoch, ToUnits(stock), ToUnits(inFlight), length, age);
     }
-
-    // A stream id is milliseconds-sequence.
-    private static long TimeOf(string entryId) => long.Parse(entryId.AsSpan(0, entryId.IndexOf('-', StringComparison.Ordinal)));
 
     private static Dictionary<string, long> ToUnits(HashEntry[] entries) =>
         entries.ToDictionary(entry => (string)entry.Name!, entry => (long)entry.Value, StringComparer.Ordinal);
