@@ -1,6 +1,6 @@
-using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text.Json;
+using Microsoft.IdentityModel.Tokens;
 
 namespace FlashSale.Admission;
 
@@ -65,6 +65,7 @@ internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others
 
     public void AddJwks(string json, string setting)
     {
+        // Microsoft's parser keeps the last of two members of one name. Another reader may keep the first, and take another key.
         using var document = JsonDocument.Parse(json, new JsonDocumentOptions { AllowDuplicateProperties = false });
         if (document.RootElement.ValueKind != JsonValueKind.Object
             || !document.RootElement.TryGetProperty("keys", out var set) || set.ValueKind != JsonValueKind.Array)
@@ -76,7 +77,7 @@ internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others
         var before = Keys.Count + Errors.Count;
         foreach (var jwk in set.EnumerateArray())
         {
-            if (jwk.ValueKind == JsonValueKind.Object) AddJwk(jwk, setting);
+            if (jwk.ValueKind == JsonValueKind.Object) AddJwk(new JsonWebKey(jwk.GetRawText()), setting);
         }
 
         if (Keys.Count + Errors.Count == before)
@@ -99,34 +100,34 @@ internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others
     }
 
     /// <summary>Keys for encryption and of other kinds are passed over, as RFC 7517 5 asks; a faulty one of a known kind is a fault.</summary>
-    private void AddJwk(JsonElement jwk, string setting)
+    private void AddJwk(JsonWebKey jwk, string setting)
     {
-        var (kid, alg) = (Text(jwk, "kid"), Text(jwk, "alg"));
-        var (key, name) = ($"{setting} key '{kid}'", $"{setting} kid");
-        if ((Text(jwk, "use") ?? "sig") != "sig") return;
-        switch (Text(jwk, "kty"))
+        var (key, name) = ($"{setting} key '{jwk.Kid}'", $"{setting} kid");
+        if ((jwk.Use ?? "sig") != "sig") return;
+        if (jwk.HasPrivateKey)
         {
-            case "oct" when alg is null or "HS256":
-                var secret = Bytes(jwk, "k");
+            Errors.Add($"{key} is a private key: allowed is a public key, since this host only verifies.");
+            return;
+        }
+        switch (jwk.Kty)
+        {
+            case "oct" when jwk.Alg is null or "HS256":
+                var secret = Base64UrlEncoder.DecodeBytes(jwk.K ?? "");
                 if (secret.Length < JwtKeyOptions.MinSecretBytes) Errors.Add($"{key} = (hidden, {secret.Length} bytes): allowed is at least {JwtKeyOptions.MinSecretBytes}.");
-                else Add(kid, name, named => new HmacJwtKey(named, secret));
+                else Add(jwk.Kid, name, named => new HmacJwtKey(named, secret));
                 break;
-            case "RSA" when alg is null or "RS256":
-                using (var rsa = RSA.Create(new RSAParameters { Modulus = Bytes(jwk, "n"), Exponent = Bytes(jwk, "e") })) AddRsa(kid, rsa, key, name);
+            case "RSA" when jwk.Alg is null or "RS256":
+                var numbers = new RSAParameters { Modulus = Base64UrlEncoder.DecodeBytes(jwk.N ?? ""), Exponent = Base64UrlEncoder.DecodeBytes(jwk.E ?? "") };
+                using (var rsa = RSA.Create(numbers)) AddRsa(jwk.Kid, rsa, key, name);
                 break;
-            case "EC" when alg is null or "ES256" && Text(jwk, "crv") == "P-256":
-                var point = new ECPoint { X = Bytes(jwk, "x"), Y = Bytes(jwk, "y") };
-                using (var ec = ECDsa.Create(new ECParameters { Curve = ECCurve.NamedCurves.nistP256, Q = point })) AddEc(kid, ec, key, name);
+            case "EC" when jwk.Alg is null or "ES256" && jwk.Crv == "P-256":
+                var point = new ECPoint { X = Base64UrlEncoder.DecodeBytes(jwk.X ?? ""), Y = Base64UrlEncoder.DecodeBytes(jwk.Y ?? "") };
+                using (var ec = ECDsa.Create(new ECParameters { Curve = ECCurve.NamedCurves.nistP256, Q = point })) AddEc(jwk.Kid, ec, key, name);
                 break;
             default:
                 break;
         }
     }
-
-    private static string? Text(JsonElement jwk, string name) =>
-        jwk.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
-
-    private static byte[] Bytes(JsonElement jwk, string name) => Base64Url.DecodeFromChars(Text(jwk, name) ?? "");
 
     private void AddRsa(string? kid, RSA rsa, string setting, string nameSetting)
     {

@@ -77,7 +77,7 @@ public sealed class OrderListTests(OneOfEach fixture, ITestOutputHelper output) 
         Assert.Equal(["sale.close", "sale.open", "sale.preload", "item.change_stock", "sale.create"], entries.Select(entry => entry.GetProperty("action").GetString()));
         Assert.Equal(("test-operator", "operator"), (entries[0].GetProperty("actor").GetString(), entries[0].GetProperty("role").GetString()));
         Assert.Equal(("test-manager", "manager"), (entries[1].GetProperty("actor").GetString(), entries[1].GetProperty("role").GetString()));
-        Assert.Equal(("live", "closed"), (entries[0].GetProperty("before").GetProperty("status").GetString(), entries[0].GetProperty("after").GetProperty("status").GetString()));
+        Assert.Equal(("open", "closed"), (entries[0].GetProperty("before").GetProperty("status").GetString(), entries[0].GetProperty("after").GetProperty("status").GetString()));
         Assert.Equal((7, 10, 3), (entries[3].GetProperty("before").GetProperty("stock").GetInt32(), entries[3].GetProperty("after").GetProperty("stock").GetInt32(), entries[3].GetProperty("after").GetProperty("delta").GetInt32()));
         Assert.Equal(7, entries[4].GetProperty("after").GetProperty("units").GetInt32());
         Assert.InRange(DateTimeOffset.Parse(entries[0].GetProperty("at").GetString()!, CultureInfo.InvariantCulture), TimeProvider.System.GetUtcNow().AddMinutes(-1), TimeProvider.System.GetUtcNow().AddMinutes(1));

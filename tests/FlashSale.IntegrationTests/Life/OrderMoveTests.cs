@@ -179,7 +179,10 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
         var sale = await Stack.OpenSaleAsync(stock: 100);
         var orderId = await BuyStoredAsync(sale, "nervous");
         var answers = await Task.WhenAll(Enumerable.Range(0, 100).Select(i => Stack.Shopper("nervous", i % 2).CancelAsync(orderId)));
-        Assert.All(answers, answer => Assert.Equal(200, answer.Status));
+        // A slow machine makes some wait longer for a place than a node lets them: they are told that nothing was done, and come again.
+        Assert.All(answers, answer => Assert.True(answer.Status == 200 || answer is { Status: 503, Code: "temporarily_unavailable" }, $"{answer}"));
+        Assert.Contains(answers, answer => answer.Status == 200);
+        Assert.Equal(200, (await Stack.Shopper("nervous").CancelAsync(orderId)).Status);
         var view = await Books.CheckAsync(Stack, sale);
         Assert.Equal(100, view.Remaining[sale.Sku]);
     }

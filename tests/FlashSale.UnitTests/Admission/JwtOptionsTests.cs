@@ -60,6 +60,7 @@ public sealed class JwtOptionsTests
         Assert.EndsWith("(hidden, 3 bytes): allowed is at least 32.", FileFailure("""{"keys":[{"kid":"a","kty":"oct","k":"AQAB"}]}""", jwks: true));
         Assert.Contains("allowed is a readable key file", FileFailure("""{"keys":[{"kid":"a","kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}""", jwks: true));
         Assert.Contains("holds no signature key", FileFailure("""{"keys":[7]}""", jwks: true));
+        Assert.Contains("is a private key: allowed is a public key", FileFailure("""{"keys":[{"kid":"a","kty":"EC","crv":"P-256","x":"AA","y":"AA","d":"AA"}]}""", jwks: true));
     }
 
     private static string FileFailure(string text, bool jwks)
