@@ -116,7 +116,7 @@ public static class Verdict
     public static string ConnectionString(string url)
     {
         if (!Uri.TryCreate(url, UriKind.Absolute, out var uri) || uri.Host.Contains(',', StringComparison.Ordinal))
-            throw new ArgumentException("The URI of Postgres must be postgresql://user:password@host:port/database.");
+            throw new ArgumentException("The URI of Postgres must be postgresql://user:password@host:port/database.", nameof(url));
         var user = uri.UserInfo.Split(':', 2);
         var connection = new NpgsqlConnectionStringBuilder
         {
@@ -137,7 +137,7 @@ public static class Verdict
                 connection.SslMode = Enum.Parse<SslMode>(value.Replace("-", "", StringComparison.Ordinal), ignoreCase: true);
             else if (name == "sslrootcert") connection.RootCertificate = value;
             // One that demands TLS must not be dropped, nor any other.
-            else throw new ArgumentException($"The URI of Postgres has a parameter that is not taken here: {name}");
+            else throw new ArgumentException($"The URI of Postgres has a parameter that is not taken here: {name}", nameof(url));
         }
         return connection.ConnectionString;
     }

@@ -50,20 +50,24 @@ public sealed partial class PostgresLosses(
     /// <summary>Pauses all sales that Redis knows, those too that Postgres knows as drafts or not at all.</summary>
     public Task HoldAllAsync(CancellationToken cancellation) => HoldAsync((_, _) => true, "Postgres was restored to an earlier point", cancellation);
 
-    /// <summary>Lets numbers and versions go on above all that were given, and Redis take the blocklist and the settings as Postgres has them.</summary>
+    /// <summary>Lets the numbers of sales go on above all that were given: another sale of the same number would inherit what Redis has of it.</summary>
     /// <param name="saleNumber">The highest sale number that was ever seen.</param>
     /// <param name="cancellation">Ends it.</param>
-    public async Task OutrankAsync(int saleNumber, CancellationToken cancellation)
+    public async Task OutrankSalesAsync(int saleNumber, CancellationToken cancellation)
     {
         foreach (var saleId in (await publisher.PublishedVersionsAsync()).Keys.Concat(await SalesAsync()))
         {
             if (saleId is ['s', .. var digits] && int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var number)) saleNumber = Math.Max(saleNumber, number);
         }
-        await using (var connection = await postgres.OpenConnectionAsync(cancellation))
-        {
-            if (saleNumber > 0)
-                await connection.ExecuteAsync(new CommandDefinition("select setval('sale_number', greatest(@saleNumber, last_value)) from sale_number", new { saleNumber }, cancellationToken: cancellation));
-        }
+        if (saleNumber == 0) return;
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        await connection.ExecuteAsync(new CommandDefinition(
+            "select setval('sale_number', greatest(@saleNumber, last_value)) from sale_number", new { saleNumber }, cancellationToken: cancellation));
+    }
+
+    /// <summary>Lets the versions of settings go on above all that were given, and Redis take the blocklist as Postgres has it.</summary>
+    public async Task OutrankSettingsAsync(CancellationToken cancellation)
+    {
         await blocklist.ReplaceAsync(cancellation);
         await ops.OutrankAsync(cancellation);
     }

@@ -90,17 +90,20 @@ public sealed partial class PostgresWatch(
             case PostgresFinding.LeftBehind:
                 return false;
             case PostgresFinding.Failover:
-                LogFailover(seen!.Timeline, beat.Timeline, now - beat.PreviousAt);
+                await losses.OutrankSalesAsync(seen!.SaleNumber, cancellation);
+                LogFailover(seen.Timeline, beat.Timeline, now - beat.PreviousAt);
                 var stored = await losses.StoreAgainAsync(beat.PreviousAt, now, cancellation);
                 var held = await losses.HoldOutdatedAsync(cancellation);
                 LogRecovered(stored, held);
                 break;
             case PostgresFinding.Restored:
                 LogRestored();
+                // First: a manager may create a sale at any moment.
+                await losses.OutrankSalesAsync(seen!.SaleNumber, cancellation);
                 await losses.HoldAllAsync(cancellation);
                 break;
         }
-        await losses.OutrankAsync(seen!.SaleNumber, cancellation);
+        await losses.OutrankSettingsAsync(cancellation);
         var (_, counted, _, at) = await CountAsync(newLineage: finding is PostgresFinding.Restored, cancellation);
         await GoOnAsync(counted, at, replaces: true);
         return true;
