@@ -57,7 +57,7 @@ public sealed class RetryTests(TwoOfEach fixture, ITestOutputHelper output) : St
         }
     }
 
-    private Task StoredAsync(Guid orderId, string user) => Eventually.GetAsync($"{orderId} is stored", TimeSpan.FromSeconds(20),
+    private Task<Answer> StoredAsync(Guid orderId, string user) => Eventually.GetAsync($"{orderId} is stored", TimeSpan.FromSeconds(20),
         () => Stack.Shopper(user).OrderAsync(orderId), answer => answer.Status == 200 && answer.Member("status") == "pending_payment");
 
     [Fact]

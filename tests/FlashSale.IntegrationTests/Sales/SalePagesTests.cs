@@ -163,7 +163,7 @@ public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) 
         Refusal.AssertIs(404, "sale_not_found", await Stack.Shopper("anyone").GetAsync("/api/v1/sales/unknown"));
     }
 
-    private Task ListedAsync(string saleId, string status) => Eventually.GetAsync($"{saleId} is listed as {status}", TimeSpan.FromSeconds(10),
+    private Task<Answer> ListedAsync(string saleId, string status) => Eventually.GetAsync($"{saleId} is listed as {status}", TimeSpan.FromSeconds(10),
         () => Stack.Shopper("anyone").GetAsync("/api/v1/sales"),
         list => list.Json.GetProperty("sales").EnumerateArray().Any(sale => sale.GetProperty("saleId").GetString() == saleId && sale.GetProperty("status").GetString() == status));
 
