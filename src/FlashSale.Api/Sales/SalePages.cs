@@ -70,8 +70,9 @@ public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConne
 
     // Compared weakly, as If-None-Match is (RFC 9110, 13.1.2).
     private static bool Has(HttpRequest request, string etag) =>
-        request.Headers.IfNoneMatch is { Count: > 0 } known && EntityTagHeaderValue.TryParseList(known, out var tags)
-        && tags.Any(tag => tag.Equals(EntityTagHeaderValue.Any) || tag.Compare(EntityTagHeaderValue.Parse(etag), useStrongComparison: false));
+        // The parser takes "W/*", which is no tag, for "*".
+        request.Headers.IfNoneMatch is { Count: > 0 } known && (known is ["*"] || EntityTagHeaderValue.TryParseList(known, out var tags)
+            && tags.Any(tag => tag.Compare(EntityTagHeaderValue.Parse(etag), useStrongComparison: false)));
 
     private static bool TakesGzip(HttpRequest request)
     {
