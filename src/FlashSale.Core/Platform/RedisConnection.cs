@@ -183,11 +183,18 @@ public sealed partial class RedisConnection : IAsyncDisposable
     {
         try
         {
+            var multiplexer = _multiplexer;
             var (milliseconds, isPrimary) = await RunAsync(
-                _multiplexer, static (multiplexer, _) => RedisClient.AskAsync(multiplexer), 0, TimeSpan.FromMilliseconds(_options.WatchdogMilliseconds));
+                multiplexer, static (multiplexer, _) => RedisClient.AskAsync(multiplexer), 0, TimeSpan.FromMilliseconds(_options.WatchdogMilliseconds));
             if (!isPrimary)
             {
                 LeaveReplica();
+                return true;
+            }
+            // The client asks for the role once a minute. Until then a connection that was opened to a replica would refuse to write to it.
+            if (RedisClient.ServerOf(multiplexer).IsReplica)
+            {
+                await ReplaceAsync();
                 return true;
             }
             // Read after the answer: the estimate then errs towards the past, and a deadline in Redis time towards early.
