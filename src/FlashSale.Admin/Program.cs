@@ -26,7 +26,6 @@ return await HostRunner.RunAsync(args, async builder =>
     app.UseRouting();
     app.UseAccess();
     app.UseSchemaGuard();
-    app.UsePlainBodies();
     app.MapDocument();
     app.MapSales();
     app.MapItemImport();

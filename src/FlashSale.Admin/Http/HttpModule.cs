@@ -36,12 +36,6 @@ public static class HttpModule
             : Problems.WriteAsync(context, Problem.TemporarilyUnavailable, "The database schema is not up to date yet."));
     }
 
-    /// <summary>Answers 415 to bodies that are compressed: what they would grow to is bounded by nothing.</summary>
-    public static void UsePlainBodies(this WebApplication app) => app.Use(static (context, next) =>
-        context.Request.Headers.ContentEncoding is [] or ["identity"]
-            ? next(context)
-            : Problems.WriteAsync(context, Problem.UnsupportedMediaType, "The body must come as it is, without Content-Encoding."));
-
     /// <summary>Maps /openapi/v1.json, for everybody.</summary>
     public static void MapDocument(this WebApplication app) => app.MapOpenApi().WithMetadata(new AllowAnonymousAttribute());
 }
