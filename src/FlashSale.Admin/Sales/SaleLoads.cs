@@ -27,22 +27,11 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
     /// <summary>Loads a sale, if it is in a state for it.</summary>
     public async Task<IResult> LoadAsync(string saleId, string action, HttpContext context)
     {
-        if (!await Places.WaitAsync(TimeSpan.Zero)) return AdminProblems.Unavailable($"{LoadsAtOnce} other sales are being loaded; repeat the request when one of them is done.");
-        try
-        {
-            return await LoadAloneAsync(saleId, action, context);
-        }
-        finally
-        {
-            Places.Release();
-        }
-    }
-
-    private async Task<IResult> LoadAloneAsync(string saleId, string action, HttpContext context)
-    {
         if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale) return AdminProblems.SaleNotFound;
         await using var alone = await SessionLock.TryTakeAsync(postgres, ManagerLock, sale.Number, Lease, CancellationToken.None);
         if (alone is null) return AdminProblems.Conflict("The sale is being loaded at this moment.");
+        if (!await Places.WaitAsync(TimeSpan.Zero))
+            return AdminProblems.Unavailable($"{LoadsAtOnce} other sales are being loaded; repeat the request when one of them is done.");
         try
         {
             // Again, now that nobody else loads it.
@@ -61,6 +50,10 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
         catch (Exception e) when (Stores.IsRedisAway(e))
         {
             return AdminProblems.NotLoaded("Redis does not answer. Repeat the request when it does; what was begun is brought to its end.");
+        }
+        finally
+        {
+            Places.Release();
         }
     }
 
