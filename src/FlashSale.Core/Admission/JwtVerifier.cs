@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Text;
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using FlashSale.Contracts;
 using FlashSale.Platform;
 
@@ -167,7 +168,7 @@ public sealed class JwtVerifier
     private static JwtResult FindKey(ReadOnlySpan<byte> encodedHeader, Span<byte> scratch, JwtKeyRing ring, out JwtKey? key)
     {
         key = null;
-        if (!TryDecode(encodedHeader, scratch, out var json) || !JwtHeader.TryRead(json, scratch[json.Length..], ring.Keys, out var header))
+        if (!TryDecode(encodedHeader, scratch, out var json) || !Utf8.IsValid(json) || !JwtHeader.TryRead(json, scratch[json.Length..], ring.Keys, out var header))
         {
             return JwtResult.Malformed;
         }
@@ -202,7 +203,8 @@ public sealed class JwtVerifier
     {
         (userId, clientHash) = ("", 0);
         Span<byte> user = stackalloc byte[UserId.MaxLength];
-        if (!TryDecode(encodedPayload, scratch, out var json)
+        // The reader looks only at texts that are read. Others see the rest of a token as well, and would refuse it.
+        if (!TryDecode(encodedPayload, scratch, out var json) || !Utf8.IsValid(json)
             || !JwtClaims.TryRead(json, scratch[json.Length..], ours, user, out var claims))
         {
             return JwtResult.Malformed;
