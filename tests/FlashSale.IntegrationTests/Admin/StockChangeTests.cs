@@ -45,7 +45,7 @@ public sealed class StockChangeTests(OneOfEach fixture, ITestOutputHelper output
         var refused = await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, 50_000_000, "many");
         Refusal.AssertIs(503, "temporarily_unavailable", refused);
         Assert.Contains("of memory left", refused.Member("detail"), StringComparison.Ordinal);
-        var other = await Stack.OpenSaleAsync(stock: 3_000_000);
+        var other = await Stack.OpenSaleAsync(stock: 3_400_000);
         Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, 2_500_000, "few"));
         var third = await Stack.Manager.CreateSaleAsync([new("a", 2_500_000)]);
         Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Manager.PostAsync($"/api/v1/sales/{third}/preload"));
