@@ -105,7 +105,8 @@ public sealed class UnstorableTests(OneOfEach fixture, ITestOutputHelper output)
             $"/api/v1/ops/blocklist?kind=user&value={text}", $"/api/v1/ops/blocklist?kind=client&value={text}", $"/api/v1/ops/blocklist?kind={text}",
         ])
         {
-            Assert.InRange((await Stack.Manager.GetAsync(path)).Status, 400, 404);
+            // Bytes that are not UTF-8 come as U+FFFD, a character that Postgres holds: where any text may be asked for, nothing is found.
+            Assert.InRange((await Stack.Manager.GetAsync(path)).Status, text == "%00" ? 400 : 200, 404);
         }
         foreach (var path in (string[])[$"/api/v1/ops/blocklist/user/u{text}", $"/api/v1/ops/blocklist/client/u{text}", $"/api/v1/sales/s{text}"])
             Assert.InRange((await Stack.Manager.SendAsync(HttpMethod.Delete, path)).Status, 400, 404);
