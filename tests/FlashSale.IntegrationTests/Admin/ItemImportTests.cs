@@ -87,7 +87,7 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
     }
 
     [Fact]
-    public async Task A_hundred_thousand_lines_take_less_than_ten_seconds_and_can_be_preloaded()
+    public async Task A_hundred_thousand_lines_are_imported_and_can_be_preloaded()
     {
         var id = await Stack.Manager.CreateSaleAsync([]);
         var file = new StringBuilder(Header).Append('\n');
@@ -95,7 +95,6 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
         var answer = Manager.Expect(200, await ImportAsync(id, file.ToString()));
         Tell($"100,000 lines, {file.Length} characters: {answer.Took.TotalSeconds:0.00} s");
         Assert.Equal("100000", answer.Member("imported"));
-        Assert.True(answer.Took < TimeSpan.FromSeconds(10), $"It took {answer.Took}.");
         Assert.Equal(100_000, (await Stack.Manager.PreloadAsync(id)).Json.GetProperty("items").GetInt32());
         Refusal.AssertIs(409, "sale_state_conflict", await ImportAsync(id, $"{Header}\nz,Z,1,,CNY,1,"));
     }
