@@ -142,7 +142,7 @@ public sealed class StockChangeCrashTests(OneOfEach fixture, ITestOutputHelper o
     {
         var epoch = await Stack.Redis.Client.TextAsync("HGET", $"{sale.RedisPrefix}sale", "epoch");
         var answer = await Stack.Redis.Client.ListAsync("EVAL", Resources.Read("Stock.units.lua") + Resources.Read("Stock.change_stock.lua"), 3, $"{sale.RedisPrefix}sale", $"{sale.RedisPrefix}stock", $"{sale.RedisPrefix}returned",
-            ChangeStockScript.NameOf(sale.Sku, Key, delta), epoch!, sale.Sku, delta, "apply");
+            ChangeStockScript.NameOf(sale.Sku, Key, delta), epoch!, sale.Sku, delta, "apply", 10 + delta);
         return (long)answer[0]!;
     }
 }

@@ -110,7 +110,7 @@ public sealed class BlocklistFaultTests(TwoNodesOnOwnPostgres fixture, ITestOutp
         await Stack.Apis[1].LaunchAsync();
         using var http = new HttpClient();
         var ready = new Uri(Stack.Apis[1].ManagementUrl, "/health/ready");
-        await Eventually.TrueAsync("only the blocklist is missing", Patience, async () => (await TextAsync()).StartsWith("blocklist: not read yet\ndegradation level", StringComparison.Ordinal));
+        await Eventually.TrueAsync("only the blocklist is missing", Patience, async () => (await TextAsync()).StartsWith("blocklist: not read yet\nredis: answers\n", StringComparison.Ordinal));
         await Stack.Redis.Client.CallAsync("RESTORE", Stream, 0, kept!);
         await Stack.Apis[1].ReadyAsync(Patience);
         await AssertNowAsync(blocked: true, "no-redis");

@@ -2,16 +2,16 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
-/// <summary>A pool of five connections.</summary>
+/// <summary>A pool as small as a worker allows.</summary>
 public sealed class SmallPool() : StackFixture(new StackOptions
 {
-    Settings = { ["Postgres__MaxPoolSize"] = "5", ["Dependencies__Postgres__TimeoutMilliseconds"] = "20000" },
+    Settings = { ["Postgres__MaxPoolSize"] = "6", ["Dependencies__Postgres__TimeoutMilliseconds"] = "20000" },
 });
 
 /// <summary>A Postgres that is slow holds those who wait for it, and nobody else.</summary>
 public sealed class BulkheadTests(SmallPool fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<SmallPool>
 {
-    private const int Pool = 5;
+    private const int Pool = 6;
     private const int Orders = 60;
     private const string InFlight = "flashsale_dependency_in_flight{dependency=\"postgres\"}";
 

@@ -31,8 +31,12 @@ public sealed class Broker : IAsyncDisposable
         var url = new Uri(TestEnvironment.RabbitMq);
         var broker = new Broker(new UriBuilder(url) { Path = "/" + name }.Uri, name, isShared: true,
             arguments => ChildProcess.RunAsync("rabbitmqctl", [TestEnvironment.RabbitMqCtl, .. arguments]));
-        await broker._ctl(["add_vhost", name]);
-        await broker._ctl(["set_permissions", "-p", name, Uri.UnescapeDataString(url.UserInfo.Split(':')[0]), ".*", ".*", ".*"]);
+        // In one call: each starts an Erlang machine of its own.
+        var user = Uri.UnescapeDataString(url.UserInfo.Split(':')[0]);
+        await broker._ctl(["eval", $"""
+            ok = rabbit_vhost:add(<<"{name}">>, <<"{user}">>),
+            ok = rabbit_auth_backend_internal:set_permissions(<<"{user}">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"{user}">>).
+            """]);
         return broker;
     }
 
@@ -51,6 +55,14 @@ public sealed class Broker : IAsyncDisposable
             foreach (var binding in bindings.Where(b => b[0] == exchanges[i])) (binding[2] == "queue" ? queues : exchanges).Add(binding[1]);
         }
         return queues;
+    }
+
+    /// <summary>Messages in a queue that no consumer has in its hands.</summary>
+    public async Task<uint> WaitingAsync(string queue)
+    {
+        await using var connection = await ConnectAsync();
+        await using var channel = await connection.CreateChannelAsync();
+        return await channel.MessageCountAsync(queue);
     }
 
     /// <summary>Messages in the queues of this virtual host, by queue.</summary>
