@@ -23,6 +23,7 @@ return await HostRunner.RunAsync(args, async builder =>
     var app = builder.Build();
     app.UseManagementPort();
     app.UseProblems(app.Logger);
+    app.UseDocs();
     app.UseRouting();
     app.UseAccess();
     app.UseSchemaGuard();

@@ -29,6 +29,7 @@ return await HostRunner.RunAsync(args, async builder =>
     app.UsePurchases();
     app.UseProblems(app.Logger);
     app.UseProtection();
+    app.UseDocs();
     app.UseRouting();
     app.MapOpenApi();
     app.MapSales();

@@ -38,4 +38,11 @@ public static class HttpModule
 
     /// <summary>Maps /openapi/v1.json, for everybody.</summary>
     public static void MapDocument(this WebApplication app) => app.MapOpenApi().WithMetadata(new AllowAnonymousAttribute());
+
+    /// <summary>Serves a page to read the document on, for everybody.</summary>
+    public static void UseDocs(this WebApplication app) => app.UseDocs(docs => docs.UseSwaggerUI(page =>
+    {
+        (page.RoutePrefix, page.DocumentTitle) = (ApiDocument.DocsPath[1..], "FlashSale, campaign managers");
+        page.SwaggerEndpoint(ApiDocument.Path, "Campaign managers");
+    }));
 }

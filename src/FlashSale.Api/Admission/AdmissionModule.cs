@@ -24,13 +24,7 @@ public static class AdmissionModule
             .Accepts<AdmissionForm>(isOptional: true, "application/json").Produces<TicketPage>().ProducesErrors(400, 401, 403, 404, 409, 413, 415, 425, 429, 503);
 
     /// <summary>Adds the ticket's header to what OpenAPI tells of an endpoint, after its other parameters.</summary>
-    public static RouteHandlerBuilder TakesTicket(this RouteHandlerBuilder endpoint) => endpoint.AddOpenApiOperationTransformer((operation, _, _) =>
-    {
-        (operation.Parameters ??= []).Add(new OpenApiParameter
-        {
-            Name = Tickets.Header, In = ParameterLocation.Header, Description = "The ticket of an admission, where the sale requires one.",
-            Schema = new OpenApiSchema { Type = JsonSchemaType.String, MinLength = Tickets.Length, MaxLength = Tickets.Length },
-        });
-        return Task.CompletedTask;
-    });
+    public static RouteHandlerBuilder TakesTicket(this RouteHandlerBuilder endpoint) => endpoint.Takes(
+        ParameterLocation.Header, Tickets.Header, "The ticket of an admission, where the sale requires one.",
+        new OpenApiSchema { Type = JsonSchemaType.String, MinLength = Tickets.Length, MaxLength = Tickets.Length });
 }

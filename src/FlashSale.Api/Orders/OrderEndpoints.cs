@@ -7,6 +7,7 @@ using FlashSale.Api.Sales;
 using FlashSale.Contracts;
 using FlashSale.Orders;
 using FlashSale.Platform;
+using Microsoft.OpenApi;
 
 namespace FlashSale.Api.Orders;
 
@@ -55,10 +56,14 @@ public static class OrderEndpoints
     /// <summary>Maps the endpoints.</summary>
     public static void MapOrders(this WebApplication app)
     {
-        app.MapGet("/api/v1/orders", ListAsync).Produces<OrderList>().ProducesErrors(400, 401, 429, 503);
+        app.MapGet("/api/v1/orders", ListAsync).Produces<OrderList>().ProducesErrors(400, 401, 429, 503)
+            .Takes(ParameterLocation.Query, "limit", $"Orders of a page, {DefaultLimit} by default.",
+                new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int32", Minimum = "1", Maximum = $"{MaxLimit}" })
+            .Takes(ParameterLocation.Query, "cursor", "The nextCursor of an earlier page.", ApiDocument.Of(JsonSchemaType.String));
         app.MapGet("/api/v1/orders/{orderId}", ShowAsync).Produces<OrderPage>().ProducesErrors(OpenApi.OrderErrors);
         app.MapGet("/api/v1/orders/{orderId}/events", StreamAsync).Produces<string>(contentType: "text/event-stream").Produces(204)
-            .ProducesErrors(OpenApi.OrderErrors);
+            .ProducesErrors(OpenApi.OrderErrors)
+            .Takes(ParameterLocation.Header, "Last-Event-ID", "The id of the last event that the client has.", ApiDocument.Of(JsonSchemaType.String));
         app.MapPost("/api/v1/orders/{orderId}/cancel", CancelAsync).Produces<OrderPage>().ProducesErrors([.. OpenApi.OrderErrors, 409]);
     }
 

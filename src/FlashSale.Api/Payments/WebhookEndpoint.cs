@@ -32,12 +32,10 @@ public static partial class WebhookEndpoint
     /// <summary>Maps the endpoint.</summary>
     public static void Map(WebApplication app) =>
         // Its signature says what a body is; some providers call it text/plain.
-        app.MapPost("/api/v1/payments/webhook", ReceiveAsync).Accepts<WebhookForm>("application/json", "*/*").Produces(200).ProducesErrors(400, 401, 404, 413, 422, 503)
-            .AddOpenApiOperationTransformer((operation, _, _) =>
-            {
-                operation.Parameters = [Header(StandardWebhook.IdHeader), Header(StandardWebhook.TimestampHeader), Header(StandardWebhook.SignatureHeader)];
-                return Task.CompletedTask;
-            });
+        app.MapPost("/api/v1/payments/webhook", ReceiveAsync).Accepts<WebhookForm>("application/json", "*/*").Produces(200).ProducesErrors(400, 401, 404, 413, 422, 429, 503)
+            .Takes(ParameterLocation.Header, StandardWebhook.IdHeader, "The notice.", ApiDocument.Of(JsonSchemaType.String), isRequired: true)
+            .Takes(ParameterLocation.Header, StandardWebhook.TimestampHeader, "Seconds since 1970.", ApiDocument.Of(JsonSchemaType.String), isRequired: true)
+            .Takes(ParameterLocation.Header, StandardWebhook.SignatureHeader, "Of id, timestamp and body.", ApiDocument.Of(JsonSchemaType.String), isRequired: true);
 
     private static async Task ReceiveAsync(
         HttpContext context, StandardWebhook webhooks, PaymentNotices notices, OrderReader orders,
@@ -103,9 +101,6 @@ public static partial class WebhookEndpoint
         Webhooks.Add(1, KeyValuePair.Create<string, object?>("outcome", problem.Code));
         return Problems.WriteAsync(context, problem, errors: error is { } wrong ? [wrong] : null);
     }
-
-    private static OpenApiParameter Header(string name) =>
-        new() { Name = name, In = ParameterLocation.Header, Required = true, Schema = new OpenApiSchema { Type = JsonSchemaType.String } };
 
     [LoggerMessage(3, LogLevel.Warning, "Notice {Type} was kept for operators, nothing follows from it: order {OrderId}, payment {PaymentId}, {Amount} {Currency}")]
     private static partial void LogUnmatched(ILogger logger, string type, Guid orderId, string paymentId, long amount, string currency);

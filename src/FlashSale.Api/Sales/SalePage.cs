@@ -7,17 +7,21 @@ namespace FlashSale.Api.Sales;
 /// <param name="Currency">ISO 4217.</param>
 public sealed record Money(long Amount, string Currency);
 
-/// <summary>A sale as shoppers see it; items only on its own page.</summary>
+/// <summary>A sale as shoppers see it in the list of all.</summary>
+public sealed record SaleHead(string SaleId, string Name, string Status, string OpensAt, string ClosesAt, string ServerTime, bool RequiresTicket);
+
+/// <summary>A sale as shoppers see it on its own page.</summary>
 public sealed record SalePage(
-    string SaleId, string Name, string Status, string OpensAt, string ClosesAt, string ServerTime, bool RequiresTicket, IReadOnlyList<ItemPage>? Items);
+    string SaleId, string Name, string Status, string OpensAt, string ClosesAt, string ServerTime, bool RequiresTicket, IReadOnlyList<ItemPage> Items);
 
 /// <summary>An item as shoppers see it.</summary>
-public sealed record ItemPage(string Sku, string Name, Money Price, Money? ListPrice, int PerUserLimit, string Availability);
+public sealed record ItemPage(
+    string Sku, string Name, Money Price, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] Money? ListPrice, int PerUserLimit, string Availability);
 
 /// <summary>All sales.</summary>
-public sealed record SaleList(IReadOnlyList<SalePage> Sales);
+public sealed record SaleList(IReadOnlyList<SaleHead> Sales);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 [JsonSerializable(typeof(SaleList))]
 [JsonSerializable(typeof(SalePage))]
 internal sealed partial class SalePagesJson : JsonSerializerContext;

@@ -22,8 +22,10 @@ public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConne
     /// <summary>Maps the pages.</summary>
     public static void Map(WebApplication app)
     {
-        app.MapGet("/api/v1/sales", (SalePages pages, HttpContext context) => pages.ListAsync(context)).Produces<SaleList>().ProducesErrors(429, 503);
-        app.MapGet("/api/v1/sales/{saleId}", (SalePages pages, HttpContext context, string saleId) => pages.ShowAsync(context, saleId)).Produces<SalePage>().ProducesErrors(404, 429, 503);
+        app.MapGet("/api/v1/sales", (SalePages pages, HttpContext context) => pages.ListAsync(context))
+            .Produces<SaleList>().ProducesETag().ProducesErrors(429, 503);
+        app.MapGet("/api/v1/sales/{saleId}", (SalePages pages, HttpContext context, string saleId) => pages.ShowAsync(context, saleId))
+            .Produces<SalePage>().ProducesETag().ProducesErrors(404, 429, 503);
     }
 
     private async Task ListAsync(HttpContext context)

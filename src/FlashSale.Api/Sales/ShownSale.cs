@@ -16,8 +16,13 @@ internal sealed class ShownSale
     {
         (Sale, Phase, Remaining, _stocked) = (sale, phase, remaining, stocked);
         IsSoldOut = phase is SalePhase.Open && sale.Published.Items.All(item => remaining.TryGetValue(item.Sku, out var left) && left <= 0);
-        _page = new Lazy<TimelessJson>(() => TimelessJson.Of(
-            HeadOf(sale.Published, phase, IsSoldOut) with { Items = [.. sale.Published.Items.Select(Item)] }, SalePagesJson.Default.SalePage));
+        _page = new Lazy<TimelessJson>(() =>
+        {
+            var head = HeadOf(sale.Published, phase, IsSoldOut);
+            return TimelessJson.Of(
+                new SalePage(head.SaleId, head.Name, head.Status, head.OpensAt, head.ClosesAt, head.ServerTime, head.RequiresTicket, [.. sale.Published.Items.Select(Item)]),
+                SalePagesJson.Default.SalePage);
+        });
     }
 
     public SaleOnSale Sale { get; }
@@ -33,8 +38,8 @@ internal sealed class ShownSale
     public TimelessJson Page => _page.Value;
 
     /// <summary>A sale without its items, and without the server's time.</summary>
-    public static SalePage HeadOf(PublishedSale sale, SalePhase phase, bool isSoldOut) => new(
-        sale.SaleId, sale.Name, StatusText(phase, isSoldOut), Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), ServerTime: "", sale.RequiresTicket, Items: null);
+    public static SaleHead HeadOf(PublishedSale sale, SalePhase phase, bool isSoldOut) => new(
+        sale.SaleId, sale.Name, StatusText(phase, isSoldOut), Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), ServerTime: "", sale.RequiresTicket);
 
     private static string StatusText(SalePhase phase, bool isSoldOut) => phase switch
     {
