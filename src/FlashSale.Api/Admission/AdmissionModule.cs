@@ -21,6 +21,7 @@ public static class AdmissionModule
     /// <summary>Maps the endpoint.</summary>
     public static void MapAdmission(this WebApplication app) =>
         app.MapPost("/api/v1/sales/{saleId}/admission", (HttpContext context, string saleId, AdmissionEndpoint admission) => admission.AdmitAsync(context, saleId))
+            .WithSummary("Gives a ticket for a purchase")
             .Accepts<AdmissionForm>(isOptional: true, "application/json").Produces<TicketPage>().ProducesErrors(400, 401, 403, 404, 409, 413, 415, 425, 429, 503);
 
     /// <summary>Adds the ticket's header to what OpenAPI tells of an endpoint, after its other parameters.</summary>

@@ -56,15 +56,15 @@ public static class OrderEndpoints
     /// <summary>Maps the endpoints.</summary>
     public static void MapOrders(this WebApplication app)
     {
-        app.MapGet("/api/v1/orders", ListAsync).Produces<OrderList>().ProducesErrors(400, 401, 429, 503)
+        app.MapGet("/api/v1/orders", ListAsync).WithSummary("The caller's orders, newest first").Produces<OrderList>().ProducesErrors(400, 401, 429, 503)
             .Takes(ParameterLocation.Query, "limit", $"Orders of a page, {DefaultLimit} by default.",
                 new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int32", Minimum = "1", Maximum = $"{MaxLimit}" })
             .Takes(ParameterLocation.Query, "cursor", "The nextCursor of an earlier page.", ApiDocument.Of(JsonSchemaType.String));
-        app.MapGet("/api/v1/orders/{orderId}", ShowAsync).Produces<OrderPage>().ProducesErrors(OpenApi.OrderErrors);
-        app.MapGet("/api/v1/orders/{orderId}/events", StreamAsync).Produces<string>(contentType: "text/event-stream").Produces(204)
+        app.MapGet("/api/v1/orders/{orderId}", ShowAsync).WithSummary("An order, from the moment of its acceptance").Produces<OrderPage>().ProducesErrors(OpenApi.OrderErrors);
+        app.MapGet("/api/v1/orders/{orderId}/events", StreamAsync).WithSummary("An order's statuses as they change").Produces<string>(contentType: "text/event-stream").Produces(204)
             .ProducesErrors(OpenApi.OrderErrors)
             .Takes(ParameterLocation.Header, "Last-Event-ID", "The id of the last event that the client has.", ApiDocument.Of(JsonSchemaType.String));
-        app.MapPost("/api/v1/orders/{orderId}/cancel", CancelAsync).Produces<OrderPage>().ProducesErrors([.. OpenApi.OrderErrors, 409]);
+        app.MapPost("/api/v1/orders/{orderId}/cancel", CancelAsync).WithSummary("Cancels an order that is not paid").Produces<OrderPage>().ProducesErrors([.. OpenApi.OrderErrors, 409]);
     }
 
     private static async Task ListAsync(HttpContext context, JwtVerifier tokens, OrderReader orders)

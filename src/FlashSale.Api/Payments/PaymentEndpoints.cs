@@ -35,7 +35,7 @@ public static partial class PaymentEndpoints
     /// <summary>Maps the endpoints.</summary>
     public static void MapPayments(this WebApplication app)
     {
-        app.MapPost("/api/v1/orders/{orderId}/payment", StartAsync).Produces<PaymentPage>().ProducesErrors(401, 404, 409, 429, 503);
+        app.MapPost("/api/v1/orders/{orderId}/payment", StartAsync).WithSummary("Where and until when to pay an order").Produces<PaymentPage>().ProducesErrors(401, 404, 409, 429, 503);
         WebhookEndpoint.Map(app);
     }
 

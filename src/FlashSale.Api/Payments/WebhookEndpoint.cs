@@ -32,7 +32,8 @@ public static partial class WebhookEndpoint
     /// <summary>Maps the endpoint.</summary>
     public static void Map(WebApplication app) =>
         // Its signature says what a body is; some providers call it text/plain.
-        app.MapPost("/api/v1/payments/webhook", ReceiveAsync).Accepts<WebhookForm>("application/json", "*/*").Produces(200).ProducesErrors(400, 401, 404, 413, 422, 429, 503)
+        app.MapPost("/api/v1/payments/webhook", ReceiveAsync).WithSummary("Takes the notices of the payment provider")
+            .Accepts<WebhookForm>("application/json", "*/*").Produces(200).ProducesErrors(400, 401, 404, 413, 422, 429, 503)
             .Takes(ParameterLocation.Header, StandardWebhook.IdHeader, "The notice.", ApiDocument.Of(JsonSchemaType.String), isRequired: true)
             .Takes(ParameterLocation.Header, StandardWebhook.TimestampHeader, "Seconds since 1970.", ApiDocument.Of(JsonSchemaType.String), isRequired: true)
             .Takes(ParameterLocation.Header, StandardWebhook.SignatureHeader, "Of id, timestamp and body.", ApiDocument.Of(JsonSchemaType.String), isRequired: true);

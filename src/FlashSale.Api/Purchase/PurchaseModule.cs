@@ -35,6 +35,7 @@ public static class PurchaseModule
     /// <summary>The same endpoint, as routing and OpenAPI see it.</summary>
     public static void MapPurchases(this WebApplication app) =>
         app.MapPost("/api/v1/sales/{saleId}/orders", (HttpContext context, PurchaseEndpoint purchases) => purchases.HandleAsync(context))
+            .WithSummary("Buys: one order for each Idempotency-Key")
             .Accepts<PurchaseForm>("application/json").Produces<AcceptedForm>(StatusCodes.Status202Accepted).ProducesErrors(OpenApi.PurchaseErrors).TakesIdempotencyKey().TakesTicket()
             .ProducesHeader(202, "Location", "Where the order can be seen: the statusUrl.").ProducesHeader(202, "Idempotency-Replayed", "true, where an earlier purchase with this key is answered again.");
 }

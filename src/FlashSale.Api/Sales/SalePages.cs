@@ -23,9 +23,9 @@ public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConne
     public static void Map(WebApplication app)
     {
         app.MapGet("/api/v1/sales", (SalePages pages, HttpContext context) => pages.ListAsync(context))
-            .Produces<SaleList>().ProducesETag().ProducesErrors(429, 503);
+            .WithSummary("All sales").Produces<SaleList>().ProducesETag().ProducesErrors(429, 503);
         app.MapGet("/api/v1/sales/{saleId}", (SalePages pages, HttpContext context, string saleId) => pages.ShowAsync(context, saleId))
-            .Produces<SalePage>().ProducesETag().ProducesErrors(404, 429, 503);
+            .WithSummary("A sale with its items").Produces<SalePage>().ProducesETag().ProducesErrors(404, 429, 503);
     }
 
     private async Task ListAsync(HttpContext context)

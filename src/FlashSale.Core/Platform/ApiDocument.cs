@@ -52,6 +52,10 @@ public static class ApiDocument
         });
         options.AddOperationTransformer((operation, context, _) =>
         {
+            // By what it is about, not by the class that answers it.
+            var subject = Capitalized(context.Description.RelativePath!.Split('/')[2]);
+            (context.Document!.Tags ??= new HashSet<OpenApiTag>()).Add(new OpenApiTag { Name = subject });
+            operation.Tags = new HashSet<OpenApiTagReference> { new(subject, context.Document) };
             operation.OperationId = OperationId(context.Description.HttpMethod!, context.Description.RelativePath!);
             if (!isOpen(context)) operation.Security = [new OpenApiSecurityRequirement { [new OpenApiSecuritySchemeReference(Bearer, context.Document)] = [] }];
             return Task.CompletedTask;

@@ -39,6 +39,8 @@ public sealed class SaleLane(ScriptedSale sale, int number, int users)
             await BuyAsync();
             var status = (call % 20) switch { 3 => "paused", 13 => "closed", 5 or 15 => "live", _ => null };
             if (status is not null) await sale.TurnAsync(status);
+            // All lanes are done within about the time for which units rest that came back.
+            if (call % 5 == 0) await sale.LetRestAsync();
             if (number == 0 && call % 10 == 7) await sale.RaiseEpochAsync();
             if (Orders.Count == 0) continue;
             if (_random.Next(3) == 0) await SettleAsync(Orders[_random.Next(Orders.Count)]);
