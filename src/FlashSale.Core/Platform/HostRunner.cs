@@ -16,13 +16,14 @@ public static class HostRunner
 
     private static int _isEnding;
 
-    /// <summary>Builds and runs a host. <c>--healthcheck</c> asks the running one instead.</summary>
+    /// <summary>Builds and runs a host. <c>--healthcheck</c> asks the running one instead; <c>--check</c> only says what is wrong with the settings.</summary>
     public static async Task<int> RunAsync(string[] args, Func<WebApplicationBuilder, Task<WebApplication>> build)
     {
         try
         {
             if (args is ["--healthcheck"]) return await Management.CheckHealthAsync(new ConfigurationBuilder().AddEnvironmentVariables().Build());
-            var builder = WebApplication.CreateSlimBuilder(args);
+            var isCheck = args is ["--check"];
+            var builder = WebApplication.CreateSlimBuilder(isCheck ? [] : args);
             Configure(builder.Logging);
             builder.AddManagementPort();
             builder.AddTransport();
@@ -31,6 +32,11 @@ public static class HostRunner
             using var metrics = new PrometheusExporter();
             builder.Services.AddSingleton(metrics);
             await using var app = await build(builder);
+            if (isCheck)
+            {
+                app.Services.GetService<IStartupValidator>()?.Validate();
+                return 0;
+            }
             RejectedRequests.Answer(app);
             await app.RunAsync();
             return 0;
