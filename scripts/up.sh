@@ -18,7 +18,8 @@ Run again it brings back what is missing, and takes over changed sources. Everyt
   --port-base N      a stack of its own: Api N, Admin N+1, Worker N+2, payment sandbox N+3 (management ports 1000 above them), servers from N+100. Default 8080.
   --no-demo          no demo sale
 
-A setting of the hosts may be given in the environment: Section__Name=value scripts/up.sh
+A setting of the hosts may be given in the environment: Section__Name=value scripts/up.sh. It holds for this stack until another value is given;
+Section__Name= takes it back. A running host is not stopped for settings that it could not start with.
 HELP
 }
 

@@ -47,10 +47,36 @@ host_environment() {
         "Sandbox__WebhookUrl=http://127.0.0.1:${PORT[api]}/api/v1/payments/webhook"
       ;;
   esac
-  # What the machine says about places, and settings of the hosts given on the command line (Section__Name=value ./scripts/up.sh).
-  for name in TMPDIR TZ DOTNET_ROOT SSL_CERT_FILE SSL_CERT_DIR $(compgen -e | grep __ | LC_ALL=C sort); do
+  # What the machine says about places.
+  for name in TMPDIR TZ DOTNET_ROOT SSL_CERT_FILE SSL_CERT_DIR; do
     [[ -z ${!name:-} ]] || printf '%s=%s\n' "$name" "${!name}"
   done
+  while read -r name; do printf '%s=%s\n' "$name" "${SETTING[$name]}"; done < <(host_settings)
+}
+
+# host_settings: the names of those that were given.
+host_settings() { printf '%s\n' "${!SETTING[@]}" | grep __ | LC_ALL=C sort || true; }
+
+# take_settings: settings of the hosts given in the environment (Section__Name=value ./scripts/up.sh) hold until others are given, an empty one until
+# then takes its own back. Not on disk before they are found good.
+take_settings() {
+  local name
+  TAKEN=()
+  for name in $(compgen -e | grep -E '^[A-Za-z][A-Za-z0-9]*__' | LC_ALL=C sort); do
+    [[ ${!name} != *$'\n'* ]] || fail "$name must be one line"
+    [[ ${SETTING[$name]:-} != "${!name}" ]] || continue
+    TAKEN+=("$name")
+    if [[ -n ${!name} ]]; then SETTING[$name]=${!name}; else unset "SETTING[$name]"; fi
+  done
+}
+
+declare -a TAKEN=()
+
+# check_host HOST: whether it can start with its settings, before one that runs with others is stopped.
+check_host() {
+  local refusal
+  refusal=$(mapfile -t settings < <(host_environment "$1"); bounded 60 env -i "PATH=$PATH" "${settings[@]}" "$DOTNET" "$(host_dll "$1")" --check 2>&1) ||
+    fail "$1 is left as it was: $(grep 'cannot start' <<<"$refusal" | tail -n 1 | cut -c1-500)"
 }
 
 store_settings() {
@@ -62,17 +88,36 @@ provider_settings() { printf '%s\n' "Payments__BaseUrl=http://127.0.0.1:${PORT[p
 
 # start_hosts: starts the supervisors that are missing, and those whose host or settings have changed.
 start_hosts() {
-  local host config
-  local -a started=()
+  local host
+  local -A config=()
+  local -a changed=() started=() restarted=()
+  take_settings
   for host in "${HOSTS[@]}"; do
-    config=$(host_config "$host")
-    if alive "$host-supervisor" && [[ -f $RUN/$host.config && $(<"$RUN/$host.config") == "$config" ]]; then continue; fi
+    config[$host]=$(host_config "$host")
+    if alive "$host-supervisor" && [[ -f $RUN/$host.config && $(<"$RUN/$host.config") == "${config[$host]}" ]]; then continue; fi
+    changed+=("$host")
+    if alive "$host-supervisor"; then restarted+=("$host"); else started+=("$host"); fi
+  done
+  # One that is stopped has nothing to lose: it says by itself what is wrong.
+  for host in "${restarted[@]}"; do check_host "$host"; done
+  ((!${#TAKEN[@]})) || write_private "$STACK/settings" all_settings
+  for host in "${changed[@]}"; do
     start_host "$host"
-    printf '%s\n' "$config" >"$RUN/$host.config"
-    started+=("$host")
+    printf '%s\n' "${config[$host]}" >"$RUN/$host.config"
   done
   STEP_NOTE='all running'
-  ((!${#started[@]})) || { STEP_NOTE="started ${started[*]}"; CHANGED=yes; }
+  ((!${#changed[@]})) || CHANGED=yes STEP_NOTE=$(start_note)
+}
+
+start_note() {
+  local given note=''
+  ((!${#started[@]})) || note="started ${started[*]}"
+  if ((${#restarted[@]})); then
+    note+="${note:+; }started again ${restarted[*]}"
+    if ((${#TAKEN[@]})); then note+=", for the new ${TAKEN[*]}"; else note+=", whose own settings or supervisor changed"; fi
+  fi
+  given=$(host_settings | tr '\n' ' ')
+  printf '%s' "$note${given:+; given and kept: ${given% }}"
 }
 
 host_config() { { host_environment "$1"; cat "$STACK/app/hash" "$LIB/supervise.sh"; } | sha256sum | cut -d' ' -f1; }
