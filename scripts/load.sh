@@ -114,6 +114,11 @@ main() {
     exit "$CODE"
   fi
   if [[ $SCENARIO == --list ]]; then runner scenarios | awk -F '\t' '{ printf "%-16s %s\n", $1, $2 }' >&3; return; fi
+  # Now, and not after a stack has been made for it.
+  if [[ $SCENARIO != check ]] && ! runner check "$SCENARIO" "${PASSED_ON[@]}" 2>&4; then
+    REPORTED=yes
+    exit 64
+  fi
   if [[ -z $TARGET ]]; then
     OWN=yes ENV_FILE=$STACK/env
     # What the environment says of another stack would win over the file of this one.

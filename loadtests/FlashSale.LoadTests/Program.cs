@@ -10,6 +10,8 @@ const string Usage = """
       run SCENARIO [--env FILE] [--target URL] [--rate N] [--duration S] [--warm-up S] [--rest S] [--history FILE] [--thresholds FILE] [--seed N]
           [--report-folder FOLDER] [--report-file NAME] [--report-formats html,md,json] [--no-reports]
           Runs a scenario against a sale of its own and judges it. FILE holds addresses and secrets as scripts/up.sh writes them; the environment wins.
+      check SCENARIO …
+          Says whether the arguments of such a run are understood.
       scenarios
           Lists them.
       overload URL PATH SKU TOKENS SECONDS CONNECTIONS RATE…
@@ -32,6 +34,7 @@ try
     return args switch
     {
         ["run", .. var rest] => await ScenarioCommand.RunAsync(rest),
+        ["check", .. var rest] => ScenarioCommand.Check(rest),
         ["scenarios"] => ScenarioCommand.List(),
         ["overload", .. var rest] => await Overload.RunAsync(rest),
         ["chaos", .. var rest] => await ChaosCommand.RunAsync(rest),

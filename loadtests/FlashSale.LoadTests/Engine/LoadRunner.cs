@@ -63,6 +63,10 @@ public sealed class LoadRunner
     /// <summary>Where progress is told (default: standard output).</summary>
     public LoadRunner WithConsole(TextWriter console) => With(() => _console = console);
 
+    /// <summary>Says what is wrong with the options of <see cref="RunAsync"/>, and runs nothing.</summary>
+    /// <exception cref="UsageException">An option is not understood.</exception>
+    public static void Check(string[] args) => new LoadRunner([]).Read(args);
+
     /// <summary>As <see cref="RunAsync"/>, for a program that has nothing else to do.</summary>
     public RunResult Run(params string[] args) => RunAsync(args, CancellationToken.None).GetAwaiter().GetResult();
 

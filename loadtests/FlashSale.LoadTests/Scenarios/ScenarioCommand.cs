@@ -26,13 +26,23 @@ public static class ScenarioCommand
         return ExitCode.Pass;
     }
 
+    /// <summary>check SCENARIO and options: whether they are understood, before a stack is made for them.</summary>
+    /// <exception cref="UsageException">They are not.</exception>
+    public static int Check(string[] args)
+    {
+        Named(args, out var rest);
+        OwnOptions.Take(ref rest);
+        LoadRunner.Check(rest);
+        return ExitCode.Pass;
+    }
+
     /// <summary>run SCENARIO and options; those that are not known here are the engine's.</summary>
     /// <exception cref="UsageException">An option is not understood, or the target's settings are not all there.</exception>
     public static async Task<int> RunAsync(string[] args)
     {
-        if (args is not [var name, .. var rest] || !Scenarios.TryGetValue(name, out var scenario)) throw new UsageException($"unknown scenario: {args.FirstOrDefault()}; there are {string.Join(", ", Scenarios.Keys)}");
+        var scenario = Named(args, out var rest);
         var own = OwnOptions.Take(ref rest);
-        var run = new ScenarioRunner(name, scenario.Make(own.Scenario), own.Target, own.Scenario, own.HistoryPath);
+        var run = new ScenarioRunner(args[0], scenario(own.Scenario), own.Target(), own.Scenario, own.HistoryPath);
         try
         {
             return await run.RunAsync(rest);
@@ -45,8 +55,29 @@ public static class ScenarioCommand
         }
     }
 
-    private sealed record OwnOptions(Target Target, ScenarioOptions Scenario, string HistoryPath)
+    private static Func<ScenarioOptions, LoadScenario> Named(string[] args, out string[] rest)
     {
+        if (args is not [var name, .. var others] || !Scenarios.TryGetValue(name, out var scenario))
+            throw new UsageException($"unknown scenario: {args.FirstOrDefault()}; there are {string.Join(", ", Scenarios.Keys)}");
+        rest = others;
+        return scenario.Make;
+    }
+
+    private sealed record OwnOptions(string Env, string? Api, ScenarioOptions Scenario, string HistoryPath)
+    {
+        public Target Target()
+        {
+            try
+            {
+                var target = Targets.Target.Load(Env, name => name == Targets.Target.ApiUrl && Api is not null ? Api : Environment.GetEnvironmentVariable(name));
+                return target.Api.Scheme == "http" ? target : throw new UsageException($"{target.Api}: the Api's address must be one of http; TLS ends before it");
+            }
+            catch (InvalidDataException e)
+            {
+                throw new UsageException(e.Message);
+            }
+        }
+
         public static OwnOptions Take(ref string[] args)
         {
             string env = ".local/env", history = "";
@@ -69,16 +100,7 @@ public static class ScenarioCommand
                 }
             }
             args = [.. others];
-            try
-            {
-                var target = Target.Load(env, name => name == Target.ApiUrl && api is not null ? api : Environment.GetEnvironmentVariable(name));
-                if (target.Api.Scheme != "http") throw new UsageException($"{target.Api}: the Api's address must be one of http; TLS ends before it");
-                return new OwnOptions(target, options, history.Length > 0 ? history : Path.Combine(Path.GetTempPath(), $"flashsale-history-{Environment.ProcessId}"));
-            }
-            catch (InvalidDataException e)
-            {
-                throw new UsageException(e.Message);
-            }
+            return new OwnOptions(env, api, options, history.Length > 0 ? history : Path.Combine(Path.GetTempPath(), $"flashsale-history-{Environment.ProcessId}"));
         }
 
         private static TimeSpan Seconds(string option, string text, double least) => TimeSpan.FromSeconds(Number(option, text, least, 864_000));

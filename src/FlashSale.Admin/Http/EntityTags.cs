@@ -20,8 +20,7 @@ public static class EntityTags
     {
         context.Tag(tag);
         if (!HttpMethods.IsGet(context.Request.Method)) return answer;
-        return EntityTagHeaderValue.TryParseList(context.Request.Headers.IfNoneMatch, out var known)
-            && known.Any(one => one.Equals(EntityTagHeaderValue.Any) || one.Tag == $"\"{tag}\"")
+        return EntityTagList.TryRead(context.Request.Headers.IfNoneMatch, out var known) && known.Names($"\"{tag}\"")
             ? Results.StatusCode(StatusCodes.Status304NotModified)
             : answer;
     }
@@ -41,8 +40,8 @@ public static class EntityTags
     {
         (versions, error) = (null, NoTag);
         if (request.Headers.IfMatch.Count == 0) return true;
-        if (!EntityTagHeaderValue.TryParseList(request.Headers.IfMatch, out var tags)) return false;
-        if (!tags.Contains(EntityTagHeaderValue.Any)) versions = [.. tags.Select(VersionOf)];
+        if (!EntityTagList.TryRead(request.Headers.IfMatch, out var list)) return false;
+        if (!list.IsAny) versions = [.. list.Tags.Select(VersionOf)];
         return true;
     }
 

@@ -60,7 +60,7 @@ public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConne
         response.Headers.CacheControl = $"public, max-age={Math.Max(0, seconds)}";
         var mayBeCompressed = page.Length >= TimelessJson.MinCompressed;
         if (mayBeCompressed) response.Headers.Append(HeaderNames.Vary, HeaderNames.AcceptEncoding);
-        if (Has(request, page.ETag))
+        if (EntityTagList.TryRead(request.Headers.IfNoneMatch, out var known) && known.Names(page.ETag))
         {
             response.StatusCode = StatusCodes.Status304NotModified;
             return;
@@ -69,12 +69,6 @@ public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConne
         if (mayBeCompressed && TakesGzip(request)) await page.WriteGzipAsync(response, Timestamps.Text(now), context.RequestAborted);
         else await page.WriteAsync(response, Timestamps.Text(now), context.RequestAborted);
     }
-
-    // Compared weakly, as If-None-Match is (RFC 9110, 13.1.2).
-    private static bool Has(HttpRequest request, string etag) =>
-        // The parser takes "W/*", which is no tag, for "*".
-        request.Headers.IfNoneMatch is { Count: > 0 } known && (known is ["*"] || EntityTagHeaderValue.TryParseList(known, out var tags)
-            && tags.Any(tag => tag.Compare(EntityTagHeaderValue.Parse(etag), useStrongComparison: false)));
 
     private static bool TakesGzip(HttpRequest request)
     {

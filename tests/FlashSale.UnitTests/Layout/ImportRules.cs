@@ -1,4 +1,6 @@
+using System.Reflection;
 using System.Text.RegularExpressions;
+using NetArchTest.Rules;
 
 namespace FlashSale.UnitTests.Layout;
 
@@ -30,16 +32,16 @@ internal static partial class ImportRules
         }
     }
 
-    /// <summary>What is wrong with the types that a type refers to, compiled: finds what a source scan cannot, such as partly qualified names.</summary>
-    public static IEnumerable<string> ViolationsOfType(Type type, IEnumerable<Type> references)
-    {
-        if (FolderOf(type) is not { } folder) yield break;
-        foreach (var imported in references.Where(reference => FolderOf(reference) is { } other && !IsAllowed(folder, other)).Distinct())
-            yield return $"{type.FullName}: {folder} imports {imported.FullName}";
-    }
+    /// <summary>What is wrong with the types of an assembly, compiled: finds what a source scan cannot, such as partly qualified names.</summary>
+    public static IEnumerable<string> ViolationsOf(Assembly assembly) =>
+        from folder in Folders
+        from other in Folders.Where(other => !IsAllowed(folder, other))
+        from type in Reaching(assembly, folder, $"FlashSale.{other}")
+        select $"{type.FullName}: {folder} imports {other}";
 
-    /// <summary>The folder of a type of Core, by its namespace; null outside.</summary>
-    public static string? FolderOf(Type type) => type.Namespace?.Split('.') is ["FlashSale", var folder, ..] && Allowed.ContainsKey(folder) ? folder : null;
+    /// <summary>The types of a folder that refer to a namespace, or a type, in whichever way.</summary>
+    public static IEnumerable<IType> Reaching(Assembly assembly, string folder, string name) =>
+        Types.InAssembly(assembly).That().ResideInNamespace($"FlashSale.{folder}").And().HaveDependencyOnAny(name).GetTypes();
 
     private static bool IsAllowed(string folder, string imported) =>
         folder == imported || (Allowed.TryGetValue(folder, out var allowed) && allowed.Contains(imported));
