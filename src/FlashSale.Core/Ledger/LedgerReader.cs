@@ -66,8 +66,8 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
     {
         var keys = new SaleKeys(saleId);
         var stored = await StoredInFlightAsync(connection, keys);
-        var look = (RedisResult[])(await LookScript.CallAsync(redis, [keys.Stock, keys.InflightUnits, keys.Inflight, keys.Outbox, keys.Returned],
-            [.. stored.Keys.Select(id => (RedisValue)id.ToByteArray(bigEndian: true))], TimeSpan.FromSeconds(10)))!;
+        var look = (RedisResult[])(await LookScript.CallLongAsync(redis, [keys.Stock, keys.InflightUnits, keys.Inflight, keys.Outbox, keys.Returned],
+            [.. stored.Keys.Select(id => (RedisValue)id.ToByteArray(bigEndian: true))]))!;
         var remaining = Units(look[0]);
         var inFlight = Units(look[1]);
         var both = ((byte[][])look[2]!).Select(id => stored[new Guid(id, bigEndian: true)])

@@ -83,9 +83,9 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
     {
         var (outbox, inFlight) = await redis.CallAsync(async database =>
         {
-            var outbox = database.ExecuteAsync("XLEN", keys.Outbox);
+            var outbox = database.StreamLengthAsync(keys.Outbox);
             var inFlight = database.HashLengthAsync(keys.Inflight);
-            return ((long)await outbox, await inFlight);
+            return (await outbox, await inFlight);
         });
         return outbox == 0 && inFlight == 0;
     }

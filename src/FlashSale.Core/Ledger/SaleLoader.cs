@@ -107,8 +107,8 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
 
         for (var deadline = Environment.TickCount64 + (long)DrainTimeout.TotalMilliseconds; ; await Task.Delay(DrainInterval, cancellation))
         {
-            var length = await redis.CallAsync(database => database.ExecuteAsync("XLEN", keys.Outbox));
-            if ((long)length == 0)
+            var length = await redis.CallAsync(database => database.StreamLengthAsync(keys.Outbox));
+            if (length == 0)
             {
                 var loaded = await SwapAsync(connection, keys, saleId, number, epoch, cancellation);
                 await publisher.PublishAsync(saleId, cancellation);
@@ -117,7 +117,7 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
                 return loaded;
             }
             if (Environment.TickCount64 > deadline)
-                throw new SaleLoadException($"{(long)length} outbox entries of sale {saleId} did not reach Postgres within {DrainTimeout.TotalSeconds} s. Is the worker running? Try again.");
+                throw new SaleLoadException($"{length} outbox entries of sale {saleId} did not reach Postgres within {DrainTimeout.TotalSeconds} s. Is the worker running? Try again.");
         }
     }
 
@@ -151,11 +151,10 @@ public sealed class SaleLoader(NpgsqlDataSource postgres, RedisConnection redis,
         await shadow.FillAsync(connection, sale, cancellation);
         // Before the sale can sell: relays must find its outbox.
         await redis.CallAsync(database => database.SetAddAsync(SaleKeys.Outboxes, saleId));
-        var answer = (string?)await SwapScript.CallAsync(redis,
+        var answer = (string?)await SwapScript.CallLongAsync(redis,
             [keys.Sale, keys.Stock, keys.Limit, keys.Inflight, keys.InflightUnits, keys.Outbox, keys.Returned],
             [sale.Epoch, runId, sale.Version, CatalogPublisher.StatusText(sale.Status), sale.OpensAt, sale.ClosesAt, sale.PerUserLimit ?? 0, shadow.Buckets,
-                sale.RequiresTicket ? 1 : 0, sale.AdmissionPerSecond ?? 0],
-            TimeSpan.FromSeconds(10));
+                sale.RequiresTicket ? 1 : 0, sale.AdmissionPerSecond ?? 0]);
         // What was on its way back is in the new stock. Where nothing was swapped the sale is loaded again: its epoch is another one.
         await connection.ExecuteAsync("update stock_return set state = 'superseded' where sale_id = @saleId and state = 'pending'", new { saleId });
         await connection.ExecuteAsync("update sale set rebuild_required = false where sale_id = @saleId and rebuild_required", new { saleId });

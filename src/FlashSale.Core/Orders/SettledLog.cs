@@ -60,16 +60,12 @@ public sealed class SettledLog(RedisConnection redis)
         var from = $"{Math.Max(0, since)}";
         while (true)
         {
-            var page = (RedisResult[])(await redis.CallAsync(database =>
-                database.ExecuteAsync("XRANGE", new SaleKeys(saleId).Kept, from, $"{until}", "COUNT", PacksPerRead)))!;
+            var start = from;
+            var page = await redis.CallAsync(database => database.StreamRangeAsync(new SaleKeys(saleId).Kept, start, $"{until}", PacksPerRead));
             foreach (var item in page)
             {
-                var parts = (RedisResult[])item!;
-                from = $"({(string)parts[0]!}";
-                var fields = (RedisResult[])parts[1]!;
-                var entries = new OutboxEntry[fields.Length / 2];
-                for (var i = 0; i < entries.Length; i++) entries[i] = new OutboxEntry((string)fields[2 * i]!, (byte[])fields[2 * i + 1]!);
-                yield return new ReservationPack(ReservationCodec.Version, saleId, entries);
+                from = $"({item.Id}";
+                yield return new ReservationPack(ReservationCodec.Version, saleId, [.. item.Values.Select(entry => new OutboxEntry((string)entry.Name!, (byte[])entry.Value!))]);
             }
             if (page.Length < PacksPerRead) yield break;
         }
@@ -79,6 +75,6 @@ public sealed class SettledLog(RedisConnection redis)
     public async Task TrimAsync(IEnumerable<string> saleIds)
     {
         foreach (var saleId in saleIds)
-            await redis.CallAsync(database => database.ExecuteAsync("XTRIM", new SaleKeys(saleId).Kept, "MINID", Volatile.Read(ref _since)));
+            await redis.CallAsync(database => database.StreamTrimByMinIdAsync(new SaleKeys(saleId).Kept, Volatile.Read(ref _since)));
     }
 }

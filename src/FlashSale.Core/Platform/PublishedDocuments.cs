@@ -12,9 +12,6 @@ public static class PublishedDocuments
 {
     private static readonly RedisScript Script = new("Platform.publish.lua");
 
-    // A catalog of 10,000 items is a megabyte.
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
-
     /// <summary>Publishes a version of a document.</summary>
     /// <param name="redis">Where.</param>
     /// <param name="key">The hash, whose name is also the channel that announces changes.</param>
@@ -23,7 +20,8 @@ public static class PublishedDocuments
     /// <param name="json">UTF-8; empty takes the document out.</param>
     /// <returns>0 when that version is published now, else the higher version that is there, and stays.</returns>
     public static async Task<long> PublishAsync(RedisConnection redis, RedisKey key, string name, long version, byte[] json) =>
-        (long)await Script.CallAsync(redis, [key], [name, version, json], Patience);
+        // A catalog of 10,000 items is a megabyte.
+        (long)await Script.CallLongAsync(redis, [key], [name, version, json]);
 
     /// <summary>The version that took a document out; null when none did, or it has come back since.</summary>
     public static async Task<long?> RemovedAsync(RedisConnection redis, RedisKey key, string name) =>
@@ -38,7 +36,7 @@ public static class PublishedDocuments
 
     /// <summary>A document; null when it is not there.</summary>
     public static async Task<byte[]?> ReadAsync(RedisConnection redis, RedisKey key, string name) =>
-        (byte[]?)await redis.CallAsync(database => database.HashGetAsync(key, name), Patience);
+        (byte[]?)await redis.CallLongAsync(database => database.HashGetAsync(key, name));
 }
 
 [JsonSerializable(typeof(Dictionary<string, long>))]

@@ -19,6 +19,8 @@ public sealed partial class RedisConnection : IAsyncDisposable
     private const int RefusalToldEveryMilliseconds = 10_000;
     private const int ReplicaReplacedEveryMilliseconds = 500;
 
+    private static readonly TimeSpan LongDeadline = TimeSpan.FromSeconds(10);
+
     private readonly RedisOptions _options;
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _stop = new();
@@ -29,6 +31,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
     private int _clockReplaced;
     private long _offset;
     private int _misses;
+    private int _longCalls;
     private int _replacing;
     private volatile bool _onReplica;
     private long _replicaReplacedAt = Environment.TickCount64 - ReplicaReplacedEveryMilliseconds;
@@ -79,6 +82,24 @@ public sealed partial class RedisConnection : IAsyncDisposable
     public Task<T> CallAsync<T>(Func<IDatabase, Task<T>> call, TimeSpan? deadline = null) => _onReplica
         ? Task.FromException<T>(new RedisUnavailableException($"{_options.Endpoint} leads to a replica."))
         : RunAsync(_multiplexer, static (multiplexer, call) => call(multiplexer.GetDatabase()), call, deadline ?? Deadline);
+
+    /// <summary>
+    /// Runs one command that has megabytes to carry or a hundred thousand items to go over, for up to 10 s. It lets no ping
+    /// through for longer than the watchdog waits, and a connection that was replaced for that would fail it, each time
+    /// anew: the connection stays for as long as it runs. Exceptions as of <see cref="CallAsync"/>.
+    /// </summary>
+    public async Task<T> CallLongAsync<T>(Func<IDatabase, Task<T>> call)
+    {
+        Interlocked.Increment(ref _longCalls);
+        try
+        {
+            return await CallAsync(call, LongDeadline);
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _longCalls);
+        }
+    }
 
     /// <summary>Runs one command about the server itself. Exceptions as of <see cref="CallAsync"/>.</summary>
     public Task<T> AskServerAsync<T>(Func<IServer, Task<T>> call) =>
@@ -168,7 +189,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
                     continue;
                 }
                 Interlocked.CompareExchange(ref _silentSinceTicks, TimeProvider.System.GetUtcNow().UtcTicks, 0);
-                if (Interlocked.Increment(ref _misses) % MissesUntilReplaced != 0) continue;
+                if (Interlocked.Increment(ref _misses) % MissesUntilReplaced != 0 || Volatile.Read(ref _longCalls) > 0) continue;
                 LogUnanswered(_options.Endpoint, _misses);
                 await ReplaceAsync();
             }

@@ -35,12 +35,30 @@ public sealed class RedisScript
         }
         catch (RedisServerException e) when (IsForgotten(e))
         {
-            var command = new object[2 + keys.Length + arguments.Length];
-            command[0] = _text;
-            command[1] = keys.Length;
-            for (var i = 0; i < keys.Length; i++) command[2 + i] = keys[i];
-            for (var i = 0; i < arguments.Length; i++) command[2 + keys.Length + i] = arguments[i];
-            return await redis.CallAsync(database => database.ExecuteAsync("EVAL", command), deadline);
+            return await redis.CallAsync(database => database.ExecuteAsync("EVAL", Whole(keys, arguments)), deadline);
         }
+    }
+
+    /// <summary>Runs the script as <see cref="RedisConnection.CallLongAsync"/> runs a command.</summary>
+    public async Task<RedisResult> CallLongAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments)
+    {
+        try
+        {
+            return await redis.CallLongAsync(database => database.ScriptEvaluateAsync(_hash, keys, arguments));
+        }
+        catch (RedisServerException e) when (IsForgotten(e))
+        {
+            return await redis.CallLongAsync(database => database.ExecuteAsync("EVAL", Whole(keys, arguments)));
+        }
+    }
+
+    private object[] Whole(RedisKey[] keys, RedisValue[] arguments)
+    {
+        var command = new object[2 + keys.Length + arguments.Length];
+        command[0] = _text;
+        command[1] = keys.Length;
+        for (var i = 0; i < keys.Length; i++) command[2 + i] = keys[i];
+        for (var i = 0; i < arguments.Length; i++) command[2 + keys.Length + i] = arguments[i];
+        return command;
     }
 }

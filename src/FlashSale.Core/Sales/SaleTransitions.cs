@@ -117,8 +117,7 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         if (action is not SaleAction.Open) return sales.Now(sale);
         try
         {
-            var time = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("TIME")))!;
-            return (long)time[0] * 1000 + (long)time[1] / 1000;
+            return new DateTimeOffset(await redis.AskServerAsync(server => server.TimeAsync())).ToUnixTimeMilliseconds();
         }
         catch (Exception e) when (Stores.IsRedisAway(e))
         {

@@ -1,4 +1,3 @@
-using System.Globalization;
 using FlashSale.Contracts;
 using FlashSale.Platform;
 using FlashSale.Sales;
@@ -33,13 +32,11 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
         while (count < reservations)
         {
             var wanted = Math.Min((int)Math.Ceiling((reservations - count) / _perEntry), MaxEntriesPerRead);
-            var page = (RedisResult[])(await redis.CallAsync(database =>
-                database.ExecuteAsync("XRANGE", keys.Outbox, $"({last}", "+", "COUNT", wanted)))!;
+            var page = await redis.CallAsync(database => database.StreamRangeAsync(keys.Outbox, $"({last}", count: wanted));
             foreach (var item in page)
             {
-                var parts = (RedisResult[])item!;
-                last = (string)parts[0]!;
-                var body = (byte[])((RedisResult[])parts[1]!)[1]!;
+                last = item.Id!;
+                var body = (byte[])item.Values[0].Value!;
                 // Written by a later version of the scripts: it waits for a worker that understands it.
                 if (body.Length == 0 || body[0] != ReservationCodec.Version)
                 {
@@ -60,16 +57,15 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
     /// <summary>When the newest entry was written, Redis TIME in Unix milliseconds; 0 when there is none.</summary>
     public async Task<long> NewestAsync()
     {
-        var found = (RedisResult[])(await redis.CallAsync(database => database.ExecuteAsync("XREVRANGE", keys.Outbox, "+", "-", "COUNT", 1)))!;
-        return found.Length == 0 ? 0 : long.Parse(((string)((RedisResult[])found[0]!)[0]!).Split('-')[0], CultureInfo.InvariantCulture);
+        var found = await redis.CallAsync(database => database.StreamRangeAsync(keys.Outbox, count: 1, messageOrder: Order.Descending));
+        return found.Length == 0 ? 0 : StreamIds.FirstOf(found[0].Id);
     }
 
     /// <summary>Whether any entry of a pack is still there.</summary>
     public async Task<bool> HoldsAnyAsync(SentPack pack)
     {
-        var found = (RedisResult[])(await redis.CallAsync(database =>
-            database.ExecuteAsync("XRANGE", keys.Outbox, pack.First, pack.Last, "COUNT", pack.Skipped.Count + 1)))!;
-        return found.Any(item => !pack.Skipped.Contains((string)((RedisResult[])item!)[0]!, StringComparer.Ordinal));
+        var found = await redis.CallAsync(database => database.StreamRangeAsync(keys.Outbox, pack.First, pack.Last, pack.Skipped.Count + 1));
+        return found.Any(item => !pack.Skipped.Contains((string)item.Id!, StringComparer.Ordinal));
     }
 
     /// <summary>Whether the sale is over, as Redis has it, and its outbox empty: nothing comes into it any more.</summary>
@@ -78,8 +74,8 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
         var (sale, length) = await redis.CallAsync(async database =>
         {
             var sale = database.HashGetAsync(keys.Sale, ["status", "closes"]);
-            var length = database.ExecuteAsync("XLEN", keys.Outbox);
-            return (await sale, (long)await length);
+            var length = database.StreamLengthAsync(keys.Outbox);
+            return (await sale, await length);
         });
         return length == 0 && (sale[0] == "closed" || sale[1] is { IsNull: false } closes && (long)closes + OverGraceMilliseconds < redis.NowMilliseconds);
     }

@@ -27,7 +27,7 @@ public abstract class BlocklistTest(StackFixture fixture, ITestOutputHelper outp
     /// <summary>A sale in which everybody is told, without buying, that they ask for too much: those who are blocked are told that instead.</summary>
     protected Sale Sale => _sale!;
 
-    public override async ValueTask InitializeAsync() => _sale = await Stack.OpenSaleAsync(stock: 10_000);
+    public override async ValueTask InitializeAsync() => _sale = await Stack.OpenSaleAsync(stock: 20_000);
 
     protected Task<Answer> BlockAsync(string kind, string value, string? until = null, string reason = "A test blocks") =>
         Stack.Manager.PostAsync(Path, until is null ? new { kind, value, reason } : new { kind, value, reason, until });
