@@ -3,7 +3,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>Who may do what, and what of it is told to everybody.</summary>
-public sealed class AccessTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class AccessTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Document = "/openapi/v1.json";
 

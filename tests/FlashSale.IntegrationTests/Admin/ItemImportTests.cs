@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>Items from a file: all of them, or none and every line that is wrong.</summary>
-public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Header = "sku,name,price,listPrice,currency,stock,perUserLimit";
 

@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>Orders, figures and the audit log, as managers look at them.</summary>
-public sealed class OrderListTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class OrderListTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     [Fact]
     public async Task Orders_are_found_by_every_filter_and_page_by_page()

@@ -3,7 +3,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>Changes of a sale beside its way from draft to end: nobody's work is lost, and a wrong hour can be mended.</summary>
-public sealed class SaleEditTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class SaleEditTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private static readonly ItemDraft[] Phones = [new("phone-1", 10)];
 

@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>What managers send that is no sale, no change and no id: a 4xx that says what is wrong, and nothing written.</summary>
-public sealed class SaleInputTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class SaleInputTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Item = """{"sku":"a","name":"A","price":{"amount":1,"currency":"CNY"},"stock":1}""";
 

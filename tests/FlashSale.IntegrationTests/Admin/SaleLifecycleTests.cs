@@ -3,7 +3,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>A sale from its draft to its end, as managers drive it.</summary>
-public sealed class SaleLifecycleTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class SaleLifecycleTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private static readonly ItemDraft[] Phones = [new("phone-1", 10)];
 

@@ -3,7 +3,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>Figures of a sale: from counters that move with the orders.</summary>
-public sealed class StatsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class StatsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     [Fact]
     public async Task Counters_tell_the_same_as_the_orders_whatever_moves_them()

@@ -9,7 +9,8 @@ namespace FlashSale.IntegrationTests.Admin;
 /// A change of stock that was cut off at any point takes effect once, whether or not the sale is rebuilt before it is
 /// resumed. The points are set up by hand, with the worker gone, so that none is left to chance; then a storm finds the rest.
 /// </summary>
-public sealed class StockChangeCrashTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class StockChangeCrashTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Key = "key-of-the-change";
 

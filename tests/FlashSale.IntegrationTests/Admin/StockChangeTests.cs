@@ -3,7 +3,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>A manager adds units and takes units away, before and during a sale.</summary>
-public sealed class StockChangeTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class StockChangeTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     [Fact]
     public async Task Units_are_added_and_taken_away_and_sold_ones_stay()

@@ -5,7 +5,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>Files that come and go slowly keep nobody from acting.</summary>
-public sealed class TransferTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class TransferTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Header = "sku,name,price,listPrice,currency,stock,perUserLimit\n";
 

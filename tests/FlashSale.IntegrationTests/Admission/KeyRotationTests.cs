@@ -6,7 +6,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Admission;
 
 /// <summary>An identity provider changes its keys while a host runs.</summary>
-public sealed class KeyRotationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class KeyRotationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string First = "the-first-secret-of-more-than-32-bytes", Second = "the-second-secret-of-more-than-32-bytes";
 

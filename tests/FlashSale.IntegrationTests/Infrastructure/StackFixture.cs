@@ -23,6 +23,13 @@ public abstract class StackFixture(StackOptions options) : IAsyncLifetime
 /// <summary>One host of each kind.</summary>
 public sealed class OneOfEach() : StackFixture(new StackOptions());
 
+/// <summary>
+/// Classes that one stack does for: a start costs as much as most of them. Who counts what is in a stack, breaks it for
+/// good, or measures what its hosts cost, has one of its own.
+/// </summary>
+[CollectionDefinition]
+public sealed class OnOneOfEach : ICollectionFixture<OneOfEach>;
+
 /// <summary>Two Api nodes and two workers, so that nothing works only because a process remembers.</summary>
 public sealed class TwoOfEach() : StackFixture(new StackOptions { Apis = 2, Workers = 2 });
 

@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Protection;
 namespace FlashSale.IntegrationTests.Orders;
 
 /// <summary>An order's stream: its status now, and each change as it happens.</summary>
-public sealed class OrderEventsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class OrderEventsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Open = "flashsale_order_streams";
     private const int PerUser = 8;

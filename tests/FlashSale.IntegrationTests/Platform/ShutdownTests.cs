@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Platform;
 
 /// <summary>SIGTERM: a host tells load balancers, lets streams and requests end, and is gone in time.</summary>
-public sealed class ShutdownTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class ShutdownTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const int DrainSeconds = 4;
 

@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Protection;
 
 /// <summary>Documents of operators: what can have no effect is refused, what holds is shown, and there is a way back.</summary>
-public sealed class OpsDocumentTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class OpsDocumentTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     [Theory]
     [InlineData("POST", "/api/v1/sale/{id}/orders")]

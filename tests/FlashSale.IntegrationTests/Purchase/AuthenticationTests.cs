@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Purchase;
 
 /// <summary>Nobody buys in another's name.</summary>
-public sealed class AuthenticationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class AuthenticationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private static readonly Dictionary<string, Func<string>> BadTokens = new(StringComparer.Ordinal)
     {

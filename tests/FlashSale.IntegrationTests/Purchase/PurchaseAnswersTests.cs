@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Purchase;
 
 /// <summary>Every answer of the contract's purchase table, header by header, and the order in which refusals are given.</summary>
-public sealed class PurchaseAnswersTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class PurchaseAnswersTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Body = """{"sku":"phone-1","quantity":1}""";
 

@@ -3,7 +3,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Purchase;
 
 /// <summary>User ids as identity providers give them, on their whole way.</summary>
-public sealed class UserIdTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class UserIdTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     public static TheoryData<string> Ids =>
     [

@@ -7,7 +7,8 @@ using RunHistory = FlashSale.LoadTests.Verdicts.History;
 namespace FlashSale.IntegrationTests.Runs;
 
 /// <summary>The offline checker of load and fault runs, on a real stack: it passes what is in order, names what is broken, and says so when it cannot tell.</summary>
-public sealed class VerdictTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class VerdictTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private static readonly TimeSpan Rest = TimeSpan.FromSeconds(60);
     private readonly string _path = Path.Combine(Path.GetTempPath(), $"history-{Guid.NewGuid():N}");

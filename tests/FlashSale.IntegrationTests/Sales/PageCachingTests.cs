@@ -7,7 +7,8 @@ using FlashSale.IntegrationTests.Protection;
 namespace FlashSale.IntegrationTests.Sales;
 
 /// <summary>How sale pages travel and how long they may be kept.</summary>
-public sealed class PageCachingTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class PageCachingTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     [Fact]
     public async Task A_tag_is_compared_weakly_and_as_a_whole()

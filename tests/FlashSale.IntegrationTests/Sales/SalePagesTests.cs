@@ -5,7 +5,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Sales;
 
 /// <summary>What shoppers see of sales.</summary>
-public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     [Fact]
     public async Task A_sale_page_shows_the_sale_its_clock_and_its_items()

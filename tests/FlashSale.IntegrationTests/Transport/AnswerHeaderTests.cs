@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Transport;
 
 /// <summary>What every answer of every host says to browsers, and what it does not say.</summary>
-public sealed class AnswerHeaderTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class AnswerHeaderTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Good = """{"sku":"phone-1","quantity":1}""";
 

@@ -4,7 +4,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Transport;
 
 /// <summary>What RFC 9110 asks of every server: HEAD beside GET, and a clear answer to bodies that are encoded.</summary>
-public sealed class HttpSemanticsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed class HttpSemanticsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Purchase = """{"sku":"phone-1","quantity":1}""";
 

@@ -5,7 +5,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Transport;
 
 /// <summary>The OpenAPI documents say what the hosts take and answer, in words that generators of clients understand.</summary>
-public sealed partial class OpenApiDocumentTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
+[Collection<OnOneOfEach>]
+public sealed partial class OpenApiDocumentTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     [Fact]
     public async Task Every_operation_has_a_name_and_every_error_is_a_problem()
