@@ -109,12 +109,10 @@ test_environment() {
 
 # The tests run from a copy, so that the next build of this checkout does not change them under way.
 build_all() {
-  local name compiled=()
-  # The tests start hundreds of hosts, each of which would compile the same code again, for half of its start.
-  [[ $(uname -m) != x86_64 ]] || compiled=(--runtime linux-x64 --no-self-contained -p:PublishReadyToRun=true)
+  local name
   build_lock
   bounded 900 "$DOTNET" build "$ROOT/FlashSale.sln" "${BUILD_ARGS[@]}" -warnaserror 7>&- || fail "the build failed"
-  publish "$STACK/app" "${compiled[@]}" || fail "publishing the hosts failed"
+  publish "$STACK/app" || fail "publishing the hosts failed"
   for name in "${PROJECTS[@]}"; do
     install -d "$STACK/tests"
     cp -r "$BUILD/bin/$name/release" "$STACK/tests/$name"

@@ -35,13 +35,12 @@ host_project() {
   esac
 }
 
-# publish FOLDER [ARGUMENT…]: the hosts into FOLDER/{api,admin,worker,payments}, complete or not at all.
+# publish FOLDER: the hosts into FOLDER/{api,admin,worker,payments}, complete or not at all.
 publish() {
   local host name folder=$1
-  shift
   rm -rf "$folder"
   for host in "${HOSTS[@]}"; do
     name=$(host_project "$host")
-    bounded 900 "$DOTNET" publish "$ROOT/src/$name/$name.csproj" "${BUILD_ARGS[@]}" "$@" --output "$folder/$host" 7>&- || return 1
+    bounded 900 "$DOTNET" publish "$ROOT/src/$name/$name.csproj" "${BUILD_ARGS[@]}" --output "$folder/$host" 7>&- || return 1
   done
 }
