@@ -82,7 +82,7 @@ public static class OpenApi
             return Task.CompletedTask;
         });
 
-    /// <summary>Says of an endpoint that its page is not sent to who has it.</summary>
+    /// <summary>Says that an endpoint tags its page, and answers 304 to a client that has it.</summary>
     public static RouteHandlerBuilder ProducesETag(this RouteHandlerBuilder endpoint) => endpoint
         .ProducesHeader(200, "ETag", "The version of the page.")
         .Takes(ParameterLocation.Header, "If-None-Match", "ETags of pages that the client has.", ApiDocument.Of(JsonSchemaType.String))

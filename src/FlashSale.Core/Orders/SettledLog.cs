@@ -60,8 +60,7 @@ public sealed class SettledLog(RedisConnection redis)
         var from = $"{Math.Max(0, since)}";
         while (true)
         {
-            var start = from;
-            var page = await redis.CallAsync(database => database.StreamRangeAsync(new SaleKeys(saleId).Kept, start, $"{until}", PacksPerRead));
+            var page = await redis.CallAsync(database => database.StreamRangeAsync(new SaleKeys(saleId).Kept, from, $"{until}", PacksPerRead));
             foreach (var item in page)
             {
                 from = $"({item.Id}";

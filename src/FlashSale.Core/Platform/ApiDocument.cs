@@ -42,7 +42,7 @@ public static class ApiDocument
         });
         options.AddSchemaTransformer((schema, context, _) =>
         {
-            // A default makes generators demand the member of whoever sends it.
+            // Where a schema has a default, generators demand the member in requests.
             schema.Default = null;
             foreach (var property in context.JsonTypeInfo.Properties)
             {

@@ -27,29 +27,24 @@ public sealed class RedisScript
     public static bool IsForgotten(RedisServerException e) => e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal);
 
     /// <summary>Runs the script. Exceptions as of <see cref="RedisConnection.CallAsync"/>.</summary>
-    public async Task<RedisResult> CallAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments, TimeSpan? deadline = null)
-    {
-        try
-        {
-            return await redis.CallAsync(database => database.ScriptEvaluateAsync(_hash, keys, arguments), deadline);
-        }
-        catch (RedisServerException e) when (IsForgotten(e))
-        {
-            return await redis.CallAsync(database => database.ExecuteAsync("EVAL", Whole(keys, arguments)), deadline);
-        }
-    }
+    public Task<RedisResult> CallAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments, TimeSpan? deadline = null) =>
+        RunAsync(redis, keys, arguments, deadline, isLong: false);
 
     /// <summary>Runs the script as <see cref="RedisConnection.CallLongAsync"/> runs a command.</summary>
-    public async Task<RedisResult> CallLongAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments)
+    public Task<RedisResult> CallLongAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments) => RunAsync(redis, keys, arguments, deadline: null, isLong: true);
+
+    private async Task<RedisResult> RunAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments, TimeSpan? deadline, bool isLong)
     {
         try
         {
-            return await redis.CallLongAsync(database => database.ScriptEvaluateAsync(_hash, keys, arguments));
+            return await OnceAsync(database => database.ScriptEvaluateAsync(_hash, keys, arguments));
         }
         catch (RedisServerException e) when (IsForgotten(e))
         {
-            return await redis.CallLongAsync(database => database.ExecuteAsync("EVAL", Whole(keys, arguments)));
+            return await OnceAsync(database => database.ExecuteAsync("EVAL", Whole(keys, arguments)));
         }
+
+        Task<RedisResult> OnceAsync(Func<IDatabase, Task<RedisResult>> call) => isLong ? redis.CallLongAsync(call) : redis.CallAsync(call, deadline);
     }
 
     private object[] Whole(RedisKey[] keys, RedisValue[] arguments)

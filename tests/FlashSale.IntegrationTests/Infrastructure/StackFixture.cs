@@ -24,8 +24,8 @@ public abstract class StackFixture(StackOptions options) : IAsyncLifetime
 public sealed class OneOfEach() : StackFixture(new StackOptions());
 
 /// <summary>
-/// Classes that one stack does for: a start costs as much as most of them. Who counts what is in a stack, breaks it for
-/// good, or measures what its hosts cost, has one of its own.
+/// The classes that share one stack, since starting a stack costs as much as most of them do. A class that counts what is
+/// in a stack, breaks it for good, or measures what its hosts cost has a stack of its own.
 /// </summary>
 [CollectionDefinition]
 public sealed class OnOneOfEach : ICollectionFixture<OneOfEach>;

@@ -2,7 +2,7 @@ using FlashSale.Platform;
 
 namespace FlashSale.UnitTests.Platform;
 
-/// <summary>If-Match and If-None-Match are read as RFC 9110 writes them, whatever the framework's parser takes besides.</summary>
+/// <summary>The reader of If-Match and If-None-Match takes what RFC 9110 allows, and nothing else that the framework's parser takes.</summary>
 public sealed class EntityTagListTests
 {
     [Theory]
