@@ -50,10 +50,16 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
         {
             // Another kind of queue under its name: as long as it is there nobody can consume.
             await channel.QueueDeclareAsync("flashsale-reservations", durable: true, exclusive: false, autoDelete: false);
-            foreach (var worker in Stack.Workers) worker.Thaw();
-            await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
-            await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(120))));
-            await channel.QueueDeleteAsync("flashsale-reservations", ifUnused: false, ifEmpty: false);
+            try
+            {
+                foreach (var worker in Stack.Workers) worker.Thaw();
+                await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
+                await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(120))));
+            }
+            finally
+            {
+                await channel.QueueDeleteAsync("flashsale-reservations", ifUnused: false, ifEmpty: false);
+            }
         }
         await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
         Assert.Equal(100, (await Books.CheckAsync(Stack, sale)).Orders.Count);
@@ -63,7 +69,7 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
     public async Task Workers_whose_publishes_all_fail_although_the_broker_confirms_those_of_others_end_to_be_started_again()
     {
         var sale = await Stack.OpenSaleAsync(stock: 1_000);
-        await Crowd.AllBuyAsync(Stack, sale, users: 50);
+        await EachWorkerRelaysAsync(sale, users: 25);
         await Books.CheckAsync(Stack, sale);
         await using (var connection = await Stack.Broker.ConnectAsync())
         await using (var channel = await connection.CreateChannelAsync())
@@ -71,13 +77,32 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
             // Another kind of exchange under its name leads nowhere: what the relay publishes comes back to it.
             await channel.ExchangeDeleteAsync(Broker.Exchange);
             await channel.ExchangeDeclareAsync(Broker.Exchange, "direct", durable: true, autoDelete: false);
-            await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
-            // Each gives its lease up when its publish comes back: they take turns.
-            Assert.All(await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(180)))), code => Assert.Equal(1, code));
-            Assert.All(Stack.Workers, worker => Assert.Contains("confirms what others publish", worker.Output, StringComparison.Ordinal));
-            await channel.ExchangeDeleteAsync(Broker.Exchange);
+            try
+            {
+                await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
+                // Each gives its lease up when its publish comes back: they take turns.
+                Assert.All(await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(180)))), code => Assert.Equal(1, code));
+                Assert.All(Stack.Workers, worker => Assert.Contains("confirms what others publish", worker.Output, StringComparison.Ordinal));
+            }
+            finally
+            {
+                await channel.ExchangeDeleteAsync(Broker.Exchange);
+            }
         }
         await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
         Assert.Equal(100, (await Books.CheckAsync(Stack, sale)).Orders.Count);
+    }
+
+    // A worker to which nothing was ever confirmed does not end: another process would fare no better.
+    private async Task EachWorkerRelaysAsync(Sale sale, int users)
+    {
+        foreach (var (worker, number) in Stack.Workers.Select((worker, number) => (worker, number)))
+        {
+            await Stack.FreezeWorkersAsync();
+            worker.Thaw();
+            await Crowd.AllBuyAsync(Stack, sale, users, prefix: $"of-{number}");
+            await Eventually.TrueAsync($"worker {number} relays", TimeSpan.FromSeconds(60), async () => await Figures.OfAsync(worker, "flashsale_relayed_reservations_total") > 0);
+            foreach (var frozen in Stack.Workers) frozen.Thaw();
+        }
     }
 }
