@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using StackExchange.Redis;
 
@@ -10,12 +9,11 @@ namespace FlashSale.Platform;
 /// so every call has a deadline, and a watchdog pings and replaces the connection after three misses.
 /// The ping asks for the server's role too. After a failover the old primary answers on, as a replica: the connection
 /// to it is replaced by one to the server that the endpoint's name leads to now, and no command runs on a replica meanwhile.
-/// The same ping keeps the offset between Redis' clock and this process' monotonic one.
+/// The same ping tells the time of Redis to <see cref="RedisClock"/>.
 /// </summary>
 public sealed partial class RedisConnection : IAsyncDisposable
 {
     private const int MissesUntilReplaced = 3;
-    private const int OffsetSamples = 8;
     private const int RefusalToldEveryMilliseconds = 10_000;
     private const int ReplicaReplacedEveryMilliseconds = 500;
 
@@ -25,11 +23,8 @@ public sealed partial class RedisConnection : IAsyncDisposable
     private readonly ILogger _logger;
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _watchdog;
-    private readonly long[] _offsets = new long[OffsetSamples];
+    private readonly RedisClock _clock = new(TimeProvider.System);
     private volatile ConnectionMultiplexer _multiplexer;
-    private int _samples;
-    private int _clockReplaced;
-    private long _offset;
     private int _misses;
     private int _longCalls;
     private int _replacing;
@@ -43,8 +38,6 @@ public sealed partial class RedisConnection : IAsyncDisposable
         _options = options;
         _multiplexer = multiplexer;
         _logger = logger;
-        // Until Redis has told its time, this machine's is the best guess.
-        _offset = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds() - MonotonicMilliseconds;
         _watchdog = Task.Run(WatchAsync);
     }
 
@@ -52,21 +45,19 @@ public sealed partial class RedisConnection : IAsyncDisposable
     public event Action? Replaced;
 
     /// <summary>Whether the latest ping was answered.</summary>
-    public bool IsHealthy => Volatile.Read(ref _samples) > 0 && Volatile.Read(ref _misses) == 0 && !_onReplica;
+    public bool IsHealthy => _clock.HasSample && Volatile.Read(ref _misses) == 0 && !_onReplica;
 
     /// <summary>Since when pings are not answered; null while they are.</summary>
     public DateTimeOffset? SilentSince => Interlocked.Read(ref _silentSinceTicks) is var ticks and not 0 ? new DateTimeOffset(ticks, TimeSpan.Zero) : null;
 
     /// <summary>Whether there has been a first answer.</summary>
-    public bool HasAnswered => Volatile.Read(ref _samples) > 0;
+    public bool HasAnswered => _clock.HasSample;
 
     /// <summary>Redis TIME as this process knows it, Unix milliseconds. Never ahead of Redis, behind it by at most a round trip.</summary>
-    public long NowMilliseconds => MonotonicMilliseconds + Interlocked.Read(ref _offset);
+    public long NowMilliseconds => _clock.NowMilliseconds;
 
     /// <summary>The longest a call other than a purchase may take.</summary>
     public TimeSpan Deadline => TimeSpan.FromMilliseconds(_options.DeadlineMilliseconds);
-
-    private static long MonotonicMilliseconds => Stopwatch.GetTimestamp() / (Stopwatch.Frequency / 1000);
 
     /// <summary>Connects; does not fail when Redis is away, but goes on trying.</summary>
     public static async Task<RedisConnection> ConnectAsync(RedisOptions options, ILogger<RedisConnection> logger) =>
@@ -218,8 +209,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
                 await ReplaceAsync();
                 return true;
             }
-            // Read after the answer: the estimate then errs towards the past, and a deadline in Redis time towards early.
-            Observe(milliseconds - MonotonicMilliseconds);
+            _clock.Observe(milliseconds);
             _onReplica = false;
             if (Interlocked.Exchange(ref _misses, 0) >= MissesUntilReplaced) LogBack(_options.Endpoint);
             return true;
@@ -229,18 +219,6 @@ public sealed partial class RedisConnection : IAsyncDisposable
             // Includes malformed replies: the connection may be out of step and return another request's answer.
             return false;
         }
-    }
-
-    // The best of the last few samples is the one with the shortest way back.
-    private void Observe(long offset)
-    {
-        // Samples of another server's clock say nothing about this one's.
-        if (Interlocked.Exchange(ref _clockReplaced, 0) == 1) Array.Fill(_offsets, offset);
-        _offsets[_samples % OffsetSamples] = offset;
-        var best = long.MinValue;
-        for (var i = 0; i < Math.Min(_samples + 1, OffsetSamples); i++) best = Math.Max(best, _offsets[i]);
-        Interlocked.Exchange(ref _offset, best);
-        Volatile.Write(ref _samples, _samples + 1 == int.MaxValue ? OffsetSamples : _samples + 1);
     }
 
     private async Task ReplaceAsync()
@@ -262,7 +240,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
         {
             Volatile.Write(ref _replacing, 0);
         }
-        Volatile.Write(ref _clockReplaced, 1);
+        _clock.ServerReplaced();
         // Its end fails the calls that still wait on the old connection.
         _ = Task.Run(() => RedisClient.EndAsync(old));
         Replaced?.Invoke();
