@@ -5,6 +5,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 using FlashSale.Platform;
 using FlashSale.Sales;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.IntegrationTests.Blocklist;
 
@@ -126,7 +127,7 @@ public sealed class PublicationTests : IAsyncLifetime
     {
         for (var i = 0; i < 3; i++) await _store.PutAsync(User(i), "r", null, Tester, CancellationToken.None);
         await _publisher.KeepAsync(CancellationToken.None);
-        var clock = new Clock();
+        var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
         await using var node = new Node(_redis, clock);
         await AgreesAsync(node, 3);
         // As if it had been removed, and the removal had been forgotten as well, while the node could not look.
@@ -202,14 +203,5 @@ public sealed class PublicationTests : IAsyncLifetime
             await _feed.StopAsync(CancellationToken.None);
             _feed.Dispose();
         }
-    }
-
-    private sealed class Clock : TimeProvider
-    {
-        private TimeSpan _ahead;
-
-        public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + _ahead;
-
-        public void Advance(TimeSpan time) => _ahead += time;
     }
 }

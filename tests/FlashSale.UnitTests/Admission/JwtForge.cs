@@ -2,6 +2,7 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using FlashSale.Admission;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Admission;
 
@@ -29,7 +30,7 @@ internal static class JwtForge
     }
 
     public static JwtVerifier Verifier(params JwtKeyOptions[] keys) =>
-        new(Options(keys.Length > 0 ? keys : [new() { Kid = Kid, Secret = Secret }]), new FixedTime(Now));
+        new(Options(keys.Length > 0 ? keys : [new() { Kid = Kid, Secret = Secret }]), new FakeTimeProvider(Now));
 
     public static string Token(string payload, string header = GoodHeader, string secret = Secret) =>
         Token(header, payload, input => HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), input));
@@ -54,10 +55,5 @@ internal static class JwtForge
         var path = Path.GetTempFileName();
         File.WriteAllText(path, text);
         return path;
-    }
-
-    public sealed class FixedTime(DateTimeOffset now) : TimeProvider
-    {
-        public override DateTimeOffset GetUtcNow() => now;
     }
 }

@@ -1,6 +1,7 @@
 using System.Buffers.Text;
 using System.Text;
 using FlashSale.Admission;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Admission;
 
@@ -61,6 +62,6 @@ public sealed class JwtKeysTests
         var options = JwtForge.Options(new JwtKeyOptions { Kid = JwtForge.Kid, Secret = JwtForge.Secret }, new JwtKeyOptions { JwksFile = path });
         var keys = new JwtKeys(options);
         File.Delete(path);
-        return (keys, new JwtVerifier(options, keys, new JwtForge.FixedTime(JwtForge.Now)));
+        return (keys, new JwtVerifier(options, keys, new FakeTimeProvider(JwtForge.Now)));
     }
 }

@@ -1,4 +1,5 @@
 using FlashSale.Admission;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Admission;
 
@@ -67,7 +68,7 @@ public sealed class JwtVectorTests
     {
         var path = JwtForge.TempFile(Keys);
         var options = new JwtOptions { Issuer = "joe", Audience = "nobody", Keys = { new() { JwksFile = path } } };
-        var verifier = new JwtVerifier(options, new JwtForge.FixedTime(DateTimeOffset.FromUnixTimeSeconds(seconds)));
+        var verifier = new JwtVerifier(options, new FakeTimeProvider(DateTimeOffset.FromUnixTimeSeconds(seconds)));
         File.Delete(path);
         return verifier;
     }

@@ -1,6 +1,7 @@
 using System.Text;
 using FlashSale.Admission;
 using FlashSale.Contracts;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Admission;
 
@@ -148,7 +149,7 @@ public sealed class JwtVerifierTests
     {
         var options = JwtForge.Options(new JwtKeyOptions { Kid = JwtForge.Kid, Secret = JwtForge.Secret });
         options.UserClaim = "https://shop.example/customer";
-        var verifier = new JwtVerifier(options, new JwtForge.FixedTime(JwtForge.Now));
+        var verifier = new JwtVerifier(options, new FakeTimeProvider(JwtForge.Now));
         var with = JwtForge.Token(JwtForge.GoodPayload[..^1] + ""","https://shop.example/customer":"c|7"}""");
         Assert.Equal(JwtResult.Ok, verifier.Verify("Bearer " + with, out var user));
         Assert.Equal("c|7", user);

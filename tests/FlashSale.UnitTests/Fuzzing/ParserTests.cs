@@ -11,6 +11,7 @@ using FlashSale.Contracts;
 using FlashSale.Orders;
 using FlashSale.Sales;
 using FlashSale.UnitTests.Admission;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Fuzzing;
 
@@ -130,7 +131,7 @@ public sealed class ParserTests
     [Fact]
     public void Headers_of_a_webhook_of_any_shape_are_judged()
     {
-        var now = new JwtForge.FixedTime(JwtForge.Now);
+        var now = new FakeTimeProvider(JwtForge.Now);
         var hook = new StandardWebhook([new byte[32]], now);
         var (id, time, body) = ("msg_1", JwtForge.NowSeconds.ToString(), "{}"u8.ToArray());
         var good = $"{id}\n{time}\n{hook.Sign(id, JwtForge.NowSeconds, body)}";

@@ -1,19 +1,29 @@
 using System.Diagnostics;
 using FlashSale.Contracts;
 using FlashSale.Orders;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Orders;
 
 /// <summary>Looks that are shared: never more than one a second for what is not there, and never an answer from before the question.</summary>
 public sealed class SharedLooksTests
 {
-    private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
-
+    private readonly FakeTimeProvider _clock = new(TimeProvider.System.GetUtcNow());
     private readonly List<TaskCompletionSource<Order?>> _looks = [];
-    private readonly List<long> _startedAt = [];
+    private readonly List<DateTimeOffset> _startedAt = [];
     private readonly SharedLooks _shared;
 
-    public SharedLooksTests() => _shared = SharedBy(TimeProvider.System);
+    public SharedLooksTests() => _shared = new SharedLooks(
+        _ =>
+        {
+            lock (_looks)
+            {
+                _startedAt.Add(_clock.GetUtcNow());
+                _looks.Add(new TaskCompletionSource<Order?>(TaskCreationOptions.RunContinuationsAsynchronously));
+                return _looks[^1].Task;
+            }
+        },
+        _clock);
 
     [Fact]
     public async Task Who_asks_while_a_look_is_under_way_gets_the_next_one()
@@ -25,53 +35,57 @@ public sealed class SharedLooksTests
         var order = OrderOf(id);
         Look(0).SetResult(null);
         Assert.Null(await first);
-        (await LookAsync(1)).SetResult(order);
+        (await RestedLookAsync(1)).SetResult(order);
         Assert.All(await Task.WhenAll(others), found => Assert.Same(order, found));
         Assert.Equal(2, _looks.Count);
-        Assert.True(Stopwatch.GetElapsedTime(_startedAt[0], _startedAt[1]) >= Second);
+        Assert.True(_startedAt[1] - _startedAt[0] >= TimeSpan.FromSeconds(1));
     }
 
     [Fact]
     public async Task After_an_order_was_found_the_next_look_does_not_wait()
     {
-        var (id, shared) = (Fresh(), SharedBy(new StandingClock()));
-        var first = shared.FindAsync(id, notInFlight: true);
-        var second = shared.FindAsync(id, notInFlight: true);
+        var id = Fresh();
+        var first = _shared.FindAsync(id, notInFlight: true);
+        var second = _shared.FindAsync(id, notInFlight: true);
         Look(0).SetResult(OrderOf(id));
         await first;
         (await LookAsync(1)).SetResult(OrderOf(id));
         await second;
-        await UntilAsync(() => shared.Remembered == 0);
+        await UntilAsync(() => _shared.Remembered == 0);
     }
 
     [Fact]
     public async Task An_order_that_may_still_be_accepted_is_never_denied_from_memory()
     {
         var id = Fresh();
-        await MissAsync(_shared, id, notInFlight: true);
+        await MissAsync(id, notInFlight: true);
         var again = _shared.FindAsync(id, notInFlight: true);
         Assert.False(again.IsCompleted);
-        (await LookAsync(1)).SetResult(OrderOf(id));
+        (await RestedLookAsync(1)).SetResult(OrderOf(id));
         Assert.NotNull(await again);
     }
 
     [Fact]
     public async Task An_order_of_long_ago_that_was_in_neither_store_is_denied_from_memory_for_a_second()
     {
-        var (id, shared) = (Old(), SharedBy(new StandingClock()));
-        await MissAsync(shared, id, notInFlight: true);
-        for (var i = 0; i < 100; i++) Assert.Null(await shared.FindAsync(id, notInFlight: true));
+        var id = Old();
+        await MissAsync(id, notInFlight: true);
+        for (var i = 0; i < 100; i++) Assert.Null(await _shared.FindAsync(id, notInFlight: true));
         Assert.Single(_looks);
+        _clock.Advance(TimeSpan.FromSeconds(1));
+        var again = _shared.FindAsync(id, notInFlight: true);
+        (await LookAsync(1)).SetResult(null);
+        Assert.Null(await again);
     }
 
     [Fact]
     public async Task An_order_of_long_ago_is_not_denied_from_memory_when_redis_was_not_there_to_ask()
     {
         var id = Old();
-        await MissAsync(_shared, id, notInFlight: false);
+        await MissAsync(id, notInFlight: false);
         var again = _shared.FindAsync(id, notInFlight: true);
         Assert.False(again.IsCompleted);
-        (await LookAsync(1)).SetResult(OrderOf(id));
+        (await RestedLookAsync(1)).SetResult(OrderOf(id));
         Assert.NotNull(await again);
     }
 
@@ -91,7 +105,7 @@ public sealed class SharedLooksTests
     [Fact]
     public async Task Misses_are_remembered_in_bounded_memory()
     {
-        var shared = new SharedLooks(_ => Task.FromResult<Order?>(null), TimeProvider.System);
+        var shared = new SharedLooks(_ => Task.FromResult<Order?>(null), _clock);
         for (var i = 0; i < 50_000; i++) await shared.FindAsync(Fresh(), notInFlight: true);
         Assert.InRange(shared.Remembered, 1, 10_001);
     }
@@ -102,19 +116,9 @@ public sealed class SharedLooksTests
 
     private static Order OrderOf(Guid id) => new(id, "s1", "sku", "user", 1, 1, "CNY", OrderStatus.PendingPayment, null, default, null, null, null, null);
 
-    private SharedLooks SharedBy(TimeProvider time) => new(_ =>
+    private async Task MissAsync(Guid id, bool notInFlight)
     {
-        lock (_looks)
-        {
-            _startedAt.Add(Stopwatch.GetTimestamp());
-            _looks.Add(new TaskCompletionSource<Order?>(TaskCreationOptions.RunContinuationsAsynchronously));
-            return _looks[^1].Task;
-        }
-    }, time);
-
-    private async Task MissAsync(SharedLooks shared, Guid id, bool notInFlight)
-    {
-        var first = shared.FindAsync(id, notInFlight);
+        var first = _shared.FindAsync(id, notInFlight);
         Look(0).SetResult(null);
         Assert.Null(await first);
     }
@@ -124,10 +128,21 @@ public sealed class SharedLooksTests
         lock (_looks) return _looks[number];
     }
 
-    // Looks begin by themselves, within the second.
+    // A look that waits for nothing but its thread.
     private async Task<TaskCompletionSource<Order?>> LookAsync(int number)
     {
         await UntilAsync(() => _looks.Count > number);
+        return Look(number);
+    }
+
+    // One that waits for the clock as well.
+    private async Task<TaskCompletionSource<Order?>> RestedLookAsync(int number)
+    {
+        await UntilAsync(() =>
+        {
+            _clock.Advance(TimeSpan.FromMilliseconds(100));
+            return _looks.Count > number;
+        });
         return Look(number);
     }
 
@@ -141,11 +156,5 @@ public sealed class SharedLooksTests
             }
             Assert.True(clock.Elapsed < TimeSpan.FromSeconds(20), "It did not happen within 20 s.");
         }
-    }
-
-    // However long a test is kept waiting by others, no time passes.
-    private sealed class StandingClock : TimeProvider
-    {
-        public override long GetTimestamp() => 1;
     }
 }

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using FlashSale.Orders;
 using FlashSale.Platform;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Orders;
 
@@ -151,10 +152,5 @@ public sealed class StandardWebhookTests
     private static StandardWebhook With(string secret) => With([secret], SignedAt);
 
     private static StandardWebhook With(string[] secrets, long now) =>
-        new([.. secrets.Select(secret => StandardWebhook.TryReadSecret(secret, out var key) ? key : throw new InvalidOperationException(secret))], new Clock(now));
-
-    private sealed class Clock(long unixSeconds) : TimeProvider
-    {
-        public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeSeconds(unixSeconds);
-    }
+        new([.. secrets.Select(secret => StandardWebhook.TryReadSecret(secret, out var key) ? key : throw new InvalidOperationException(secret))], new FakeTimeProvider(DateTimeOffset.FromUnixTimeSeconds(now)));
 }

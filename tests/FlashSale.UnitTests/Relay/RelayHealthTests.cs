@@ -1,11 +1,12 @@
 using FlashSale.Worker.Relay;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Relay;
 
 /// <summary>When a worker's publishes count as failing: for that it may be ended.</summary>
 public sealed class RelayHealthTests
 {
-    private readonly SetClock _clock = new();
+    private readonly FakeTimeProvider _clock = new();
     private readonly RelayHealth _health;
 
     public RelayHealthTests() => _health = new RelayHealth(_clock);
@@ -50,16 +51,7 @@ public sealed class RelayHealthTests
 
     private void After(int seconds, Action act)
     {
-        _clock.Seconds += seconds;
+        _clock.Advance(TimeSpan.FromSeconds(seconds));
         act();
-    }
-
-    private sealed class SetClock : TimeProvider
-    {
-        public long Seconds { get; set; } = 1_000;
-
-        public override long TimestampFrequency => 1;
-
-        public override long GetTimestamp() => Seconds;
     }
 }
