@@ -34,6 +34,7 @@ public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper o
     [InlineData("Api", "Admission__ChallengeSeconds", "3601", "Admission:ChallengeSeconds", "'3601'", "1 to 3600")]
     [InlineData("Api", "Transport__MaxConnections", "0", "Transport:MaxConnections", "'0'", "1 to 1000000")]
     [InlineData("Api", "Transport__HeadersTimeoutSeconds", "never", "Transport:HeadersTimeoutSeconds", "never")]
+    [InlineData("Api", "Transport__KeepAliveSeconds", "3601", "Transport:KeepAliveSeconds", "'3601'", "1 to 3600")]
     [InlineData("Admin", "Transport__RateGraceSeconds", "1", "Transport:RateGraceSeconds", "'1'", "2 to 60")]
     [InlineData("Api", "Cors__Origins__0", "*", "Cors:Origins:0", "'*'", "host[:port]")]
     [InlineData("Api", "Cors__Origins__0", "shop.example", "Cors:Origins:0", "'shop.example'")]
@@ -92,13 +93,14 @@ public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper o
     }
 
     [Theory]
-    [InlineData("Api")]
-    [InlineData("Admin")]
-    [InlineData("Worker")]
-    public async Task A_host_told_to_stop_ends_in_order(string host)
+    [InlineData("Api", "flashsale_connections_refused_total", "flashsale_shed_total{path=\"purchase\"}", "flashsale_dependency_rejections_total{dependency=\"redis\",reason=\"open\"}")]
+    [InlineData("Admin", "flashsale_connections_refused_total", "flashsale_dependency_breaker_openings_total{dependency=\"postgres\"}")]
+    [InlineData("Worker", "flashsale_dependency_breaker_openings_total{dependency=\"postgres\"}")]
+    public async Task A_host_begins_with_its_counters_at_0_and_ends_in_order_when_told_to(string host, params string[] counters)
     {
         var process = Stack.AddHost(host);
         await process.StartAsync();
+        foreach (var counter in counters) Assert.Equal(0, await Figures.ShownAsync(process, counter));
         Assert.Equal(0, await process.StopAsync());
     }
 }
