@@ -82,10 +82,10 @@ public static class OpsEndpoints
             ? Show(context, version, json)
             : refused!;
 
-    private static async Task<IResult> ShowSwitchesAsync(HttpContext context, OpsSettings settings, RedisConnection redis)
+    private static async Task<IResult> ShowSwitchesAsync(HttpContext context, OpsSettings settings, RedisConnection redis, TimeProvider time)
     {
         var stored = await settings.ReadAsync(OpsSettings.Switches, context.RequestAborted);
-        var document = Whole(stored?.Json ?? """{"reason":"not set"}""");
+        var document = Whole(stored?.Json ?? """{"reason":"not set"}""", time);
         document[SwitchDocument.Nodes] = await NodesAsync(redis);
         return Show(context, stored?.Version ?? 0, document.ToJsonString());
     }
@@ -93,13 +93,17 @@ public static class OpsEndpoints
     // Without the nodes, which do not follow yet: their levels would look like the outcome.
     private static async Task<IResult> ReplaceSwitchesAsync(HttpContext context, OpsSettings settings, TimeProvider time) =>
         await ReplaceAsync(context, settings, OpsSettings.Switches, (json, errors) => ParseSwitches(json, errors, time)) is var (version, json, refused) && refused is null
-            ? Show(context, version, Whole(json).ToJsonString())
+            ? Show(context, version, Whole(json, time).ToJsonString())
             : refused!;
 
-    // With all that holds, also where it was left out.
-    private static JsonObject Whole(string json)
+    // Shows every member, also one that was left out, and nothing that has ended: a client may send the answer back.
+    private static JsonObject Whole(string json, TimeProvider time)
     {
         var document = JsonNode.Parse(json)!.AsObject();
+        if (SwitchDocument.Parse(Encoding.UTF8.GetBytes(json), []).Until <= time.GetUtcNow().ToUnixTimeMilliseconds())
+        {
+            foreach (var name in (string[])["level", "until", "switches"]) document.Remove(name);
+        }
         foreach (var (name, value) in (IEnumerable<(string, JsonNode?)>)
             [("level", null), ("until", null), ("floor", 0), ("ceiling", DegradationOptions.DefaultCeiling), ("switches", new JsonObject())])
         {

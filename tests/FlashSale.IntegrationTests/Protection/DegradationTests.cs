@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json;
 using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Protection;
@@ -89,6 +90,11 @@ public sealed class DegradationTests(TwoSensitiveNodes fixture, ITestOutputHelpe
         AssertServes(false, await shopper.MyOrdersAsync());
         await Eventually.TrueAsync("everything is served again", TimeSpan.FromSeconds(5), async () => (await shopper.MyOrdersAsync()).Status == 200 && (await Stack.Shopper($"buyer-{buyers++}").BuyAsync(sale)).Status == 202);
         await Books.CheckAsync(Stack, sale);
+        // A level that has ended is not shown, so that the document can be sent back.
+        var ended = await Stack.Manager.GetAsync("/api/v1/ops/switches");
+        Assert.Equal((JsonValueKind.Null, JsonValueKind.Null), (ended.Json.GetProperty("level").ValueKind, ended.Json.GetProperty("until").ValueKind));
+        Assert.Empty(ended.Json.GetProperty("switches").EnumerateObject());
+        await What_was_read_can_be_sent_back();
     }
 
     [Fact]
