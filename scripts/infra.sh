@@ -3,7 +3,7 @@
 #   start    starts the server with its data and returns when it answers; nothing when it runs
 #   stop     stops it gracefully          kill   SIGKILL, returns when it is gone          restart   stop, start
 #   pid      prints its pid (nothing when it does not run); start and restart print it too
-# For fault runs. Each stack has this command bound to itself: bin/infra in its folder, in tests $FLASHSALE_STACK_CTL. The pids in the
+# For fault runs. A stack of native servers has this command bound to itself: bin/infra in its folder, in tests $FLASHSALE_STACK_CTL. The pids in the
 # stack's env file follow. Exit status 0 when it is as asked.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
 

@@ -11,8 +11,8 @@ usage() {
 usage: scripts/test.sh [--project NAME] [--filter EXPRESSION] [--runs only|none]
 
 Installs missing Debian packages, starts Redis, RabbitMQ and PostgreSQL of its own (free ports, a folder of its own, gone afterwards), builds the
-solution, publishes the hosts and runs every test project; then, on stacks of their own, a short spike, the three controls (scripts/load.sh check) and
-four fault rows with fixed seeds (scripts/chaos.sh), each of which counts as a test. Succeeds when something ran and nothing failed or was skipped. Several may run at once.
+solution, publishes the hosts and runs every test project; then, on stacks of their own, a short spike and the three controls (scripts/load.sh check), the
+commands of README.md and docs/ (scripts/docs.sh) and four fault rows with fixed seeds (scripts/chaos.sh), each of which counts as a test. Succeeds when something ran and nothing failed or was skipped. Several may run at once.
 
   --project NAME       only test projects whose name contains NAME          --filter EXPRESSION  as dotnet test --filter; with either no runs
   --runs only|none     only the runs, or none of them
@@ -152,6 +152,8 @@ FAULT_ROWS=(kill-api kill-redis reset-postgres broker-queue-deleted)
 run_runs() {
   step load 'a spike and the three controls' run_script load $(($(controls | wc -l) + 1)) "$ROOT/scripts/load.sh" check --port-base "$(free_stack 25000)"
   show_run load
+  step docs 'the commands of README.md and docs/' run_script docs "$(($(grep -lx '```sh' "$ROOT"/README.md "$ROOT"/docs/*.md | wc -l) * 2))" "$ROOT/scripts/docs.sh" --port-base "$(free_stack 26000)"
+  show_run docs
   step chaos "${FAULT_ROWS[*]}" run_script chaos "${#FAULT_ROWS[@]}" "$ROOT/scripts/chaos.sh" "${FAULT_ROWS[@]}" --seed 7 --port-base "$(free_stack 30000)" --result "$STACK/chaos.md"
   show_run chaos
 }

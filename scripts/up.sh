@@ -60,7 +60,7 @@ await_servers() {
 write_env() {
   env_set FLASHSALE_API_URL "http://127.0.0.1:${PORT[api]}" FLASHSALE_ADMIN_URL "http://127.0.0.1:${PORT[admin]}" \
     FLASHSALE_WORKER_URL "http://127.0.0.1:${PORT[worker]}" FLASHSALE_PAYMENTS_URL "http://127.0.0.1:${PORT[payments]}" \
-    FLASHSALE_ADMIN_TOKEN "${SETTING[FLASHSALE_ADMIN_TOKEN]}" FLASHSALE_JWT_KEY "${SETTING[FLASHSALE_JWT_KEY]}" \
+    FLASHSALE_ADMIN_TOKEN "${SETTING[FLASHSALE_ADMIN_TOKEN]}" FLASHSALE_JWT_KEY "${SETTING[FLASHSALE_JWT_KEY]}" FLASHSALE_JWT_KID "$JWT_KID" \
     FLASHSALE_JWT_ISSUER "${SETTING[FLASHSALE_JWT_ISSUER]}" FLASHSALE_JWT_AUDIENCE "${SETTING[FLASHSALE_JWT_AUDIENCE]}" \
     FLASHSALE_WEBHOOK_SECRET "${SETTING[FLASHSALE_WEBHOOK_SECRET]}"
   write_addresses
@@ -93,12 +93,15 @@ main() {
   guard
   set_now
   BEGAN=$NOW
+  # Before the stack has a folder.
+  [[ $KIND != external ]] || { load_settings && external_addresses; }
   lock_stack
   make_secrets
   say "FlashSale: bringing up the stack in $(relative "$STACK") (log: $(relative "$STEP_LOG"))"
   step dotnet 'SDK 10' ensure_dotnet
   step prepare 'packages, images, folders' prepare
   step servers 'starting redis, rabbitmq, postgres' launch_servers
+  [[ $INFRA != native ]] || infra_script
   step build 'publishing the hosts' publish_hosts
   await_servers
   write_env

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # Servers that somebody else runs: their addresses come from the environment, and are tried before anything depends on them.
 
-external_prepare() {
+# external_addresses: as the environment or an earlier run gave them.
+external_addresses() {
   local name
   local -a missing=()
   for name in FLASHSALE_REDIS FLASHSALE_POSTGRES FLASHSALE_RABBITMQ; do
@@ -16,6 +17,11 @@ external_prepare() {
   [[ $FLASHSALE_REDIS =~ ^[^:/@[:space:]]+:[0-9]+$ ]] || fail "FLASHSALE_REDIS=$FLASHSALE_REDIS: must be host:port" /dev/null
   [[ $FLASHSALE_POSTGRES =~ ^postgres(ql)?://[^/]+/[^/?]+ ]] || fail "FLASHSALE_POSTGRES: must be postgresql://user:password@host:port/database" /dev/null
   [[ $FLASHSALE_RABBITMQ =~ ^amqps?://[^/]+ ]] || fail "FLASHSALE_RABBITMQ: must be amqp://user:password@host:port/vhost, or amqps" /dev/null
+}
+
+external_prepare() {
+  local name
+  external_addresses
   for name in FLASHSALE_REDIS FLASHSALE_POSTGRES FLASHSALE_RABBITMQ; do remember "$name" "${!name}"; done
   [[ -z ${FLASHSALE_REDIS_PASSWORD:-} ]] || remember FLASHSALE_REDIS_PASSWORD "$FLASHSALE_REDIS_PASSWORD"
   FLASHSALE_REDIS_PASSWORD=${SETTING[FLASHSALE_REDIS_PASSWORD]:-}
