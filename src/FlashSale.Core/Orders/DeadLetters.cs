@@ -49,6 +49,13 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
             """, new { limit, before }, cancellationToken: cancellation))).AsList();
     }
 
+    /// <summary>How many wait for a decision.</summary>
+    public async Task<long> CountOpenAsync(CancellationToken cancellation)
+    {
+        await using var connection = await postgres.OpenConnectionAsync(cancellation);
+        return await connection.ExecuteScalarAsync<long>(new CommandDefinition("select count(*) from dead_letter where state = 'open'", cancellationToken: cancellation));
+    }
+
     /// <summary>Tries once more to store it.</summary>
     public Task<DeadLetterOutcome> RetryAsync(long id, Actor actor, CancellationToken cancellation) =>
         DecideAsync(id, actor, "retried", null, StoreAsync, cancellation);

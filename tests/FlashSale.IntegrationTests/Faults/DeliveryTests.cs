@@ -79,6 +79,8 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
     {
         var sale = await Stack.OpenSaleAsync(stock: 10);
         var (retried, rejected, abandoned) = await DeadLettersAsync(sale);
+        await Eventually.TrueAsync("the worker tells of them", TimeSpan.FromSeconds(30), async () => await Figures.OfAsync(Stack.Worker, "flashsale_dead_letters") >= 3);
+        Assert.Contains("wait for an operator", Stack.Worker.Output, StringComparison.Ordinal);
         Assert.Equal(200, (await Stack.Manager.PostAsync($"/api/v1/dead-letters/{retried}/retry")).Status);
         Refusal.AssertIs(409, "dead_letter_resolved", await Stack.Manager.PostAsync($"/api/v1/dead-letters/{retried}/retry"));
         Assert.Equal(200, (await Stack.Manager.PostAsync($"/api/v1/dead-letters/{rejected}/reject", new { reason = "No such address" })).Status);
