@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings the whole of FlashSale up on this machine; run again it brings back what is missing. See --help.
+# Brings the whole of FlashSale up on this machine. When run again it brings back missing parts. See --help.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
 
 usage() {
@@ -41,12 +41,12 @@ prepare() {
   ensure_packages "$([[ $INFRA == native ]] && echo native || echo other)"
   "${INFRA}_prepare"
   remember INFRA "$INFRA"
-  # Now, and not after minutes of building.
+  # Check the ports now, and not after minutes of building.
   check_host_ports
   STEP_NOTE="$INFRA servers$INFRA_NOTE; packages: $STEP_NOTE"
 }
 
-# Started before the build and awaited after it: both take a while on a fresh machine.
+# The servers start before the build and are awaited after it, since both take a while on a fresh machine.
 launch_servers() {
   local name
   for name in "${SERVERS[@]}"; do "${INFRA}_launch" "$name"; done
@@ -93,8 +93,8 @@ main() {
   guard
   set_now
   BEGAN=$NOW
-  # Before the stack has a folder.
-  [[ $KIND != external ]] || { load_settings && external_addresses; }
+  # This check comes before the stack has a folder.
+  [[ $KIND != external ]] || { load_settings && external_given; }
   lock_stack
   make_secrets
   say "FlashSale: bringing up the stack in $(relative "$STACK") (log: $(relative "$STEP_LOG"))"

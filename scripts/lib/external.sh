@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# Servers that somebody else runs: their addresses come from the environment, and are tried before anything depends on them.
+# Uses servers that somebody else runs. Their addresses come from the environment, and are tried before anything depends
+# on them.
 
-# external_addresses: as the environment or an earlier run gave them.
-external_addresses() {
+# external_given: takes the addresses from the environment or from an earlier run, and checks their form.
+external_given() {
   local name
   local -a missing=()
   for name in FLASHSALE_REDIS FLASHSALE_POSTGRES FLASHSALE_RABBITMQ; do
-    # A later run without them means the same servers as before.
+    # A later run without these variables uses the same servers as before.
     [[ -n ${!name:-} ]] || declare -g "$name=${SETTING[$name]:-}"
     [[ -n ${!name} ]] || missing+=("$name")
   done
@@ -21,7 +22,7 @@ external_addresses() {
 
 external_prepare() {
   local name
-  external_addresses
+  external_given
   for name in FLASHSALE_REDIS FLASHSALE_POSTGRES FLASHSALE_RABBITMQ; do remember "$name" "${!name}"; done
   [[ -z ${FLASHSALE_REDIS_PASSWORD:-} ]] || remember FLASHSALE_REDIS_PASSWORD "$FLASHSALE_REDIS_PASSWORD"
   FLASHSALE_REDIS_PASSWORD=${SETTING[FLASHSALE_REDIS_PASSWORD]:-}
@@ -38,7 +39,7 @@ external_redis() {
   STEP_NOTE="$FLASHSALE_REDIS$(redis_warnings)"
 }
 
-# An external Redis that keeps less than is promised with a 202 is used all the same, but not in silence.
+# An external Redis that keeps less than a 202 promises is used all the same, but with a warning.
 redis_warnings() {
   local name value
   for name in appendonly=yes appendfsync=always maxmemory-policy=noeviction; do
@@ -65,7 +66,7 @@ external_rabbitmq() {
   STEP_NOTE=${nodes//$'\n'/, }
 }
 
-# nodes URI DEFAULT_PORT: host:port of each host, a line each
+# nodes URI DEFAULT_PORT: prints host:port of each host, one per line.
 nodes() {
   local at=${1#*://} node
   at=${at%%[/?]*}
@@ -76,7 +77,7 @@ nodes() {
   done
 }
 
-# any_of COMMAND NODES: whether the command succeeds with one of them
+# any_of COMMAND NODES: whether the command succeeds with one of the nodes.
 any_of() {
   local node
   for node in $2; do
@@ -87,14 +88,15 @@ any_of() {
 
 amqp_node_answers() { amqp_answers "${1%:*}" "${1##*:}"; }
 
-# amqps_answers HOST:PORT: the protocol's greeting by TLS is answered by a method frame. Whether the certificate is trusted is for the worker to say.
+# amqps_answers HOST:PORT: whether the server answers the greeting of the protocol, over TLS, with a method frame. The
+# worker checks whether the certificate is trusted.
 amqps_answers() {
   local first
   first=$({ printf 'AMQP\0\0\11\1'; sleep 2; } | timeout 3 openssl s_client -quiet -connect "$1" 2>/dev/null | head -c 1 | od -An -tu1)
   [[ ${first// /} == 1 ]]
 }
 
-# postgres_answers HOST:PORT: an SSLRequest is answered by S or N, which needs no user.
+# postgres_answers HOST:PORT: whether the server answers an SSLRequest with S or N, which needs no user.
 postgres_answers() {
   # shellcheck disable=SC2016 # expanded by the inner shell
   timeout 3 bash -c 'exec 5<>"/dev/tcp/${1%:*}/${1##*:}" && printf "\0\0\0\10\4\322\26\57" >&5 && head -c 1 <&5' ask "$1" 2>/dev/null | grep -q '^[SN]'
