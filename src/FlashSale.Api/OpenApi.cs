@@ -9,23 +9,23 @@ using Microsoft.OpenApi;
 
 namespace FlashSale.Api;
 
-/// <summary>A purchase, as OpenAPI shows it; see <see cref="PurchaseBody"/>.</summary>
+/// <summary>The body of a purchase as OpenAPI shows it. <see cref="PurchaseBody"/> reads the real one.</summary>
 public sealed record PurchaseForm(string Sku, int Quantity);
 
-/// <summary>A 202, as OpenAPI shows it; see <see cref="AcceptedAnswer"/>.</summary>
+/// <summary>The body of a 202 as OpenAPI shows it. <see cref="AcceptedAnswer"/> writes the real one.</summary>
 public sealed record AcceptedForm(
     Guid OrderId, string SaleId, string Sku, int Quantity, Money Amount, string Status, string StatusUrl, string EventsUrl, string AcceptedAt);
 
-/// <summary>The description of the shoppers' API, at /openapi/v1.json.</summary>
+/// <summary>The OpenAPI description of the shoppers' API, at /openapi/v1.json.</summary>
 public static class OpenApi
 {
-    /// <summary>What every order endpoint may answer besides its own.</summary>
+    /// <summary>Error statuses that every order endpoint may answer, besides its own.</summary>
     public static readonly int[] OrderErrors = [401, 404, 429, 503];
 
-    /// <summary>What a purchase may answer besides 202.</summary>
+    /// <summary>Error statuses that a purchase may answer.</summary>
     public static readonly int[] PurchaseErrors = [400, 401, 403, 404, 409, 413, 415, 422, 425, 429, 503];
 
-    // The members whose texts are few.
+    // Members with a fixed set of values, by type and JSON name.
     private static readonly Dictionary<(Type, string), string[]> Words = new()
     {
         [(typeof(SaleHead), "status")] = ["scheduled", "open", "paused", "sold_out", "closed"],
@@ -35,10 +35,10 @@ public static class OpenApi
         [(typeof(OrderPage), "status")] = ["accepted", "pending_payment", "paid", "cancelled", "expired", "rejected", "refunded"],
     };
 
-    /// <summary>Registers the description.</summary>
+    /// <summary>Registers the OpenAPI document.</summary>
     public static void AddOpenApiDocument(this WebApplicationBuilder builder)
     {
-        // Numbers in quotes are refused, so the document must not offer them.
+        // The host refuses numbers in quotes, so the document must not offer them.
         builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.NumberHandling = JsonNumberHandling.Strict);
         builder.Services.AddOpenApi(options =>
         {
@@ -64,17 +64,17 @@ public static class OpenApi
         });
     }
 
-    /// <summary>Serves a page to read the description on.</summary>
+    /// <summary>Serves a page at /docs on which people read the description.</summary>
     public static void UseDocs(this WebApplication app) => app.UseDocs(docs => docs.UseSwaggerUI(page =>
     {
         (page.RoutePrefix, page.DocumentTitle) = (ApiDocument.DocsPath[1..], "FlashSale, shoppers");
         page.SwaggerEndpoint(ApiDocument.Path, "Shoppers");
     }));
 
-    /// <summary>Names the error statuses of an endpoint.</summary>
+    /// <summary>Adds the endpoint's error statuses to the document.</summary>
     public static RouteHandlerBuilder ProducesErrors(this RouteHandlerBuilder endpoint, params int[] statuses) => endpoint.WithMetadata(new Errors(statuses));
 
-    /// <summary>Says of an answer of an endpoint that it has a header.</summary>
+    /// <summary>Adds a header to the document's answer with this status.</summary>
     public static RouteHandlerBuilder ProducesHeader(this RouteHandlerBuilder endpoint, int status, string name, string description) =>
         endpoint.AddOpenApiOperationTransformer((operation, _, _) =>
         {
@@ -82,7 +82,9 @@ public static class OpenApi
             return Task.CompletedTask;
         });
 
-    /// <summary>Says that an endpoint tags its page, and answers 304 to a client that has it.</summary>
+    /// <summary>
+    /// Adds to the document that the endpoint sends an ETag, and 304 to a client that has the page already.
+    /// </summary>
     public static RouteHandlerBuilder ProducesETag(this RouteHandlerBuilder endpoint) => endpoint
         .ProducesHeader(200, "ETag", "The version of the page.")
         .Takes(ParameterLocation.Header, "If-None-Match", "ETags of pages that the client has.", ApiDocument.Of(JsonSchemaType.String))
@@ -92,7 +94,7 @@ public static class OpenApi
             return Task.CompletedTask;
         });
 
-    /// <summary>Adds a parameter that the endpoint's handler reads itself.</summary>
+    /// <summary>Adds to the document a parameter that the endpoint's handler reads by itself.</summary>
     public static RouteHandlerBuilder Takes(
         this RouteHandlerBuilder endpoint, ParameterLocation place, string name, string description, OpenApiSchema schema, bool isRequired = false) =>
         endpoint.AddOpenApiOperationTransformer((operation, _, _) =>
@@ -101,13 +103,15 @@ public static class OpenApi
             return Task.CompletedTask;
         });
 
-    /// <summary>Adds the Idempotency-Key header and the sale's id to an endpoint whose handler reads them itself.</summary>
+    /// <summary>
+    /// Adds to the document the Idempotency-Key header and the sale's id, which the endpoint's handler reads by itself.
+    /// </summary>
     public static RouteHandlerBuilder TakesIdempotencyKey(this RouteHandlerBuilder endpoint) => endpoint
         .Takes(ParameterLocation.Path, "saleId", "The sale.", ApiDocument.Of(JsonSchemaType.String), isRequired: true)
         .Takes(ParameterLocation.Header, IdempotencyKey.Header, $"1 to {IdempotencyKey.MaxLength} visible ASCII characters, bare or as a quoted string.",
             new OpenApiSchema { Type = JsonSchemaType.String, MinLength = 1, MaxLength = IdempotencyKey.MaxLength + 2 }, isRequired: true);
 
-    // The sale pages are for everyone, and a webhook carries a signature.
+    // The sale pages are public, and a webhook carries a signature instead of a token.
     private static bool IsOpen(ApiDescription endpoint) =>
         endpoint.HttpMethod == "GET" ? endpoint.RelativePath!.StartsWith("api/v1/sales", StringComparison.Ordinal)
         : endpoint.RelativePath == "api/v1/payments/webhook";

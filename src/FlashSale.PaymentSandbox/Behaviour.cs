@@ -3,26 +3,28 @@ using FlashSale.Platform;
 namespace FlashSale.PaymentSandbox;
 
 /// <summary>How the sandbox treats a merchant.</summary>
-/// <param name="DelayMs">Before a notice is sent, in milliseconds.</param>
-/// <param name="Duplicates">How often a notice is sent again although it was taken.</param>
-/// <param name="Shuffle">Notices overtake each other, and before each success there is a failed attempt to be overtaken.</param>
-/// <param name="Outcome"><c>succeed</c>; <c>fail</c>: paying fails; <c>never</c>: what happens is never told.</param>
-/// <param name="AutoPay">A payment is paid as soon as it is made, as by a shopper who does not hesitate.</param>
-/// <param name="Refuse">New payments and refunds are refused, and their keys for ever.</param>
+/// <param name="DelayMs">The wait before a notice is sent, in milliseconds.</param>
+/// <param name="Duplicates">How often a notice is sent again although the merchant has taken it.</param>
+/// <param name="Shuffle">Whether notices overtake each other. Then a failed attempt precedes each success, so that it
+/// can be overtaken.</param>
+/// <param name="Outcome"><c>succeed</c>, <c>fail</c> (paying fails) or <c>never</c> (no notice is sent).</param>
+/// <param name="AutoPay">Whether a payment is paid as soon as it is made, as by a shopper that does not
+/// hesitate.</param>
+/// <param name="Refuse">Whether new payments and refunds are refused, and their keys for ever.</param>
 public sealed record Behaviour(int DelayMs, int Duplicates, bool Shuffle, string Outcome, bool AutoPay, bool Refuse)
 {
-    /// <summary>Longest delay.</summary>
+    /// <summary>Longest delay, in milliseconds.</summary>
     public const int MaxDelayMs = 600_000;
 
-    /// <summary>Most duplicates.</summary>
+    /// <summary>Most duplicates of a notice.</summary>
     public const int MaxDuplicates = 100;
 
     private const int ShuffledOverMs = 1_000;
 
-    /// <summary>When a notice goes out.</summary>
+    /// <summary>The wait before the next delivery of a notice. It is random when notices overtake each other.</summary>
     public TimeSpan NextDelay() => TimeSpan.FromMilliseconds(Shuffle ? Random.Shared.Next(Math.Max(DelayMs, ShuffledOverMs)) : DelayMs);
 
-    /// <summary>What is wrong with it.</summary>
+    /// <summary>The errors of this behaviour. Empty when it is valid.</summary>
     public IReadOnlyList<ProblemError> Errors()
     {
         var errors = new List<ProblemError>();
@@ -33,20 +35,20 @@ public sealed record Behaviour(int DelayMs, int Duplicates, bool Shuffle, string
     }
 }
 
-/// <summary>A change of the behaviour: what is left out stays.</summary>
+/// <summary>A change of the behaviour. A member that is left out stays as it is.</summary>
 public sealed record BehaviourForm(int? DelayMs, int? Duplicates, bool? Shuffle, string? Outcome, bool? AutoPay, bool? Refuse)
 {
-    /// <summary>The behaviour with this change.</summary>
+    /// <summary>Returns the behaviour with this change.</summary>
     public Behaviour Apply(Behaviour before) =>
         new(DelayMs ?? before.DelayMs, Duplicates ?? before.Duplicates, Shuffle ?? before.Shuffle, Outcome ?? before.Outcome, AutoPay ?? before.AutoPay, Refuse ?? before.Refuse);
 }
 
-/// <summary>The behaviour that is in force.</summary>
+/// <summary>Holds the behaviour that is in force.</summary>
 public sealed class BehaviourSwitch(SandboxOptions options)
 {
     private volatile Behaviour _now = options.Behaviour;
 
-    /// <summary>Taken once for each notice.</summary>
+    /// <summary>The behaviour in force. A notice keeps the one that was in force when it was made.</summary>
     public Behaviour Now
     {
         get => _now;

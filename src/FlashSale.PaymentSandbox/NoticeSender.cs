@@ -6,8 +6,8 @@ using FlashSale.Orders;
 namespace FlashSale.PaymentSandbox;
 
 /// <summary>
-/// Sends notices as a provider does: signed anew for each attempt, again and again under the same id until the merchant
-/// answers 2xx, later and later, for a day.
+/// Sends notices as a provider does. A notice keeps its id, and each attempt is signed anew. Attempts go on with
+/// growing waits until the merchant answers 2xx, but for no longer than a day.
 /// </summary>
 public sealed partial class NoticeSender(
     SandboxOptions options, StandardWebhook webhooks, HttpClient http, TimeProvider time, IHostApplicationLifetime lifetime, ILogger<NoticeSender> logger)
@@ -18,7 +18,7 @@ public sealed partial class NoticeSender(
 
     private readonly Uri _url = new(options.WebhookUrl);
 
-    /// <summary>Sends a notice in the background, unless nothing is to be told.</summary>
+    /// <summary>Sends a notice in the background, unless the behaviour is to send no notices.</summary>
     public void Send(string type, Payment payment, Behaviour behaviour)
     {
         if (behaviour.Outcome == "never") return;
@@ -40,7 +40,7 @@ public sealed partial class NoticeSender(
         }
         catch (OperationCanceledException)
         {
-            // The sandbox ends, and forgets.
+            // The sandbox ends, and forgets its notices.
         }
     }
 
@@ -57,7 +57,7 @@ public sealed partial class NoticeSender(
         }
     }
 
-    // 0: no answer.
+    // Returns the status of the answer, or 0 when there was no answer.
     private async Task<int> AttemptAsync(string id, byte[] body, CancellationToken cancellation)
     {
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);

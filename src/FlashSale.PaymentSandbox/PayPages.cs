@@ -3,7 +3,7 @@ using System.Net;
 
 namespace FlashSale.PaymentSandbox;
 
-/// <summary>/pay/{paymentId}: where the shopper pays, with a button and no money.</summary>
+/// <summary>/pay/{paymentId}: the page on which the shopper pays, with a button and no money.</summary>
 public static class PayPages
 {
     /// <summary>Maps the page.</summary>

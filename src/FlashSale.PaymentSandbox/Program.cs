@@ -1,8 +1,8 @@
 using FlashSale.PaymentSandbox;
 using FlashSale.Platform;
 
-// Stands in for a payment provider, which is a third party: it shares nothing with the hosts but what goes over HTTP and the
-// webhook secret. Its payments live in memory: nobody's money is in them, and a restart begins anew.
+// The sandbox stands in for a payment provider, which is a third party. So it shares nothing with the hosts but HTTP
+// and the webhook secret. Its payments live in memory: nobody's money is in them, and a restart begins anew.
 return await HostRunner.RunAsync(args, builder =>
 {
     builder.AddSandbox();

@@ -7,7 +7,7 @@ using FlashSale.Platform;
 
 namespace FlashSale.PaymentSandbox;
 
-/// <summary>Puts the sandbox into its host, and its HTTP for merchants on the road.</summary>
+/// <summary>Adds the sandbox to its host, and maps its HTTP.</summary>
 public static class SandboxModule
 {
     private static readonly Problem NotFound = new(404, "payment_not_found", "There is no such payment.");
@@ -15,7 +15,7 @@ public static class SandboxModule
     private static readonly Problem Refused = new(403, "merchant_blocked", "The provider refuses this merchant's requests at the moment.");
     private static readonly Problem KeyReused = new(422, "idempotency_key_reused", "This Idempotency-Key was used for another payment.");
 
-    /// <summary>Registers what the sandbox needs.</summary>
+    /// <summary>Registers the services of the sandbox. Settings: section <c>Sandbox</c>.</summary>
     public static void AddSandbox(this WebApplicationBuilder builder)
     {
         var options = builder.Services.AddSettings<SandboxOptions>(builder.Configuration, "Sandbox");
@@ -31,7 +31,7 @@ public static class SandboxModule
         builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.TypeInfoResolverChain.Insert(0, SandboxJson.Default));
     }
 
-    /// <summary>What merchants call, with their API key.</summary>
+    /// <summary>Maps the provider's API, which merchants call with their API key.</summary>
     public static void MapProviderApi(this WebApplication app)
     {
         var merchants = app.MapGroup("/v1").AddEndpointFilter(async (context, next) =>
@@ -46,7 +46,8 @@ public static class SandboxModule
     }
 
     /// <summary>
-    /// What makes the sandbox behave like a provider on a bad day. It takes no key: whoever reaches a sandbox may play with it.
+    /// Maps the endpoints that make the sandbox behave like a provider on a bad day. They take no key: everybody that
+    /// reaches a sandbox may play with it.
     /// </summary>
     public static void MapBehaviour(this WebApplication app)
     {
@@ -103,25 +104,25 @@ public static class SandboxModule
     }
 }
 
-/// <summary>Money, as the contract spells it.</summary>
+/// <summary>Money in the form of the contract: minor units, and the currency code of ISO 4217.</summary>
 public sealed record Money(long Amount, string Currency);
 
-/// <summary>Asks for a payment.</summary>
+/// <summary>The body of a request for a payment.</summary>
 public sealed record PaymentForm(Guid OrderId, Money Amount, DateTimeOffset PayBy);
 
-/// <summary>A payment that was made.</summary>
+/// <summary>The answer to a request for a payment: its id and its pay page.</summary>
 public sealed record PaymentAnswer(string PaymentId, string PaymentUrl);
 
-/// <summary>Asks for a refund.</summary>
+/// <summary>The body of a request for a refund.</summary>
 public sealed record RefundForm(string PaymentId, Guid OrderId, string Reason);
 
-/// <summary>How far a refund is.</summary>
+/// <summary>The answer to a request for a refund: <c>pending</c> or <c>refunded</c>.</summary>
 public sealed record RefundAnswer(string Status);
 
-/// <summary>A webhook's body.</summary>
+/// <summary>The body of a webhook.</summary>
 public sealed record Notice(string Type, DateTimeOffset Timestamp, NoticeData Data);
 
-/// <summary>What a webhook is about.</summary>
+/// <summary>The payment that a webhook tells of, and its order.</summary>
 public sealed record NoticeData(Guid OrderId, string PaymentId, Money Amount);
 
 [JsonSourceGenerationOptions(JsonSerializerDefaults.Web, UseStringEnumConverter = true)]

@@ -3,25 +3,30 @@ using FlashSale.Platform;
 
 namespace FlashSale.PaymentSandbox;
 
-/// <summary>How a sandbox is set up, and how it behaves until told otherwise. Section <c>Sandbox</c>.</summary>
+/// <summary>Settings of the sandbox, and its behaviour until it is told another one. Section <c>Sandbox</c>.</summary>
 public sealed class SandboxOptions
 {
-    /// <summary>What merchants come with as bearer token.</summary>
+    /// <summary>The bearer token of merchants.</summary>
     [Required, Secret]
     public string ApiKey { get; set; } = "";
 
-    /// <summary>Where notices go: the merchant's webhook.</summary>
+    /// <summary>The merchant's webhook, to which notices go.</summary>
     [Required]
     public string WebhookUrl { get; set; } = "";
 
-    /// <summary>What notices are signed with, <c>whsec_…</c>.</summary>
+    /// <summary>The secret that notices are signed with, <c>whsec_…</c>.</summary>
     [Required, Secret]
     public string WebhookSecret { get; set; } = "";
 
-    /// <summary>What the address of a pay page begins with; that of <c>Urls</c> when not set.</summary>
+    /// <summary>
+    /// The beginning of a pay page's address. When it is not set, the address at which the merchant called the sandbox.
+    /// </summary>
     public string? PublicUrl { get; set; }
 
-    /// <summary>Before a notice that was not taken is sent again, in milliseconds; doubles each time, up to half a minute.</summary>
+    /// <summary>
+    /// The wait before a notice that was not taken is sent again, in milliseconds. It doubles each time, up to half a
+    /// minute.
+    /// </summary>
     [Range(10, 60_000)]
     public int RetryMilliseconds { get; set; } = 500;
 

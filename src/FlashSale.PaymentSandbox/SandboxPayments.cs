@@ -3,18 +3,18 @@ using System.Text.Json.Serialization;
 
 namespace FlashSale.PaymentSandbox;
 
-/// <summary>Where a payment stands at the provider.</summary>
+/// <summary>The state of a payment at the provider.</summary>
 public enum PaymentStatus
 {
-    /// <summary>Waits for the shopper.</summary>
+    /// <summary>The payment waits for the shopper.</summary>
     [JsonStringEnumMemberName("open")]
     Open,
 
-    /// <summary>Paid.</summary>
+    /// <summary>The payment is paid.</summary>
     [JsonStringEnumMemberName("paid")]
     Paid,
 
-    /// <summary>Paid; the money is on its way back.</summary>
+    /// <summary>The payment was paid, and the money is on its way back.</summary>
     [JsonStringEnumMemberName("refunding")]
     Refunding,
 
@@ -27,8 +27,8 @@ public enum PaymentStatus
 public sealed record Payment(string PaymentId, Guid OrderId, Money Amount, DateTimeOffset PayBy, PaymentStatus Status);
 
 /// <summary>
-/// The provider's books. In memory, where a real provider has a database: this is the sandbox of a third party, and the
-/// product must do without its memory anyway.
+/// The provider's books. They live in memory, where a real provider has a database. The sandbox is that of a third
+/// party, and the product must do without the sandbox's memory anyway.
 /// </summary>
 public sealed class SandboxPayments(NoticeSender notices, BehaviourSwitch behaviour, TimeProvider time)
 {
@@ -37,14 +37,17 @@ public sealed class SandboxPayments(NoticeSender notices, BehaviourSwitch behavi
     private readonly Dictionary<string, string> _byKey = new(StringComparer.Ordinal);
     private readonly HashSet<string> _refusedKeys = new(StringComparer.Ordinal);
 
-    /// <summary>Whether a request is refused as it is: all are while the behaviour says so, and one whose key was refused before, as many providers do.</summary>
+    /// <summary>
+    /// Whether a request is refused. All are while the behaviour says so. Afterwards a key that was refused stays
+    /// refused, as at many providers.
+    /// </summary>
     public bool Refuses(string key)
     {
         lock (_sync) return _refusedKeys.Contains(key) || (behaviour.Now.Refuse && _refusedKeys.Add(key));
     }
 
     /// <summary>Makes a payment, once for each key.</summary>
-    /// <returns>Null when the key was used for another payment.</returns>
+    /// <returns>The payment. Null when the key was used for another one.</returns>
     public Payment? Create(string key, Guid orderId, Money amount, DateTimeOffset payBy)
     {
         Payment payment;
@@ -63,14 +66,16 @@ public sealed class SandboxPayments(NoticeSender notices, BehaviourSwitch behavi
         return payment;
     }
 
-    /// <summary>Finds a payment.</summary>
+    /// <summary>Finds a payment. Null when there is no such payment.</summary>
     public Payment? Find(string paymentId)
     {
         lock (_sync) return _payments.GetValueOrDefault(paymentId);
     }
 
-    /// <summary>The shopper pays.</summary>
-    /// <returns>The payment after it; null when there is none.</returns>
+    /// <summary>
+    /// Lets the shopper pay. Nothing changes when the payment is not open, or the time to pay is over.
+    /// </summary>
+    /// <returns>The payment afterwards. Null when there is no such payment.</returns>
     public Payment? Pay(string paymentId)
     {
         var now = behaviour.Now;
@@ -87,10 +92,10 @@ public sealed class SandboxPayments(NoticeSender notices, BehaviourSwitch behavi
     }
 
     /// <summary>
-    /// Gives a payment back. The first time it is under way and a notice will tell; asked again after that it is done.
-    /// While nothing is told (<c>never</c>) it stays under way.
+    /// Gives a payment back. The first call begins the refund, and a notice will tell of it. A later call finishes it.
+    /// While no notices are sent (<c>never</c>) the refund stays under way.
     /// </summary>
-    /// <returns>Null when there is no such payment, or nothing was paid.</returns>
+    /// <returns>The state afterwards. Null when there is no such payment, or nothing was paid.</returns>
     public PaymentStatus? Refund(string paymentId)
     {
         var now = behaviour.Now;
@@ -107,8 +112,10 @@ public sealed class SandboxPayments(NoticeSender notices, BehaviourSwitch behavi
         return payment.Status;
     }
 
-    /// <summary>Tells that a part of a payment was given back, which the merchant had not asked for.</summary>
-    /// <returns>Whether there is such a payment, and that is a part of it.</returns>
+    /// <summary>
+    /// Tells the merchant, with a notice that it did not ask for, that a part of a payment was given back.
+    /// </summary>
+    /// <returns>Whether there is such a payment, and the amount is a part of it.</returns>
     public bool RefundPart(string paymentId, long amount)
     {
         if (Find(paymentId) is not { } payment || amount <= 0 || amount >= payment.Amount.Amount) return false;

@@ -6,12 +6,11 @@ using FlashSale.Platform;
 namespace FlashSale.Worker;
 
 /// <summary>
-/// Checks the certificate of a broker: an authority that is trusted has signed it, for one of the nodes that the URL
-/// names.
+/// Checks a broker's certificate: a trusted authority must have signed it, for one of the nodes that the URL names.
 /// </summary>
 internal sealed class BrokerCertificates
 {
-    // For a server, if the certificate says for whom.
+    // The extended key usage of servers. A certificate that lists no usages passes as well.
     private static readonly Oid ServerAuthentication = new("1.3.6.1.5.5.7.3.1");
 
     private readonly string[] _nodes;
@@ -21,7 +20,8 @@ internal sealed class BrokerCertificates
         (_nodes, _authorities) = (nodes, authorities);
 
     /// <summary>
-    /// Reads the authorities of parameter <c>cacertfile</c>; without it those of the machine are trusted.
+    /// Reads the authorities from the file of parameter <c>cacertfile</c>. Without the parameter, the machine's
+    /// authorities are trusted.
     /// </summary>
     /// <exception cref="InvalidSettingException">The file cannot be read or holds no certificate.</exception>
     public static BrokerCertificates For(string[] nodes, ServerUrl url)
@@ -41,12 +41,12 @@ internal sealed class BrokerCertificates
             : throw url.Refusal($"'cacertfile={file}': there is no certificate in it.");
     }
 
-    /// <summary>Judges what a broker shows, as a callback of the TLS handshake.</summary>
+    /// <summary>Callback of the TLS handshake: judges the certificate that a broker shows.</summary>
     public bool IsTrusted(object sender, X509Certificate? shown, X509Chain? chain, SslPolicyErrors errors)
     {
         if (shown is not X509Certificate2 certificate) return false;
-        // MassTransit compares every node with the first one's name. A certificate of another one is as good: the URL
-        // trusts that node too.
+        // MassTransit compares every node's certificate with the first node's name. This check accepts the name of any
+        // node in the URL, since the URL trusts them all.
         if (!_nodes.Any(node => certificate.MatchesHostname(node))) return false;
         return _authorities is null ? !errors.HasFlag(SslPolicyErrors.RemoteCertificateChainErrors) : IsSigned(certificate, chain);
     }

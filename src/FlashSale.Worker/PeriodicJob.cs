@@ -3,12 +3,13 @@ using FlashSale.Platform;
 namespace FlashSale.Worker;
 
 /// <summary>
-/// Work that is looked at again and again, once the schema is up to date. Any number of workers run the same job: what is
-/// done twice must be done once, in SQL. With a store away it waits, anything else is told, and the next turn comes.
+/// A job that runs a turn at a fixed interval, once the schema is up to date. Several workers run the same job at once,
+/// so its SQL must make sure that work is done only once. After a turn that fails the next one follows: a store that is
+/// away is passed over in silence, any other error is logged.
 /// </summary>
 public abstract partial class PeriodicJob(TimeSpan interval, MigrateInBackground migrations, ILogger logger) : BackgroundService
 {
-    /// <summary>One turn.</summary>
+    /// <summary>Runs one turn. An exception ends the turn, not the job.</summary>
     protected abstract Task RunAsync(CancellationToken cancellation);
 
     /// <inheritdoc />
@@ -24,7 +25,7 @@ public abstract partial class PeriodicJob(TimeSpan interval, MigrateInBackground
             }
             catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
             {
-                // A service that throws would end the host.
+                // An exception that leaves the service would end the host.
                 if (!Stores.IsAway(e)) LogFailed(GetType().Name, e);
             }
         }

@@ -4,14 +4,15 @@ using RabbitMQ.Client;
 namespace FlashSale.Worker;
 
 /// <summary>
-/// A connection whose first answer must come in time. The client bounds the greeting of AMQP, but not that of TLS: a node that
-/// hangs, whose kernel still takes connections, would be waited for without end, while other nodes answer.
+/// A connection on which the first answer must come in time. The client limits the time of the AMQP greeting, but not
+/// of the TLS handshake. Without this limit it would wait without end for a hanging node with a kernel that still
+/// accepts connections, while other nodes answer.
 /// </summary>
 internal sealed class PromptSocket(Socket socket, TimeSpan patience) : TcpClientAdapter(socket)
 {
-    /// <summary>Makes the sockets of a connection factory.</summary>
-    /// <param name="factory">Of the client, or of MassTransit.</param>
-    /// <param name="patience">How long a node may take for its first answer.</param>
+    /// <summary>Makes a connection factory open its connections with this socket.</summary>
+    /// <param name="factory">The factory, made by the client or by MassTransit.</param>
+    /// <param name="patience">The longest time that a node may take for its first answer.</param>
     public static void Use(ConnectionFactory factory, TimeSpan patience) => factory.SocketFactory = family =>
         new PromptSocket(new Socket(family, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true }, patience);
 

@@ -6,8 +6,8 @@ namespace FlashSale.Worker;
 
 /// <summary>
 /// An AMQP URI, for MassTransit and for the client beneath it:
-/// <c>amqp[s]://user:password@host:port,host:port/vhost?parameter=value</c>. All nodes of a cluster belong in it: a
-/// balancer before them takes a node that hangs for one that lives.
+/// <c>amqp[s]://user:password@host:port,host:port/vhost?parameter=value</c>. List all nodes of a cluster in it and put
+/// no balancer before them: a balancer takes a hanging node for a live one.
 /// </summary>
 public sealed class RabbitMqUrl
 {
@@ -32,12 +32,12 @@ public sealed class RabbitMqUrl
         _nodes = [.. url.Hosts.Select(host => (host.Name.Trim('[', ']'), host.Port ?? (tls ? TlsPort : PlainPort)))];
         if (_nodes.Count > 1 && _nodes.Any(node => node.Name.Contains(':', StringComparison.Ordinal)))
             throw url.Refusal("the nodes of a cluster must be named: MassTransit takes no IPv6 addresses for them.");
-        // MassTransit would talk TLS there whatever it is told, and trust anybody.
+        // On this port MassTransit would talk TLS even where it was told not to, and would trust any certificate.
         if (!tls && _nodes.Any(node => node.Port == TlsPort))
             throw url.Refusal($"port {TlsPort} is that of TLS: amqps://.");
         if (!tls && (url.Text("cacertfile") ?? url.Text("verify")) is not null)
             throw url.Refusal("parameters 'cacertfile' and 'verify' need amqps://.");
-        // Certificates are always checked.
+        // Certificates are always checked, so verify_peer is the only value that is allowed.
         url.Choice("verify", "verify_peer");
         if (tls) _certificates = BrokerCertificates.For([.. _nodes.Select(node => node.Name)], url);
         (_user, _password) = (url.User ?? "guest", url.Password ?? (url.User is null ? "guest" : ""));
@@ -46,12 +46,13 @@ public sealed class RabbitMqUrl
         _connect = TimeSpan.FromMilliseconds(url.Number("connection_timeout", 100, 60_000) ?? DefaultConnectMilliseconds);
     }
 
-    /// <summary>Reads it.</summary>
-    /// <exception cref="InvalidSettingException">It is not an AMQP URI, or has a parameter that cannot be honoured.</exception>
+    /// <summary>Parses the value of the setting <c>RabbitMq:Url</c>.</summary>
+    /// <exception cref="InvalidSettingException">The value is not an AMQP URI, or has a parameter that cannot be
+    /// honoured.</exception>
     public static RabbitMqUrl Read(string url) => new(ServerUrl.Read(
         "RabbitMq:Url", "amqp://user:password@host:port/vhost", url, ["amqp", "amqps"], Known));
 
-    /// <summary>Points a bus at the broker.</summary>
+    /// <summary>Points a bus at the broker and all its nodes, with publisher confirms.</summary>
     public void Configure(IRabbitMqBusFactoryConfigurator bus, string connectionName) =>
         bus.Host(_nodes[0].Name, (ushort)_nodes[0].Port, _virtualHost, connectionName, host =>
         {
@@ -68,7 +69,7 @@ public sealed class RabbitMqUrl
             if (_nodes.Count > 1)
                 host.UseCluster(cluster =>
                 {
-                    // MassTransit tries them in this order: another one at each start, so that workers spread over them.
+                    // MassTransit tries the nodes in this order. A shuffle at each start spreads the workers over them.
                     var nodes = _nodes.ToArray();
                     Random.Shared.Shuffle(nodes);
                     foreach (var (name, port) in nodes) cluster.Node($"{name}:{port}");
@@ -82,10 +83,11 @@ public sealed class RabbitMqUrl
             });
         });
 
-    /// <summary>Connects, without recovery, to whichever node answers.</summary>
-    /// <param name="name">How the connection is called in the broker.</param>
-    /// <param name="longest">The longest that one node may let it wait, where that is less than the URL allows.</param>
-    /// <param name="cancellation">Gives up.</param>
+    /// <summary>Connects to a node that answers, without automatic recovery.</summary>
+    /// <param name="name">The connection's name in the broker's listings.</param>
+    /// <param name="longest">The longest wait for one node, where it is shorter than the URL's
+    /// connection_timeout.</param>
+    /// <param name="cancellation">Ends the attempt.</param>
     public Task<IConnection> ConnectAsync(string name, TimeSpan longest, CancellationToken cancellation)
     {
         var patience = longest < _connect ? longest : _connect;

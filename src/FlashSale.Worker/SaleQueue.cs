@@ -1,16 +1,19 @@
 namespace FlashSale.Worker;
 
 /// <summary>A piece of work on one sale.</summary>
-/// <param name="SaleId">The sale; its next work begins only after this.</param>
-/// <param name="CanWait">Whether it may not take the last places: of a sale that has ended, nobody waits for it.</param>
-/// <param name="RunAsync">Does it. Throws nothing: the work of other sales goes on.</param>
+/// <param name="SaleId">The sale. Its next work begins only after this work has ended.</param>
+/// <param name="CanWait">Whether such work may take only half of the places, rounded up. It is true for a sale that has
+/// ended, since no shopper waits for it.</param>
+/// <param name="RunAsync">Does the work. It handles its own errors and throws nothing, since the queue observes no
+/// exception.</param>
 public sealed record SaleWork(string SaleId, bool CanWait, Func<Task> RunAsync);
 
 /// <summary>
-/// Works on sales: a few at a time, the most urgent first, each sale once at a time. A sale that waits, for a lock or a
-/// store, takes a place and no turn: the others go on. Safe for use by many threads.
+/// Works on a few sales at a time, the most urgent first, and never on one sale twice at once. A sale that waits for a
+/// lock or a store holds its place, but neither the caller's turn nor the other sales wait for it. Safe for use by many
+/// threads.
 /// </summary>
-/// <param name="places">How many sales at a time.</param>
+/// <param name="places">How many sales are worked on at a time.</param>
 public sealed class SaleQueue(int places)
 {
     private readonly Lock _sync = new();
@@ -24,8 +27,8 @@ public sealed class SaleQueue(int places)
     }
 
     /// <summary>
-    /// Takes the place of all work that has not begun, and begins as much of it as there are places. The rest begins when
-    /// others end, or is replaced before.
+    /// Replaces all work that has not begun, and begins as much of the new work as there are places. The rest begins
+    /// when other work ends, unless another call replaces it first. Work on a sale that is being worked on is dropped.
     /// </summary>
     /// <param name="mostUrgentFirst">One piece of work per sale.</param>
     public void Offer(IEnumerable<SaleWork> mostUrgentFirst)
@@ -55,7 +58,7 @@ public sealed class SaleQueue(int places)
 
     private async Task RunAsync(SaleWork work)
     {
-        // Never within the caller's turn, nor within the end of the work before.
+        // Leave the caller's stack: the work must run neither inside Offer nor inside the end of the previous work.
         await Task.Yield();
         try
         {

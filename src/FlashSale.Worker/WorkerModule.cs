@@ -16,12 +16,12 @@ using RabbitMQ.Client.Exceptions;
 
 namespace FlashSale.Worker;
 
-/// <summary>Puts the background work into the host.</summary>
+/// <summary>Registers the worker's background work in the host.</summary>
 public static class WorkerModule
 {
     private const int MinPoolSize = 6;
 
-    /// <summary>From the outbox to the broker.</summary>
+    /// <summary>Adds the relay, which carries reservations from the outboxes in Redis to the broker.</summary>
     public static void AddRelay(this WebApplicationBuilder builder)
     {
         var options = builder.Services.AddSettings<RelayOptions>(builder.Configuration, "Relay");
@@ -31,7 +31,9 @@ public static class WorkerModule
         builder.Services.AddHostedService<RelayService>();
     }
 
-    /// <summary>From the broker to Postgres, and back to Redis.</summary>
+    /// <summary>
+    /// Adds the services of the consumer, which stores packs from the broker in Postgres and settles them in Redis.
+    /// </summary>
     public static void AddConsumer(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<ReservationStore>();
@@ -42,11 +44,14 @@ public static class WorkerModule
         builder.Services.AddSingleton<ConsumerMetrics>();
     }
 
-    /// <summary>From Postgres to other systems. Needs the relay's pace.</summary>
+    /// <summary>
+    /// Adds the publisher of order events, from Postgres to other systems. It needs the pace of <see cref="AddRelay"/>.
+    /// </summary>
     public static void AddEvents(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<EventsOptions>(builder.Configuration, "Events");
-        // The publisher's role and the watch over commits keep one connection each; in a smaller pool the consumers would wait for them for ever.
+        // The publisher's lock and the commit watch hold one connection each all the time. In a smaller pool the
+        // consumers would wait for a connection for ever.
         var pool = Settings.Read<PostgresOptions>(builder.Configuration, "Postgres").MaxPoolSize;
         if (pool < MinPoolSize) throw new InvalidSettingException($"Postgres:MaxPoolSize = '{pool}': allowed for a worker is {MinPoolSize} to 1000.");
         builder.Services.AddSingleton<OrderEventStore>();
@@ -55,7 +60,10 @@ public static class WorkerModule
         builder.Services.AddHostedService<OrderEventLag>();
     }
 
-    /// <summary>The two connections of the reservations to the broker, one for each direction.</summary>
+    /// <summary>
+    /// Adds the two connections that carry reservations: the relay publishes over one, the consumer receives over the
+    /// other.
+    /// </summary>
     public static void AddBroker(this WebApplicationBuilder builder)
     {
         var broker = builder.Services.AddSettings<RabbitMqOptions>(builder.Configuration, "RabbitMq").Read();
@@ -78,13 +86,19 @@ public static class WorkerModule
         });
     }
 
-    /// <summary>What stands between the worker and the broker, but for relay and consumer: they come again without end by themselves.</summary>
+    /// <summary>
+    /// Adds the guard (timeout, breaker, places) between the worker and the broker. The relay and the consumer do not
+    /// use it, since they retry without end by themselves.
+    /// </summary>
     private static void AddBrokerDependency(this WebApplicationBuilder builder) => builder.AddDependency(new(
         Dependency.RabbitMq, "RabbitMq",
         new DependencyOptions { TimeoutMilliseconds = 10_000, MinCalls = 2, SamplingSeconds = 10, BreakMilliseconds = 1_000, MaxConcurrent = 16, WaitMilliseconds = 1_000 },
         static e => e is RabbitMQClientException or IOException or TimeoutException && e is not RabbitMQ.Client.Exceptions.PublishException));
 
-    /// <summary>Redis kept what Postgres says it is. Needs the relay's health.</summary>
+    /// <summary>
+    /// Adds the jobs that keep Redis as Postgres has it, and the watches over the stores and the broker. They need the
+    /// health of <see cref="AddRelay"/>.
+    /// </summary>
     public static void AddKeeper(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<CatalogPublisher>();
@@ -114,7 +128,10 @@ public static class WorkerModule
         builder.Services.AddHostedService<OpsKeeper>();
     }
 
-    /// <summary>The books compared, closed and archived.</summary>
+    /// <summary>
+    /// Adds the jobs that compare the books of sales, close and archive them, and have Redis' append-only file
+    /// rewritten.
+    /// </summary>
     public static void AddReconciliation(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<ReconcileOptions>(builder.Configuration, "Reconcile");
@@ -126,7 +143,10 @@ public static class WorkerModule
         builder.Services.AddHostedService<RedisLogJob>();
     }
 
-    /// <summary>Unpaid orders expired, and units of closed ones carried back.</summary>
+    /// <summary>
+    /// Adds the jobs that expire unpaid orders, carry units of closed orders back to Redis, and settle decided dead
+    /// letters.
+    /// </summary>
     public static void AddOrderLife(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<OrderOptions>(builder.Configuration, "Orders");
@@ -137,7 +157,10 @@ public static class WorkerModule
         builder.Services.AddHostedService<DeadLetterJob>();
     }
 
-    /// <summary>Payments that are to be given back, and those of which the provider has told nothing. Needs the life of orders.</summary>
+    /// <summary>
+    /// Adds the jobs that ask the provider for refunds, and about payments for which no notice has come. They need the
+    /// options of <see cref="AddOrderLife"/>.
+    /// </summary>
     public static void AddRefunds(this WebApplicationBuilder builder)
     {
         builder.AddPaymentProvider();
@@ -148,13 +171,14 @@ public static class WorkerModule
         builder.Services.AddSettings<PaymentCheckOptions>(builder.Configuration, "PaymentChecks");
         builder.Services.AddSingleton<PaymentChecks>();
         builder.Services.AddSingleton<PaymentCheckMetrics>();
-        // The one payment that such a question is about has paid nothing here, so no units hang on its refund.
+        // The value of refundsReturnUnits has no effect here. The worker asks only about payments that have not paid an
+        // order, so no units depend on their refund.
         builder.Services.AddSingleton(services => new PaymentNotices(
             services.GetRequiredService<NpgsqlDataSource>(), services.GetRequiredService<RedisConnection>(), refundsReturnUnits: true));
         builder.Services.AddHostedService<PaymentCheckJob>();
     }
 
-    /// <summary>The blocklist kept in Redis as Postgres has it.</summary>
+    /// <summary>Adds the jobs that keep the blocklist in Redis as Postgres has it, and that prune it.</summary>
     public static void AddBlocklist(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<BlocklistPublisher>();

@@ -2,22 +2,24 @@ using System.ComponentModel.DataAnnotations;
 
 namespace FlashSale.Admin.Access;
 
-/// <summary>Who may use this host. Section <c>Admin</c>.</summary>
+/// <summary>The tokens that this host accepts. Section <c>Admin</c>.</summary>
 public sealed class AdminOptions
 {
-    /// <summary>At least one.</summary>
+    /// <summary>The accepted tokens, at least one.</summary>
     public List<AdminToken> Tokens { get; set; } = [];
 }
 
-/// <summary>A bearer token that is known by its hash only.</summary>
+/// <summary>A bearer token. The host knows only its hash.</summary>
 public sealed class AdminToken
 {
-    /// <summary>Who holds it, as the audit log tells.</summary>
+    /// <summary>The name of the holder in the audit log.</summary>
     [Required]
     [RegularExpression(@"[A-Za-z0-9._@\-]{1,64}", ErrorMessage = "allowed is 1 to 64 of A-Z a-z 0-9 . _ @ -.")]
     public string Name { get; set; } = "";
 
-    /// <summary>What its holder may do: each role includes those before it.</summary>
+    /// <summary>
+    /// The role of the holder. Each role includes those before it: <c>viewer</c>, <c>manager</c>, <c>operator</c>.
+    /// </summary>
     [Required]
     [RegularExpression("viewer|manager|operator", ErrorMessage = "allowed is viewer, manager or operator.")]
     public string Role { get; set; } = "";

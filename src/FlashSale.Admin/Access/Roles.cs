@@ -3,26 +3,28 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace FlashSale.Admin.Access;
 
-/// <summary>What a token's holder may do. Each role includes those before it.</summary>
+/// <summary>The rights of a token's holder. Each role includes those before it.</summary>
 public enum AdminRole
 {
-    /// <summary>Looks.</summary>
+    /// <summary>May read.</summary>
     Viewer,
 
-    /// <summary>Makes and runs sales.</summary>
+    /// <summary>May make and run sales.</summary>
     Manager,
 
-    /// <summary>Repairs.</summary>
+    /// <summary>
+    /// May repair: rebuild sales, decide dead letters, refund and cancel orders, change limits, switches and blocklist.
+    /// </summary>
     Operator,
 }
 
-/// <summary>The role that an endpoint asks for.</summary>
+/// <summary>The role that an endpoint requires.</summary>
 public sealed record RequiredRole(AdminRole Role);
 
-/// <summary>How endpoints say who may use them, and learn who does.</summary>
+/// <summary>Extensions by which an endpoint requires a role, and learns the sender of a request.</summary>
 public static class RoleExtensions
 {
-    /// <summary>The role as configuration and the audit log spell it.</summary>
+    /// <summary>The role's name in the configuration and the audit log.</summary>
     public static string Text(this AdminRole role) => role switch
     {
         AdminRole.Viewer => "viewer",
@@ -30,13 +32,13 @@ public static class RoleExtensions
         AdminRole.Operator => "operator",
     };
 
-    /// <summary>Asks for a role.</summary>
+    /// <summary>Lets an endpoint require a role.</summary>
     public static TBuilder For<TBuilder>(this TBuilder endpoint, AdminRole role) where TBuilder : IEndpointConventionBuilder =>
         endpoint.WithMetadata(new RequiredRole(role));
 
-    /// <summary>Whether the sender's role reaches that far.</summary>
+    /// <summary>Whether the sender's role is this one or includes it.</summary>
     public static bool Reaches(this HttpContext context, AdminRole role) => Enum.Parse<AdminRole>(context.Actor().Role, ignoreCase: true) >= role;
 
-    /// <summary>Who sent the request.</summary>
+    /// <summary>The sender of the request, as <see cref="TokenGate"/> has set it.</summary>
     public static Actor Actor(this HttpContext context) => context.Features.GetRequiredFeature<Actor>();
 }

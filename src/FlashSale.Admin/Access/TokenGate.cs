@@ -7,25 +7,27 @@ using Microsoft.AspNetCore.Authorization;
 namespace FlashSale.Admin.Access;
 
 /// <summary>
-/// Lets in who presents a known token, and as far as its role goes. All of the host is behind it, unknown paths too;
-/// only endpoints that allow anonymous callers are not.
+/// Lets in requests with a known token, as far as the role of the token allows. The gate stands before all of the host,
+/// unknown paths included. Only endpoints that allow anonymous callers need no token.
 /// </summary>
 public sealed class TokenGate
 {
     private const string Scheme = "Bearer ";
 
-    // No token of ours is longer; hashing is not a way to keep this host busy.
+    // No known token is longer. Without the bound, a client could keep this host busy with hashing.
     private const int MaxToken = 1_024;
 
     internal static readonly Problem Forbidden = new(403, "forbidden", "The token's role does not allow this.");
 
     private readonly (byte[] Hash, Actor Actor, AdminRole Role)[] _tokens;
 
-    /// <summary>Takes the hashes of the known tokens.</summary>
+    /// <summary>Takes the hashes of the accepted tokens.</summary>
     public TokenGate(AdminOptions options) =>
         _tokens = [.. options.Tokens.Select(token => (Convert.FromHexString(token.Sha256), new Actor(token.Name, token.Role), Enum.Parse<AdminRole>(token.Role, ignoreCase: true)))];
 
-    /// <summary>The middleware; runs after routing.</summary>
+    /// <summary>
+    /// Runs as middleware after routing. Answers 401 without a known token, and 403 below the required role.
+    /// </summary>
     public Task InvokeAsync(HttpContext context, RequestDelegate next)
     {
         var metadata = context.GetEndpoint()?.Metadata;
@@ -43,7 +45,7 @@ public sealed class TokenGate
         if (header.Length <= Scheme.Length || header.Length > MaxToken || !header.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase)) return false;
         var hash = SHA256.HashData(Encoding.UTF8.GetBytes(header[Scheme.Length..].Trim(' ')));
         var found = false;
-        // All of them, whichever it is: the time taken tells nothing.
+        // Every token is compared, even after a match, so that the time taken tells nothing.
         foreach (var token in _tokens)
         {
             if (!CryptographicOperations.FixedTimeEquals(token.Hash, hash)) continue;
@@ -53,11 +55,11 @@ public sealed class TokenGate
     }
 }
 
-/// <summary>Puts the tokens into the host.</summary>
+/// <summary>Adds the tokens to the host.</summary>
 public static class AccessModule
 {
-    /// <summary>Reads the tokens.</summary>
-    /// <exception cref="InvalidSettingException">There is none, or one is not as it must be.</exception>
+    /// <summary>Reads the tokens of section <c>Admin</c>.</summary>
+    /// <exception cref="InvalidSettingException">There is no token, or one of them is not valid.</exception>
     public static void AddAccess(this WebApplicationBuilder builder)
     {
         var options = builder.Services.AddSettings<AdminOptions>(builder.Configuration, "Admin");
@@ -66,7 +68,7 @@ public static class AccessModule
         builder.Services.AddSingleton<TokenGate>();
     }
 
-    /// <summary>Asks for a token from here on.</summary>
+    /// <summary>Requires a token for everything that is mapped or used after this call.</summary>
     public static void UseAccess(this WebApplication app)
     {
         var gate = app.Services.GetRequiredService<TokenGate>();

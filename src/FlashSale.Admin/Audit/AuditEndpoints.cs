@@ -6,25 +6,26 @@ using Npgsql;
 
 namespace FlashSale.Admin.Audit;
 
-/// <summary>A change that was made.</summary>
-/// <param name="Shortened">Whether before and after tell of a large document only how long its parts are.</param>
+/// <summary>A change that was made, as the audit log has it.</summary>
+/// <param name="Shortened">Whether Before and After are extracts of a large document, which tell only how long its
+/// parts are.</param>
 public sealed record AuditPage(
     long Id, string At, string Actor, string Role, string Action, string Subject, JsonElement? Before, JsonElement? After, bool Shortened)
 {
-    /// <summary>The page of an entry.</summary>
+    /// <summary>Makes the page of an entry.</summary>
     public static AuditPage Of(AuditEntry entry) =>
         new(entry.Id, Moments.Text(entry.At), entry.Actor, entry.Role, entry.Action, entry.Subject, Json(entry.Before), Json(entry.After), entry.IsShortened);
 
     private static JsonElement? Json(string? text) => text is null ? null : JsonElement.Parse(text);
 }
 
-/// <summary>A page of the audit log.</summary>
+/// <summary>A page of the audit log, newest first. NextCursor is null on the last page.</summary>
 public sealed record AuditList(IReadOnlyList<AuditPage> Entries, string? NextCursor);
 
-/// <summary>/api/v1/audit: who changed what, newest first.</summary>
+/// <summary>/api/v1/audit: every change and its actor, newest first.</summary>
 public static class AuditEndpoints
 {
-    /// <summary>Maps the endpoints.</summary>
+    /// <summary>Maps the list and the single entry.</summary>
     public static void MapAudit(this WebApplication app)
     {
         var audit = app.MapGroup("/api/v1/audit").WithTags("Audit");

@@ -5,18 +5,18 @@ using FlashSale.Contracts;
 
 namespace FlashSale.Admin.Blocklist;
 
-/// <summary>Reads entries of the blocklist from CSV; until may be empty.</summary>
+/// <summary>Reads entries of the blocklist from CSV. The field until may be empty.</summary>
 public sealed class BlocklistCsv(Stream body, LineErrors errors, DateTimeOffset now) : IDisposable
 {
     private readonly CsvLines _csv = new(body, errors, "kind", "value", "reason", "until");
 
-    /// <summary>The line of the latest entry.</summary>
+    /// <summary>The line number of the latest entry.</summary>
     public int Line => _csv.Line;
 
-    /// <summary>Reads the header; false when it is not one, which is told.</summary>
+    /// <summary>Reads the header. When the header is wrong, it adds the errors and returns false.</summary>
     public Task<bool> ReadHeaderAsync(CancellationToken cancellation) => _csv.ReadHeaderAsync(cancellation);
 
-    /// <summary>Reads the next line that is an entry; lines that are none are told. Null at the end.</summary>
+    /// <summary>Reads the next valid entry. Lines that are not valid entries become errors. Null at the end.</summary>
     public async Task<BlockDraft?> ReadEntryAsync(CancellationToken cancellation)
     {
         while (await _csv.ReadAsync(cancellation))

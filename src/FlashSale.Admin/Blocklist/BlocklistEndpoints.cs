@@ -9,32 +9,32 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace FlashSale.Admin.Blocklist;
 
-/// <summary>The body that blocks somebody, for the document.</summary>
+/// <summary>The body that adds an entry, as OpenAPI shows it.</summary>
 [Description("Kind: user, ip, cidr or client. Until: when the block ends by itself; without, it stands until it is removed.")]
 public sealed record BlockBody(string Kind, string Value, string Reason, DateTimeOffset? Until = null);
 
-/// <summary>An entry of the blocklist.</summary>
+/// <summary>An entry of the blocklist that stands.</summary>
 public sealed record BlockPage(string Kind, string Value, string Reason, string? Until, string CreatedAt, string ChangedAt)
 {
-    /// <summary>The page of an entry.</summary>
+    /// <summary>Makes the page of an entry.</summary>
     public static BlockPage Of(BlockedEntry entry) =>
         new(entry.Kind, entry.Value, entry.Reason, Moments.Text(entry.Until), Moments.Text(entry.CreatedAt), Moments.Text(entry.ChangedAt));
 }
 
-/// <summary>A page of the blocklist.</summary>
+/// <summary>A page of the blocklist, the latest change first. NextCursor is null on the last page.</summary>
 public sealed record BlockList(IReadOnlyList<BlockPage> Entries, string? NextCursor);
 
-/// <summary>/api/v1/ops/blocklist: who may not buy.</summary>
+/// <summary>/api/v1/ops/blocklist: the users, addresses and clients that may not buy.</summary>
 public static class BlocklistEndpoints
 {
-    // A change that is recorded must reach the nodes within a second; whoever changes is told when it may not.
+    // A recorded change must reach the nodes within a second. The operator is told when it may not have reached them.
     private const int ChangesAtOnce = 1_000;
     private static readonly TimeSpan PublishPatience = TimeSpan.FromSeconds(2);
 
-    /// <summary>What an end must be.</summary>
+    /// <summary>The rule for the end of a block, as errors spell it.</summary>
     public const string UntilRule = "a time in the future";
 
-    /// <summary>Registers what the endpoints need.</summary>
+    /// <summary>Registers the services of the endpoints.</summary>
     public static void AddBlocklist(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<BlocklistStore>();
@@ -76,7 +76,7 @@ public static class BlocklistEndpoints
             return errors.Any ? null! : new BlockDraft(Subject(kind, value, form.Error)!, reason, until);
         });
         if (draft is null) return refused!;
-        // Carried through, whether or not its operator still waits.
+        // The change is carried through, even if the operator does not wait any more.
         var (entry, isNew) = await store.PutAsync(draft.Subject, draft.Reason, draft.Until, context.Actor(), CancellationToken.None);
         if (!await PublishAsync(publisher)) return AdminProblems.BlockNotPublished;
         var page = BlockPage.Of(entry);
@@ -91,7 +91,8 @@ public static class BlocklistEndpoints
         return await PublishAsync(publisher) ? Results.NoContent() : AdminProblems.BlockNotPublished;
     }
 
-    // As it was sent: the server's decoded path keeps an escaped slash, and then a%2Fb may be the value a/b, or a%2Fb itself.
+    // The value as the client sent it. The server's decoded path keeps an escaped slash, and then a%2Fb may be the
+    // value a/b, or a%2Fb itself.
     private static string ValueOf(HttpContext context)
     {
         const string Start = "/blocklist/";
@@ -114,7 +115,7 @@ public static class BlocklistEndpoints
         return subject;
     }
 
-    // While an import is on its way to Redis a change follows it; the worker does that.
+    // While an import is on its way to Redis a change must follow it. Then the worker publishes the change.
     private static async Task<bool> PublishAsync(BlocklistPublisher publisher)
     {
         try
@@ -125,7 +126,7 @@ public static class BlocklistEndpoints
                 {
                     case BlocklistState.Complete: return true;
                     case BlocklistState.Behind: continue;
-                    // Filling it may take long, and is the worker's.
+                    // Filling the stream may take long. The worker does that.
                     case BlocklistState.Absent or BlocklistState.Ahead: return false;
                 }
             }

@@ -8,8 +8,9 @@ using Npgsql;
 namespace FlashSale.Admin.Blocklist;
 
 /// <summary>
-/// POST /api/v1/ops/blocklist:import: a file of entries, all or nothing. One that stands already is changed. The file is
-/// streamed into Postgres when all of it is there; no memory grows with its length. A worker publishes what it brought.
+/// POST /api/v1/ops/blocklist:import: imports a file of entries, all or nothing. An entry that stands already is
+/// changed. The file is streamed into Postgres when all of it has arrived, so no memory grows with its length. A worker
+/// publishes the imported entries.
 /// </summary>
 public static class BlocklistImportEndpoint
 {

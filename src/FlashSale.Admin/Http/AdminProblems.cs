@@ -6,14 +6,14 @@ using FlashSale.Stock;
 
 namespace FlashSale.Admin.Http;
 
-/// <summary>An answer that is a problem.</summary>
+/// <summary>An answer that is a problem (RFC 9457).</summary>
 public sealed class ProblemAnswer(Problem problem, string? detail = null, IReadOnlyList<ProblemError>? errors = null) : IResult
 {
     /// <inheritdoc />
     public Task ExecuteAsync(HttpContext httpContext) => Problems.WriteAsync(httpContext, problem, detail, errors);
 }
 
-/// <summary>The one place where what cannot be done becomes HTTP.</summary>
+/// <summary>The only place that turns refusals and failures into HTTP.</summary>
 public static class AdminProblems
 {
     private const int SkusShown = 10;
@@ -35,63 +35,63 @@ public static class AdminProblems
 
     private static readonly Problem Changed = new(412, "precondition_failed", "It has changed since it was read.");
 
-    // The code is the one that clients know; that something was kept is what sets these apart.
+    // Clients know the code. The title sets these answers apart, because here the change was kept.
     private static readonly Problem Recorded = Problem.TemporarilyUnavailable with { Title = "The change is recorded, but not applied everywhere yet." };
 
-    /// <summary>No such sale.</summary>
+    /// <summary>404: there is no such sale.</summary>
     public static IResult SaleNotFound => new ProblemAnswer(NoSale);
 
-    /// <summary>No such item; the first of those that there are.</summary>
+    /// <summary>404: the sale has no such item. The detail names its first items.</summary>
     public static IResult ItemNotFound(IReadOnlyList<string> skus) =>
         new ProblemAnswer(NoItem, $"It has {string.Join(", ", skus.Take(SkusShown))}{(skus.Count > SkusShown ? $" and {skus.Count - SkusShown} more" : "")}.");
 
-    /// <summary>No such dead letter.</summary>
+    /// <summary>404: there is no such dead letter.</summary>
     public static IResult DeadLetterNotFound => new ProblemAnswer(NoDeadLetter);
 
-    /// <summary>No such order, or not yet.</summary>
+    /// <summary>404: there is no such order in Postgres, or not yet.</summary>
     public static IResult OrderNotFound => new ProblemAnswer(NoOrder);
 
-    /// <summary>No such entry of the blocklist.</summary>
+    /// <summary>404: there is no such entry of the blocklist.</summary>
     public static IResult BlockNotFound => new ProblemAnswer(NoBlock);
 
-    /// <summary>A change of the blocklist is in Postgres and not in Redis yet.</summary>
+    /// <summary>503: a change of the blocklist is in Postgres and not in Redis yet.</summary>
     public static IResult BlockNotPublished => new ProblemAnswer(Recorded,
         "Redis does not answer, or has other changes to take first. A worker publishes the change as soon as it can; the request may be repeated.");
 
-    /// <summary>No such entry of the audit log.</summary>
+    /// <summary>404: there is no such entry of the audit log.</summary>
     public static IResult AuditEntryNotFound => new ProblemAnswer(NoEntry);
 
-    /// <summary>The order is not paid.</summary>
+    /// <summary>409: the order is not paid, so it cannot be refunded.</summary>
     public static IResult OrderNotRefundable(string status) => new ProblemAnswer(NotRefundable, $"The order is {status}.");
 
-    /// <summary>The order does not wait for its payment.</summary>
+    /// <summary>409: the order does not wait for its payment, so it cannot be cancelled.</summary>
     public static IResult OrderNotCancellable(string status) => new ProblemAnswer(NotCancellable, $"The order is {status}.");
 
-    /// <summary>The request says something wrong.</summary>
+    /// <summary>400: the request has these errors.</summary>
     public static IResult Invalid(IReadOnlyList<ProblemError> errors) => new ProblemAnswer(Problem.InvalidRequest, errors: errors);
 
-    /// <summary>The body is of another media type.</summary>
+    /// <summary>415: the body is of another media type.</summary>
     public static IResult UnsupportedMediaType(string wanted) => new ProblemAnswer(Problem.UnsupportedMediaType, $"The body must be {wanted}.");
 
-    /// <summary>The sale is in no state for it.</summary>
+    /// <summary>409: the state of the sale does not allow the request.</summary>
     public static IResult Conflict(string detail) => new ProblemAnswer(StateConflict, detail);
 
-    /// <summary>It has another version than If-Match names.</summary>
+    /// <summary>412: the sale or document has another version than If-Match names.</summary>
     public static IResult PreconditionFailed => new ProblemAnswer(Changed, "Read it again, and repeat the change with the ETag of that answer.");
 
-    /// <summary>The token's role does not reach for this, in the state in which the sale is.</summary>
+    /// <summary>403: in the state of the sale, the request needs a higher role than the token has.</summary>
     public static IResult Forbidden(string detail) => new ProblemAnswer(TokenGate.Forbidden, detail);
 
-    /// <summary>A store cannot be asked.</summary>
+    /// <summary>503: a store cannot be asked, or too many such requests are under way.</summary>
     public static IResult Unavailable(string detail) => new ProblemAnswer(Problem.TemporarilyUnavailable, detail);
 
-    /// <summary>A load did not come to its end; the worker or a repetition brings it there.</summary>
+    /// <summary>503: a load did not come to its end. The worker or a repeated request brings it there.</summary>
     public static IResult NotLoaded(string detail) => new ProblemAnswer(Problem.TemporarilyUnavailable with { Title = "The sale was not loaded." }, detail);
 
-    /// <summary>What was set is kept, but not known to the nodes yet.</summary>
+    /// <summary>503: the change is kept in Postgres, but the nodes do not know it yet.</summary>
     public static IResult NotPublished => new ProblemAnswer(Recorded, "Redis does not answer. The worker publishes the change as soon as it does; the request may be repeated.");
 
-    /// <summary>The answer to a change of a draft that was not made.</summary>
+    /// <summary>The answer to a change of a draft: 204 when it was made.</summary>
     public static IResult Of(DraftResult result) => result switch
     {
         DraftResult.Done => Results.NoContent(),
@@ -101,7 +101,7 @@ public static class AdminProblems
         DraftResult.Changed => PreconditionFailed,
     };
 
-    /// <summary>The answer to an action.</summary>
+    /// <summary>The answer to an action on a sale.</summary>
     public static IResult Of(SaleAction action, Transition transition, Func<Transition, IResult> done) => transition.Result switch
     {
         TransitionResult.Done => done(transition),
@@ -111,7 +111,7 @@ public static class AdminProblems
         TransitionResult.NotPublished => NotPublished,
     };
 
-    /// <summary>The answer to a move of the window.</summary>
+    /// <summary>The answer to a move of a sale's window.</summary>
     public static IResult Of(WindowMove move, Func<WindowMove, IResult> done) => move.Result switch
     {
         WindowResult.Done => done(move),

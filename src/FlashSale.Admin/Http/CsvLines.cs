@@ -5,29 +5,31 @@ using Microsoft.Net.Http.Headers;
 
 namespace FlashSale.Admin.Http;
 
-/// <summary>What is wrong with a file, by lines: the first hundred, and how many more there are.</summary>
+/// <summary>The errors of a file by line: the first hundred one by one, and the number of the others.</summary>
 public sealed class LineErrors
 {
-    /// <summary>How many are told one by one.</summary>
+    /// <summary>How many errors are shown one by one.</summary>
     public const int Shown = 100;
 
     private readonly List<(int Line, string Message)> _errors = [];
     private long _count;
 
-    /// <summary>Whether there is any.</summary>
+    /// <summary>Whether there is any error.</summary>
     public bool Any => _count > 0;
 
-    /// <summary>Adds one. Lines come in order, up to those that are found when the file has been read.</summary>
+    /// <summary>
+    /// Adds an error. Errors come in the order of the lines, except those that are found after the file has been read.
+    /// </summary>
     public void Add(int line, string message)
     {
         _count++;
         if (_errors.Count < Shown * 2) _errors.Add((line, message));
     }
 
-    /// <summary>Counts errors that are not told.</summary>
+    /// <summary>Counts errors that are not shown.</summary>
     public void AddUntold(long count) => _count += count;
 
-    /// <summary>All of them as the problem shows them.</summary>
+    /// <summary>The errors as the problem shows them, in the order of the lines.</summary>
     public List<ProblemError> ToProblem()
     {
         var shown = _errors.OrderBy(error => error.Line).Take(Shown).Select(error => ProblemError.InLine(error.Line, error.Message)).ToList();
@@ -37,8 +39,8 @@ public sealed class LineErrors
 }
 
 /// <summary>
-/// Reads CSV (RFC 4180, UTF-8) a line at a time. Columns are known by their names, in any order. A line is told by its number
-/// in the file, the header's being 1.
+/// Reads CSV (RFC 4180, UTF-8) line by line. Columns are found by their names, in any order. Lines are numbered as in
+/// the file, and the header is line 1.
 /// </summary>
 public sealed class CsvLines : IDisposable
 {
@@ -59,7 +61,8 @@ public sealed class CsvLines : IDisposable
         {
             Separator = ',',
             HasHeader = false,
-            // No member may hold a line break; and so a quote that is not closed spoils its line and not the file.
+            // A field cannot hold a line break. So a quote that is not closed spoils its line and not the rest of the
+            // file.
             AllowLineBreaksInQuotes = false,
             MalformedData = CsvMalformedDataHandling.Skip,
             OnMalformedRecord = record => errors.Add((int)record.LineNumber, "has a quote that is not closed, or one inside a field; quote the whole field and double the quotes in it"),
@@ -68,15 +71,15 @@ public sealed class CsvLines : IDisposable
         });
     }
 
-    /// <summary>The latest line.</summary>
+    /// <summary>The number of the latest line.</summary>
     public int Line { get; private set; }
 
-    /// <summary>Whether a media type is that of such a file.</summary>
+    /// <summary>Whether a media type is text/csv in UTF-8.</summary>
     public static bool IsCsv(string? contentType) =>
         MediaTypeHeaderValue.TryParse(contentType, out var type) && type.MediaType.Equals("text/csv", StringComparison.OrdinalIgnoreCase)
         && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).ToString().ToLowerInvariant() is "utf-8" or "utf8");
 
-    /// <summary>Reads the header; false when it is not one, which is told.</summary>
+    /// <summary>Reads the header. When the header is wrong, it adds the errors and returns false.</summary>
     public async Task<bool> ReadHeaderAsync(CancellationToken cancellation)
     {
         if (!await ReadRecordAsync(cancellation))
@@ -88,7 +91,7 @@ public sealed class CsvLines : IDisposable
         var header = Enumerable.Range(0, _width).Select(_csv.GetString).ToArray();
         if (header is [var only] && only.AsSpan().IndexOfAny(';', '\t', '|') is >= 0 and var at)
         {
-            // Told once: every column would be missing, too.
+            // One error is enough. Otherwise every column would be reported as missing too.
             _errors.Add(Line, $"the columns are separated by {(only[at] == '\t' ? "tabs" : $"'{only[at]}'")} here; separate them by commas");
             return false;
         }
@@ -104,8 +107,8 @@ public sealed class CsvLines : IDisposable
     }
 
     /// <summary>
-    /// Goes to the next line that has all fields; others are told. Spreadsheets leave lines and columns of nothing but commas at the
-    /// end; those are passed over. False at the end.
+    /// Goes to the next line with as many fields as the header. Other lines become errors. Spreadsheets leave lines and
+    /// columns of nothing but commas at the end, and those are passed over. False at the end.
     /// </summary>
     public async Task<bool> ReadAsync(CancellationToken cancellation)
     {
@@ -119,19 +122,19 @@ public sealed class CsvLines : IDisposable
         return false;
     }
 
-    /// <summary>A field of the line as text, by the number of its column.</summary>
+    /// <summary>A field of the line as text. The column is its index in the constructor's columns.</summary>
     public string Text(int column) => _csv.GetString(_positions[column]);
 
-    /// <summary>A field as it stands in the file.</summary>
+    /// <summary>A field of the line as the bytes of the file.</summary>
     public ReadOnlySpan<byte> Bytes(int column) => _csv.GetSpan(_positions[column]);
 
-    /// <summary>Whether a field is empty.</summary>
+    /// <summary>Whether a field of the line is empty.</summary>
     public bool IsEmpty(int column) => _csv.IsEmpty(_positions[column]);
 
-    /// <summary>Whether a field is UTF-8.</summary>
+    /// <summary>Whether a field of the line is UTF-8.</summary>
     public bool IsUtf8(int column) => Utf8.IsValid(Bytes(column));
 
-    /// <summary>Says that a field of the line is wrong.</summary>
+    /// <summary>Adds an error about a field of the line.</summary>
     public void Error(int column, string rule) => _errors.Add(Line, $"{_columns[column]} must be {rule}");
 
     /// <inheritdoc />

@@ -5,10 +5,13 @@ using Microsoft.OpenApi;
 
 namespace FlashSale.Admin.Http;
 
-/// <summary>What the OpenAPI document says beyond the endpoints' own types and what all hosts say: the roles, If-Match, the problem.</summary>
+/// <summary>
+/// Adds to the OpenAPI document everything that neither the endpoints' types nor the part of all hosts say: the roles,
+/// If-Match, the problem.
+/// </summary>
 public static class Document
 {
-    /// <summary>Adds it.</summary>
+    /// <summary>Adds these parts to the document.</summary>
     public static void Describe(OpenApiOptions options)
     {
         ApiDocument.Describe(options, "FlashSale, campaign managers",

@@ -4,18 +4,18 @@ using Microsoft.Net.Http.Headers;
 
 namespace FlashSale.Admin.Http;
 
-/// <summary>Says in the document that an endpoint takes If-Match.</summary>
+/// <summary>Marks an endpoint that takes If-Match, for the OpenAPI document.</summary>
 public sealed record TakesIfMatch;
 
 /// <summary>
-/// ETag, If-None-Match and If-Match. A tag is the version of what is shown, and after a hyphen anything else that the page
-/// depends on; a change is compared by its version alone.
+/// ETag, If-None-Match and If-Match. A tag is the version of the page's subject. After a hyphen it holds anything else
+/// that the page depends on. If-Match compares the version alone.
 /// </summary>
 public static class EntityTags
 {
     private static readonly ProblemError NoTag = new(HeaderNames.IfMatch, "must be the ETag of an earlier answer, several of them, or *");
 
-    /// <summary>Gives an answer its tag; 304 instead where the client has that page already.</summary>
+    /// <summary>Gives an answer its tag. A GET of a client that has the page already gets 304 instead.</summary>
     public static IResult Tagged(this HttpContext context, string tag, IResult answer)
     {
         context.Tag(tag);
@@ -25,17 +25,17 @@ public static class EntityTags
             : answer;
     }
 
-    /// <summary>Gives an answer its tag. It may be kept, and must be asked for again before it is used.</summary>
+    /// <summary>Gives an answer its tag. A client may keep the answer, and must ask again before it uses it.</summary>
     public static void Tag(this HttpContext context, string tag)
     {
         context.Response.Headers.ETag = $"\"{tag}\"";
         context.Response.Headers.CacheControl = "private, no-cache";
     }
 
-    /// <summary>Reads If-Match.</summary>
+    /// <summary>Reads If-Match. False when the header is not valid.</summary>
     /// <param name="request">The request.</param>
-    /// <param name="versions">The versions that may be changed; null for any.</param>
-    /// <param name="error">What is wrong with the header, when false.</param>
+    /// <param name="versions">The versions that may be changed. Null for any.</param>
+    /// <param name="error">The error of the header, when the result is false.</param>
     public static bool TryReadIfMatch(this HttpRequest request, out IReadOnlyList<long>? versions, out ProblemError error)
     {
         (versions, error) = (null, NoTag);
@@ -45,7 +45,7 @@ public static class EntityTags
         return true;
     }
 
-    // A tag of another kind is nobody's version.
+    // A tag of another form matches no version.
     private static long VersionOf(EntityTagHeaderValue tag)
     {
         var text = tag.Tag.ToString().Trim('"').Split('-')[0];

@@ -4,13 +4,13 @@ using Microsoft.AspNetCore.Authorization;
 
 namespace FlashSale.Admin.Http;
 
-/// <summary>What holds for all of the host's HTTP: limits, readiness, the OpenAPI document.</summary>
+/// <summary>The parts of HTTP that all endpoints of the host share: limits, readiness, the OpenAPI document.</summary>
 public static class HttpModule
 {
-    // An import has a limit of its own.
+    // Bytes. The imports have limits of their own.
     private const long MaxBody = 1024 * 1024;
 
-    /// <summary>Sets the limits and registers readiness and the document.</summary>
+    /// <summary>Sets the limits, and registers the transfers, the readiness check and the document.</summary>
     public static void AddHttp(this WebApplicationBuilder builder)
     {
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = MaxBody);
@@ -27,7 +27,7 @@ public static class HttpModule
         builder.Services.AddOpenApi(Document.Describe);
     }
 
-    /// <summary>Answers 503 until the schema is there.</summary>
+    /// <summary>Answers 503 until the schema of the database is up to date.</summary>
     public static void UseSchemaGuard(this WebApplication app)
     {
         var migrations = app.Services.GetRequiredService<MigrateInBackground>();
@@ -36,10 +36,10 @@ public static class HttpModule
             : Problems.WriteAsync(context, Problem.TemporarilyUnavailable, "The database schema is not up to date yet."));
     }
 
-    /// <summary>Maps /openapi/v1.json, for everybody.</summary>
+    /// <summary>Maps /openapi/v1.json, which needs no token.</summary>
     public static void MapDocument(this WebApplication app) => app.MapOpenApi().WithMetadata(new AllowAnonymousAttribute());
 
-    /// <summary>Serves a page to read the document on, for everybody.</summary>
+    /// <summary>Serves a page at /docs on which people read the document. It needs no token.</summary>
     public static void UseDocs(this WebApplication app) => app.UseDocs(docs => docs.UseSwaggerUI(page =>
     {
         (page.RoutePrefix, page.DocumentTitle) = (ApiDocument.DocsPath[1..], "FlashSale, campaign managers");

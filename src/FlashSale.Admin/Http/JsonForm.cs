@@ -6,20 +6,20 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace FlashSale.Admin.Http;
 
-/// <summary>Everything that is wrong with a request, as far as it is worth telling.</summary>
+/// <summary>The errors of a request, the first hundred of them.</summary>
 public sealed class FormErrors
 {
     private const int Shown = 100;
 
     private readonly List<ProblemError> _errors = [];
 
-    /// <summary>The first hundred.</summary>
+    /// <summary>The errors, a hundred at most.</summary>
     public IReadOnlyList<ProblemError> All => _errors;
 
-    /// <summary>Whether there is any.</summary>
+    /// <summary>Whether there is any error.</summary>
     public bool Any => _errors.Count > 0;
 
-    /// <summary>Adds one.</summary>
+    /// <summary>Adds an error, unless there are a hundred.</summary>
     public void Add(string field, string message)
     {
         if (_errors.Count < Shown) _errors.Add(new(field, message));
@@ -27,9 +27,9 @@ public sealed class FormErrors
 }
 
 /// <summary>
-/// Reads a JSON object member by member and collects all that is wrong with it, each under the name of its place
-/// (<c>items[3].price.amount</c>). What was not read when <see cref="End"/> is called is unknown, and refused.
-/// A value that could not be read is a default that nobody uses, since there is an error.
+/// Reads a JSON object member by member and collects all its errors, each under the path of the member
+/// (<c>items[3].price.amount</c>). Members that were not read when <see cref="End"/> is called are unknown, and
+/// refused. A value that could not be read becomes a default, which nobody uses because there is an error.
 /// </summary>
 public sealed class JsonForm
 {
@@ -48,15 +48,15 @@ public sealed class JsonForm
         if (json.ValueKind is not JsonValueKind.Object) errors.Add(path.Length == 0 ? "body" : path, "must be an object");
     }
 
-    /// <summary>Reads the body of a request.</summary>
+    /// <summary>Reads the JSON object in the body of a request.</summary>
     /// <param name="request">The request.</param>
     /// <param name="read">Makes the value from the form.</param>
-    /// <returns>The value, or the answer when the body is not one.</returns>
+    /// <returns>The value, or the answer that refuses the body.</returns>
     public static async Task<(T? Value, IResult? Refused)> ReadAsync<T>(HttpRequest request, Func<JsonForm, FormErrors, T> read) where T : class
     {
         if (!request.HasJsonContentType())
         {
-            // Without a body there is no media type to be wrong about.
+            // A missing body has no media type, so its media type cannot be wrong.
             var isMissing = request.ContentType is null
                 && request.HttpContext.Features.Get<IHttpRequestBodyDetectionFeature>() is { CanHaveBody: false };
             return (null, isMissing ? AdminProblems.Invalid([new("body", "is required: a JSON object")]) : AdminProblems.UnsupportedMediaType("application/json"));
@@ -72,30 +72,30 @@ public sealed class JsonForm
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // The latter: text that is not Unicode, found when it is read.
+            // InvalidOperationException: a text is not Unicode, which is found only when it is read.
             return (null, AdminProblems.Invalid([new("body", "is not valid JSON, or has a member twice, or is nested too deeply")]));
         }
     }
 
-    /// <summary>A text that keeps a rule.</summary>
+    /// <summary>A required text that keeps a rule.</summary>
     public string Text(string name, Predicate<string> isValid, string rule)
     {
         if (!TryTake(name, required: true, out var json)) return "";
         var text = json.ValueKind is JsonValueKind.String ? json.GetString()! : null;
-        // The one character that Postgres cannot hold; each rule need not name it.
+        // The one character that Postgres cannot hold is refused here, so that no rule needs to name it.
         if (text is not null && text.Contains('\0')) Error(name, "must not contain the character U+0000");
         else if (text is not null && isValid(text)) return text;
         else Error(name, $"must be {rule}");
         return "";
     }
 
-    /// <summary>An integer within bounds.</summary>
+    /// <summary>A required integer within bounds.</summary>
     public long Number(string name, long min, long max) => Number(name, min, max, required: true) ?? 0;
 
-    /// <summary>An integer within bounds, or null where it is null or missing.</summary>
+    /// <summary>An integer within bounds. Null where it is null, missing or wrong.</summary>
     public long? OptionalNumber(string name, long min, long max) => Number(name, min, max, required: false);
 
-    /// <summary>True or false, or null where it is null or missing.</summary>
+    /// <summary>True or false. Null where it is null, missing or wrong.</summary>
     public bool? OptionalFlag(string name)
     {
         if (!TryTake(name, required: false, out var json)) return null;
@@ -104,13 +104,13 @@ public sealed class JsonForm
         return null;
     }
 
-    /// <summary>A time with its offset, as Unix milliseconds; null where it is wrong.</summary>
+    /// <summary>A required time with its offset, as Unix milliseconds. Null where it is wrong.</summary>
     public long? Time(string name) => Time(name, required: true);
 
-    /// <summary>A time, or null where it is null or missing.</summary>
+    /// <summary>A time with its offset, as Unix milliseconds. Null where it is null, missing or wrong.</summary>
     public long? OptionalTime(string name) => Time(name, required: false);
 
-    /// <summary>Money; null where it is optional and null or missing, or wrong.</summary>
+    /// <summary>Money in minor units with its currency. Null where it is null, missing or not an object.</summary>
     public (long Amount, string Currency)? Money(string name, bool required)
     {
         if (!TryTake(name, required, out var json)) return null;
@@ -121,7 +121,7 @@ public sealed class JsonForm
         return money;
     }
 
-    /// <summary>Reads the objects of an array.</summary>
+    /// <summary>Reads the objects of a required array.</summary>
     public List<T> Objects<T>(string name, Func<JsonForm, T> read)
     {
         var values = new List<T>();
@@ -140,7 +140,7 @@ public sealed class JsonForm
         return values;
     }
 
-    /// <summary>Says that a member is wrong.</summary>
+    /// <summary>Adds an error about a member.</summary>
     public void Error(string name, string message) => _errors.Add(PathOf(name), message);
 
     private long? Time(string name, bool required)

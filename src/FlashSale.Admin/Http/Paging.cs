@@ -4,16 +4,16 @@ using FlashSale.Platform;
 
 namespace FlashSale.Admin.Http;
 
-/// <summary>The part of a list that was asked for: <c>?limit=&amp;cursor=</c>. Cursors are opaque to clients.</summary>
+/// <summary>The requested part of a list: <c>?limit=&amp;cursor=</c>. Cursors are opaque to clients.</summary>
 public sealed record Paging(int Limit, string? After)
 {
     private const int DefaultLimit = 50;
     private const int MaxLimit = 500;
 
-    /// <summary>Reads limit and cursor; what is wrong is added to the errors.</summary>
-    /// <param name="query">Of the request.</param>
-    /// <param name="errors">Takes what is wrong.</param>
-    /// <param name="isKey">Whether the decoded cursor is one of this list.</param>
+    /// <summary>Reads limit and cursor, and adds their errors.</summary>
+    /// <param name="query">The query of the request.</param>
+    /// <param name="errors">The list that takes the errors.</param>
+    /// <param name="isKey">Whether a decoded cursor belongs to this list.</param>
     public static Paging Read(IQueryCollection query, FormErrors errors, Predicate<string> isKey)
     {
         var limit = DefaultLimit;
@@ -31,10 +31,12 @@ public sealed record Paging(int Limit, string? After)
     /// <summary>Whether a decoded cursor is a positive number.</summary>
     public static bool IsNumber(string key) => long.TryParse(key, System.Globalization.NumberStyles.None, null, out var number) && number > 0;
 
-    /// <summary>The number that the cursor holds.</summary>
+    /// <summary>The number in the cursor. Null without a cursor.</summary>
     public long? AfterNumber => After is null ? null : long.Parse(After);
 
-    /// <summary>Cuts a list that was read with one element more than the page holds.</summary>
+    /// <summary>
+    /// Cuts a list that was read with one element more than the page holds. NextCursor is null on the last page.
+    /// </summary>
     public (List<TPage> Page, string? NextCursor) Cut<T, TPage>(IReadOnlyList<T> read, Func<T, TPage> page, Func<T, object> key)
     {
         var shown = read.Take(Limit).ToList();

@@ -4,8 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace FlashSale.Admin.Http;
 
 /// <summary>
-/// A temporary file between a source and a slow client. What is written can be sent at once, while more is being written. The
-/// file leaves the disk with its handle, also when the process dies.
+/// A temporary file between a source and a slow client. Bytes that are written can be sent at once, while more are
+/// being written. The file leaves the disk with its handle, even when the process dies.
 /// </summary>
 public sealed class Spool : IDisposable
 {
@@ -15,13 +15,13 @@ public sealed class Spool : IDisposable
         Path.Combine(Path.GetTempPath(), $"flashsale-{Guid.NewGuid():N}"), FileMode.CreateNew, FileAccess.ReadWrite, FileShare.None,
         FileOptions.DeleteOnClose | FileOptions.Asynchronous);
 
-    // How much there is: only the latest length matters.
+    // The bytes in the file. Only the latest length matters.
     private readonly Channel<long> _lengths =
         Channel.CreateBounded<long>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropOldest, SingleWriter = true, SingleReader = true });
 
     private long _length;
 
-    /// <summary>Runs whatever fills the file, and tells its end or its failure to the sending.</summary>
+    /// <summary>Runs the function that fills the file, and passes its end or its failure to the sending.</summary>
     internal async Task FillAsync(Func<Spool, CancellationToken, Task> fill, CancellationToken cancellation)
     {
         try
@@ -46,7 +46,10 @@ public sealed class Spool : IDisposable
         }
     }
 
-    /// <summary>Sends what is there and what comes, until the filling ends. Its failure is thrown, before the headers where nothing came.</summary>
+    /// <summary>
+    /// Sends the bytes of the file, and those that are still being written, until the filling ends. Throws the failure
+    /// of the filling. If no byte was written until then, the headers are not sent yet.
+    /// </summary>
     internal async Task SendAsync(HttpResponse response, Action<HttpResponse> begin, CancellationToken cancellation)
     {
         var buffer = new byte[Piece];
@@ -62,7 +65,7 @@ public sealed class Spool : IDisposable
                 sent += read;
             }
         }
-        // The channel ends quietly only when the filling did.
+        // The channel ends without an exception only when the filling did.
         await _lengths.Reader.Completion;
     }
 

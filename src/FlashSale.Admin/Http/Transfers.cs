@@ -5,25 +5,28 @@ using Npgsql;
 
 namespace FlashSale.Admin.Http;
 
-/// <summary>How many files may come and go at once. Section <c>Transfers</c>.</summary>
+/// <summary>Bounds on uploads and downloads of files. Section <c>Transfers</c>.</summary>
 public sealed class TransferOptions
 {
-    /// <summary>Most connections to Postgres for files and full counts, beside those of <c>Postgres:MaxPoolSize</c>.</summary>
+    /// <summary>
+    /// Most connections to Postgres for files and full counts, beside those of <c>Postgres:MaxPoolSize</c>.
+    /// </summary>
     [Range(1, 100)]
     public int Connections { get; set; } = 4;
 
-    /// <summary>Most uploads under way at once; each may take its whole size in the temporary folder.</summary>
+    /// <summary>Most uploads under way at once. Each may take its whole size in the temporary folder.</summary>
     [Range(1, 1_000)]
     public int UploadsAtOnce { get; set; } = 32;
 
-    /// <summary>Most downloads under way at once; each may take its whole size in the temporary folder.</summary>
+    /// <summary>Most downloads under way at once. Each may take its whole size in the temporary folder.</summary>
     [Range(1, 1_000)]
     public int DownloadsAtOnce { get; set; } = 16;
 }
 
 /// <summary>
-/// Files that come and go at the pace of their clients. Each goes through a temporary file, so that a slow client holds no connection
-/// to Postgres, and those that files do need are apart from those of actions: whoever pauses a sale waits for no transfer.
+/// Uploads and downloads of files at the pace of their clients. Each file goes through a temporary file, so a slow
+/// client holds no connection to Postgres. Files have connections of their own, so a manager that pauses a sale waits
+/// for no transfer.
 /// </summary>
 public sealed class Transfers : IAsyncDisposable
 {
@@ -33,11 +36,12 @@ public sealed class Transfers : IAsyncDisposable
     private readonly SemaphoreSlim _uploads;
     private readonly SemaphoreSlim _downloads;
 
-    /// <summary>Opens the pool. Does not connect yet.</summary>
-    /// <param name="options">How much of it there may be.</param>
-    /// <param name="postgres">Where Postgres is; its own copy, since this pool has another size.</param>
-    /// <param name="applicationName">The host.</param>
-    /// <param name="logger">Takes what its sessions have to tell.</param>
+    /// <summary>Opens the pool, without connecting yet.</summary>
+    /// <param name="options">The bounds.</param>
+    /// <param name="postgres">The settings of Postgres, in a copy of their own, because this pool has another
+    /// size.</param>
+    /// <param name="applicationName">The name of the host, for its sessions in Postgres.</param>
+    /// <param name="logger">The log for messages of these sessions.</param>
     public Transfers(TransferOptions options, PostgresOptions postgres, string applicationName, ILogger logger)
     {
         (_uploads, _downloads) = (new(options.UploadsAtOnce), new(options.DownloadsAtOnce));
@@ -45,12 +49,14 @@ public sealed class Transfers : IAsyncDisposable
         Postgres = FlashSale.Platform.Postgres.CreateDataSource(postgres, applicationName, logger);
     }
 
-    /// <summary>The connections for files and other work that takes long.</summary>
+    /// <summary>Connections for files and other work that takes long.</summary>
     public NpgsqlDataSource Postgres { get; }
 
-    /// <summary>Takes a body to its end, and only then begins with it.</summary>
+    /// <summary>
+    /// Receives a body to its end, and only then processes it. 503 when too many uploads are under way.
+    /// </summary>
     /// <param name="context">The request.</param>
-    /// <param name="take">Reads the body, which is all there.</param>
+    /// <param name="take">Processes the body, which is complete.</param>
     public async Task<IResult> ReceiveAsync(HttpContext context, Func<Stream, Task<IResult>> take)
     {
         if (!_uploads.Wait(0)) return AdminProblems.Unavailable("Too many uploads are under way; repeat this one when others have ended.");
@@ -67,10 +73,13 @@ public sealed class Transfers : IAsyncDisposable
         }
     }
 
-    /// <summary>Passes a stream on to the client, the source at its own pace.</summary>
+    /// <summary>
+    /// Sends a file to the client, while its source writes at its own pace. 503 when too many downloads are under way.
+    /// </summary>
     /// <param name="context">The request.</param>
-    /// <param name="fill">Writes all of it into the spool, and lets go of what it needed for that.</param>
-    /// <param name="begin">Sets the headers, when there is something to send.</param>
+    /// <param name="fill">Writes all of the file into the spool, and then gives back everything that it needed for
+    /// that.</param>
+    /// <param name="begin">Sets the headers, as soon as there is something to send.</param>
     public async Task<IResult> SendAsync(HttpContext context, Func<Spool, CancellationToken, Task> fill, Action<HttpResponse> begin)
     {
         if (!_downloads.Wait(0)) return AdminProblems.Unavailable("Too many downloads are under way; repeat this one when others have ended.");
@@ -86,7 +95,7 @@ public sealed class Transfers : IAsyncDisposable
             finally
             {
                 await over.CancelAsync();
-                // Its failure is told by the sending.
+                // The sending throws a failure of the filling.
                 await filling.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
             return Results.Empty;

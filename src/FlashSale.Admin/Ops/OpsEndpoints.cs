@@ -9,36 +9,42 @@ using FlashSale.Platform;
 
 namespace FlashSale.Admin.Ops;
 
-/// <summary>The limits as JSON, for the document; <see cref="LimitDocument"/> reads them.</summary>
+/// <summary>The limits as JSON, as OpenAPI shows them. <see cref="LimitDocument"/> reads them.</summary>
 public sealed record LimitsBody(IReadOnlyList<LimitRuleBody> Rules, LimitAllowBody? Allow = null);
 
-/// <summary>A rule of that document.</summary>
+/// <summary>A rule of the limits.</summary>
 public sealed record LimitRuleBody(
     string Name, LimitMatchBody Match, string Partition, string Scope, int Capacity, double RefillPerSecond, int Cost = 1, string OnStoreFailure = "local",
     bool MonitorOnly = false, PenaltyBox? Penalty = null);
 
-/// <summary>What a rule counts.</summary>
+/// <summary>The requests that a rule counts.</summary>
 public sealed record LimitMatchBody(string Path, string Method = "*");
 
-/// <summary>Whom no rule counts.</summary>
+/// <summary>The addresses, users and clients that no rule counts.</summary>
 public sealed record LimitAllowBody(IReadOnlyList<string>? Cidrs = null, IReadOnlyList<string>? Users = null, IReadOnlyList<string>? Clients = null);
 
-/// <summary>Level and switches as JSON, for the document; <see cref="SwitchDocument"/> reads them. Nodes, by name, stand in answers only.</summary>
+/// <summary>
+/// Level and switches as JSON, as OpenAPI shows them. <see cref="SwitchDocument"/> reads them. Only answers have the
+/// nodes, by name.
+/// </summary>
 public sealed record SwitchesBody(
     string Reason, int? Level = null, DateTimeOffset? Until = null, int Floor = 0, int Ceiling = DegradationOptions.DefaultCeiling,
     IReadOnlyDictionary<string, bool?>? Switches = null, IReadOnlyDictionary<string, NodeBody>? Nodes = null);
 
-/// <summary>What is in effect on a node.</summary>
+/// <summary>The degradation level in effect on a node.</summary>
 public sealed record NodeBody(int Level, string Cause, DateTimeOffset Since);
 
-/// <summary>/api/v1/ops/limits and /api/v1/ops/switches: what operators set while the product runs. Every node follows within a second.</summary>
+/// <summary>
+/// /api/v1/ops/limits and /api/v1/ops/switches: the settings that operators change while the product runs. Every node
+/// follows within a second.
+/// </summary>
 public static class OpsEndpoints
 {
     private const int MaxBody = 1024 * 1024;
 
     private delegate T Parser<T>(ReadOnlySpan<byte> json, List<ProblemError> errors);
 
-    /// <summary>Registers what the endpoints need.</summary>
+    /// <summary>Registers the operators' settings, and checks the limits of section <c>Limits</c>.</summary>
     public static void AddOps(this WebApplicationBuilder builder)
     {
         var limits = builder.Services.AddSettings<LimitOptions>(builder.Configuration, "Limits");
@@ -71,7 +77,7 @@ public static class OpsEndpoints
     private static async Task<IResult> RestoreLimitsAsync(HttpContext context, OpsSettings settings, LimitOptions options)
     {
         if (!context.Request.TryReadIfMatch(out var ifVersions, out var error)) return AdminProblems.Invalid([error]);
-        // Set like any other document, so that nodes follow it by its version.
+        // The rules are set like any other document, so that nodes follow them by their version.
         var (version, published) = await settings.ReplaceAsync(OpsSettings.Limits, options.ReadText(), ifVersions, context.Actor());
         if (version is null) return AdminProblems.PreconditionFailed;
         return published ? Show(context, version.Value, options.ReadText()) : AdminProblems.NotPublished;
@@ -90,13 +96,13 @@ public static class OpsEndpoints
         return Show(context, stored?.Version ?? 0, document.ToJsonString());
     }
 
-    // Without the nodes, which do not follow yet: their levels would look like the outcome.
+    // The answer leaves the nodes out. They do not follow yet, and their levels would look like the outcome.
     private static async Task<IResult> ReplaceSwitchesAsync(HttpContext context, OpsSettings settings, TimeProvider time) =>
         await ReplaceAsync(context, settings, OpsSettings.Switches, (json, errors) => ParseSwitches(json, errors, time)) is var (version, json, refused) && refused is null
             ? Show(context, version, Whole(json, time).ToJsonString())
             : refused!;
 
-    // Shows every member, also one that was left out, and nothing that has ended: a client may send the answer back.
+    // Shows every member, even one that was left out, and nothing that has ended. So a client may send the answer back.
     private static JsonObject Whole(string json, TimeProvider time)
     {
         var document = JsonNode.Parse(json)!.AsObject();
@@ -119,7 +125,7 @@ public static class OpsEndpoints
         return document;
     }
 
-    // What is in effect, node by node; null where Redis cannot say.
+    // The level in effect on each node. Null when Redis does not answer.
     private static async Task<JsonObject?> NodesAsync(RedisConnection redis)
     {
         try
@@ -154,11 +160,11 @@ public static class OpsEndpoints
         parse(body.GetBuffer().AsSpan(start, (int)body.Length - start), errors);
         if (!context.Request.TryReadIfMatch(out var ifVersions, out var error)) errors.Add(error);
         if (errors.Count > 0) return (0, "", AdminProblems.Invalid(errors));
-        // What was shown of the nodes may be sent back, and is not kept.
+        // A client may send back the nodes that it was shown. They are not kept.
         var document = JsonNode.Parse(body.GetBuffer().AsSpan(start, (int)body.Length - start))!.AsObject();
         document.Remove(SwitchDocument.Nodes);
         var json = document.ToJsonString();
-        // Carried through, whether or not the operator still waits.
+        // The change is carried through, even if the operator does not wait any more.
         var (version, published) = await settings.ReplaceAsync(name, json, ifVersions, context.Actor());
         if (version is null) return (0, "", AdminProblems.PreconditionFailed);
         return published ? (version.Value, json, null) : (0, "", AdminProblems.NotPublished);

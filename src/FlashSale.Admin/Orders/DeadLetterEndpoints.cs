@@ -8,24 +8,25 @@ using FlashSale.Stock;
 namespace FlashSale.Admin.Orders;
 
 /// <summary>A reservation that Postgres could not store.</summary>
-/// <param name="DeadLetterId">Its number.</param>
-/// <param name="SaleId">The sale.</param>
-/// <param name="OrderId">The order it would have become.</param>
-/// <param name="Sku">The item; null where the record cannot be read, as are the next two.</param>
-/// <param name="UserId">Who bought.</param>
+/// <param name="DeadLetterId">The number of the dead letter.</param>
+/// <param name="SaleId">The sale of the reservation.</param>
+/// <param name="OrderId">The order that the reservation would have become. All zeros where the record cannot be
+/// read.</param>
+/// <param name="Sku">The item. Null where the record cannot be read, as are the next two.</param>
+/// <param name="UserId">The user that bought.</param>
 /// <param name="Quantity">Units.</param>
-/// <param name="State">open, retried or rejected.</param>
-/// <param name="Error">What Postgres said.</param>
-/// <param name="SqlState">Its code for that.</param>
-/// <param name="Reason">Why it was rejected.</param>
-/// <param name="AcceptedAt">When it was accepted.</param>
-/// <param name="CreatedAt">When it was put aside.</param>
-/// <param name="ResolvedAt">When it was decided.</param>
+/// <param name="State"><c>open</c>, <c>retried</c> or <c>rejected</c>.</param>
+/// <param name="Error">The message of Postgres, or the reason why the record cannot be read.</param>
+/// <param name="SqlState">The code (SQLSTATE) of that message, if it has one.</param>
+/// <param name="Reason">Why an operator rejected it.</param>
+/// <param name="AcceptedAt">When the purchase was accepted.</param>
+/// <param name="CreatedAt">When the reservation became a dead letter.</param>
+/// <param name="ResolvedAt">When an operator decided it.</param>
 public sealed record DeadLetterPage(
     long DeadLetterId, string SaleId, Guid OrderId, string? Sku, string? UserId, int? Quantity, string State, string Error, string? SqlState, string? Reason,
     string AcceptedAt, string CreatedAt, string? ResolvedAt)
 {
-    /// <summary>The page of a dead letter.</summary>
+    /// <summary>Makes the page of a dead letter.</summary>
     public static DeadLetterPage Of(DeadLetter letter)
     {
         var reservation = Read(letter.Record);
@@ -46,19 +47,19 @@ public sealed record DeadLetterPage(
     }
 }
 
-/// <summary>A page of the dead letters.</summary>
+/// <summary>A page of the dead letters, newest first. NextCursor is null on the last page.</summary>
 public sealed record DeadLetterList(IReadOnlyList<DeadLetterPage> DeadLetters, string? NextCursor);
 
-/// <summary>How a dead letter was decided.</summary>
+/// <summary>The decision on a dead letter.</summary>
 public sealed record DeadLetterDecision(long DeadLetterId, string State);
 
-/// <summary>The body that rejects a dead letter, for the document.</summary>
+/// <summary>The body that rejects a dead letter, as OpenAPI shows it.</summary>
 public sealed record RejectBody(string Reason);
 
-/// <summary>/api/v1/dead-letters: what an operator must look at.</summary>
+/// <summary>/api/v1/dead-letters: the reservations that an operator must decide.</summary>
 public static class DeadLetterEndpoints
 {
-    /// <summary>Registers what the endpoints need.</summary>
+    /// <summary>Registers the services of the endpoints.</summary>
     public static void AddDeadLetters(this IServiceCollection services)
     {
         services.AddSingleton<SettleScript>();
@@ -83,7 +84,7 @@ public static class DeadLetterEndpoints
         return Results.Ok(new DeadLetterList(page, next));
     }
 
-    // A decision that was begun is carried through, whether or not its operator still waits.
+    // A decision that has begun is carried through, even if the operator does not wait any more.
     private static async Task<IResult> RetryAsync(HttpContext context, string id, DeadLetters letters) =>
         TryRead(id, out var number)
             ? Answer(number, await letters.RetryAsync(number, context.Actor(), CancellationToken.None), "retried")

@@ -14,29 +14,30 @@ public sealed record OrderPage(
     Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, Money Amount, string Status, string? Reason,
     string AcceptedAt, string PlacedAt, string? PayBy, string? PaidAt, string? ClosedAt)
 {
-    /// <summary>The page of an order.</summary>
+    /// <summary>Makes the page of an order.</summary>
     public static OrderPage Of(OrderRow order) => new(
         order.OrderId, order.SaleId, order.Sku, order.UserId, order.Quantity, new Money(order.Amount, order.Currency), order.Status, order.Reason,
         Moments.Text(order.AcceptedAt), Moments.Text(order.PlacedAt), Moments.Text(order.PayBy), Moments.Text(order.PaidAt), Moments.Text(order.ClosedAt));
 }
 
-/// <summary>The body of a refund, for the document.</summary>
-/// <param name="Reason">Why.</param>
-/// <param name="ReturnUnits">Whether the units go back on sale (true where it is left out); else they leave the stock.</param>
+/// <summary>The body of a refund, as OpenAPI shows it.</summary>
+/// <param name="Reason">Why the order is refunded.</param>
+/// <param name="ReturnUnits">Whether the units go back on sale, which is the default. With false they leave the
+/// stock.</param>
 public sealed record RefundBody(string Reason, bool? ReturnUnits);
 
-/// <summary>The body of a cancellation, for the document.</summary>
+/// <summary>The body of a cancellation, as OpenAPI shows it.</summary>
 public sealed record CancelBody(string Reason);
 
-/// <summary>A page of the orders.</summary>
+/// <summary>A page of the orders, newest first. NextCursor is null on the last page.</summary>
 public sealed record OrderList(IReadOnlyList<OrderPage> Orders, string? NextCursor);
 
-/// <summary>/api/v1/orders and the export of a sale's.</summary>
+/// <summary>/api/v1/orders, and the export of a sale's orders.</summary>
 public static class OrderEndpoints
 {
     private const string Statuses = "pending_payment, paid, cancelled, expired, rejected or refunded";
 
-    /// <summary>Registers what the endpoints need.</summary>
+    /// <summary>Registers the services of the endpoints, and those of the dead letters.</summary>
     public static void AddOrders(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<OrderSearch>();
@@ -44,7 +45,7 @@ public static class OrderEndpoints
         builder.Services.AddDeadLetters();
     }
 
-    /// <summary>Maps the endpoints.</summary>
+    /// <summary>Maps the endpoints, and those of the payments.</summary>
     public static void MapOrders(this WebApplication app)
     {
         app.MapGet("/api/v1/orders", ListAsync).WithTags("Orders").For(AdminRole.Viewer).Produces<OrderList>()
@@ -71,7 +72,7 @@ public static class OrderEndpoints
         var (reason, refused) = await JsonForm.ReadAsync(context.Request, (form, _) => form.Text("reason", StockEndpoints.IsReason, StockEndpoints.ReasonRule));
         if (reason is null) return refused!;
         if (!Guid.TryParseExact(orderId, "D", out var id) || await orders.FindAsync(id, CancellationToken.None) is not { } before) return AdminProblems.OrderNotFound;
-        // Carried through, whether or not its operator still waits.
+        // The cancellation is carried through, even if the operator does not wait any more.
         await using var connection = await postgres.OpenConnectionAsync(CancellationToken.None);
         await using var transaction = await connection.BeginTransactionAsync(CancellationToken.None);
         if (await OrderMoves.CancelAsync(transaction, id, before.SaleId, reason))
@@ -90,7 +91,7 @@ public static class OrderEndpoints
             form.Text("reason", StockEndpoints.IsReason, StockEndpoints.ReasonRule), form.OptionalFlag("returnUnits")));
         if (wanted is null) return refused!;
         if (!Guid.TryParseExact(orderId, "D", out var id) || await orders.FindAsync(id, CancellationToken.None) is not { } before) return AdminProblems.OrderNotFound;
-        // Carried through, whether or not its operator still waits.
+        // The refund is carried through, even if the operator does not wait any more.
         await using var connection = await postgres.OpenConnectionAsync(CancellationToken.None);
         await using var transaction = await connection.BeginTransactionAsync(CancellationToken.None);
         if (await OrderMoves.RefundAsync(transaction, id, before.SaleId, wanted.Reason, wanted.ReturnUnits ?? true, context.Actor()))
@@ -125,7 +126,7 @@ public static class OrderEndpoints
         DateTimeOffset? Time(string? text, string name)
         {
             if (text is null) return null;
-            // In a query a plus sign stands for a blank unless it is escaped.
+            // In a query an unescaped plus sign stands for a blank.
             if (Timestamps.TryRead(text.Replace(' ', '+'), out var milliseconds)) return DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
             errors.Add(name, $"must be {Timestamps.Rule}");
             return null;

@@ -7,13 +7,13 @@ using Npgsql;
 namespace FlashSale.Admin.Orders;
 
 /// <summary>
-/// GET /api/v1/sales/{saleId}/orders.csv: all stored orders of a sale as they are at one moment, in the order of their ids.
-/// Postgres writes the CSV into a temporary file and it is passed on from there, so a million orders take no more memory than one,
-/// and a slow client holds no connection.
+/// GET /api/v1/sales/{saleId}/orders.csv: exports all stored orders of a sale as they are at one moment, in the order
+/// of their ids. Postgres writes the CSV into a temporary file, and the client gets it from there. So a million orders
+/// take no more memory than one, and a slow client holds no connection.
 /// </summary>
 public static partial class OrderExport
 {
-    // As long as the disk takes.
+    // The copy may take as long as the disk needs.
     private const string Longer = "set local statement_timeout = '1h'";
     private const string Time = "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'";
 
@@ -29,13 +29,14 @@ public static partial class OrderExport
         to stdout (format csv, header)
         """;
 
-    // A spreadsheet would take a text that begins so for a formula, and user ids and reasons are other people's words.
+    // A spreadsheet would take a text with such a beginning for a formula, and other people write user ids and reasons.
     private static string Text(string column) => $"case when {column} ~ '^[-=+@\t\r]' then '''' || {column} else {column} end";
 
-    /// <summary>Answers with the file.</summary>
+    /// <summary>Answers with the CSV file, or with 404 when there is no such sale.</summary>
     public static async Task<IResult> ExportAsync(HttpContext context, string saleId, SaleReader sales, Transfers transfers, ILoggerFactory loggers)
     {
-        // Only a known id, of letters, digits and . _ - alone, becomes part of the statement; COPY takes no parameters.
+        // COPY takes no parameters. So only the id of a known sale becomes part of the statement, and only if it
+        // consists of letters, digits and . _ - alone.
         if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale || !SaleBounds.IsSaleId(sale.SaleId)) return AdminProblems.SaleNotFound;
         if (HeadRequests.IsHead(context))
         {
@@ -67,9 +68,10 @@ public static partial class OrderExport
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await connection.ExecuteAsync(Longer);
-        // Its bytes as they come: decoding them only to encode them again would cost more than all else here.
+        // The bytes are passed on as they come. Decoding and encoding them would cost more than all else here.
         using var copy = (StreamReader)await connection.BeginTextExportAsync(Sql(saleId), cancellation);
-        // Without the mark spreadsheets take UTF-8 for the code page of their country. It follows the query: a failure of that is a 503.
+        // Without the mark spreadsheets take UTF-8 for the code page of their country. The mark is written after the
+        // query has begun, so that a failure of the query is still a 503.
         using var mark = new MemoryStream(ByteOrderMark);
         await spool.WriteAsync(mark, cancellation);
         await spool.WriteAsync(copy.BaseStream, cancellation);

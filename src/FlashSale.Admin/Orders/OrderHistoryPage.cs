@@ -3,19 +3,21 @@ using FlashSale.Admin.Sales;
 
 namespace FlashSale.Admin.Orders;
 
-/// <summary>Something that happened to an order.</summary>
-/// <param name="At">When, by Postgres' clock; of an acceptance by Redis'.</param>
-/// <param name="What">accepted, placed, paid, cancelled, expired, rejected, refunded, payment_created, notice, refund_due,
-/// refund_confirmed, units_returned, or the action of an operator as the audit log spells it.</param>
-/// <param name="Detail">What is particular to it.</param>
+/// <summary>An event in the history of an order.</summary>
+/// <param name="At">When it happened, by the clock of Postgres. For an acceptance, by the clock of Redis.</param>
+/// <param name="What">The event: accepted, placed, paid, cancelled, expired, rejected, refunded, payment_created,
+/// notice, refund_due, refund_confirmed, units_returned, or the action of an operator as the audit log spells
+/// it.</param>
+/// <param name="Detail">More about the event, such as the payment or the actor. Null when there is nothing more to
+/// say.</param>
 public sealed record HistoryPage(string At, string What, string? Detail);
 
-/// <summary>An order with all that happened to it, oldest first.</summary>
+/// <summary>An order with its whole history, oldest first.</summary>
 public sealed record OrderHistoryPage(
     Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, Money Amount, string Status, string? Reason,
     string AcceptedAt, string PlacedAt, string? PayBy, string? PaidAt, string? ClosedAt, IReadOnlyList<HistoryPage> History)
 {
-    /// <summary>The page of an order.</summary>
+    /// <summary>Makes the page of an order.</summary>
     public static OrderHistoryPage Of(OrderRow row, IReadOnlyList<HistoryRow> history)
     {
         var order = OrderPage.Of(row);

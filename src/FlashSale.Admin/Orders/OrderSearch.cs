@@ -4,23 +4,25 @@ using Npgsql;
 
 namespace FlashSale.Admin.Orders;
 
-/// <summary>Which orders are looked for; null is any.</summary>
-/// <param name="SaleId">Of this sale; null is every sale that is no load run.</param>
+/// <summary>The orders to look for. A null member excludes nothing, but a null SaleId excludes load runs.</summary>
+/// <param name="SaleId">Of this sale. Null means every sale that is not a load run.</param>
 /// <param name="Sku">Of this item.</param>
 /// <param name="UserId">Of this shopper.</param>
 /// <param name="Status">In this status, as the table spells it.</param>
 /// <param name="From">Accepted at this time or later.</param>
 /// <param name="To">Accepted before this time.</param>
-/// <param name="Before">Older than this order.</param>
+/// <param name="Before">With a lower id than this order, which means older.</param>
 public sealed record OrderFilter(string? SaleId, string? Sku, string? UserId, string? Status, DateTimeOffset? From, DateTimeOffset? To, Guid? Before);
 
-/// <summary>Finds stored orders, newest first. Orders in flight are not stored yet; the statistics count them.</summary>
+/// <summary>
+/// Finds stored orders, newest first. Orders in flight are not stored yet. The statistics count them.
+/// </summary>
 public sealed class OrderSearch(NpgsqlDataSource postgres)
 {
     private const string Columns =
         "order_id, sale_id, sku, user_id, quantity, amount, currency, status, reason, accepted_at, placed_at, pay_by, paid_at, closed_at";
 
-    /// <summary>Finds one order; null when Postgres does not have it.</summary>
+    /// <summary>Finds one order. Null when Postgres does not have it.</summary>
     public async Task<OrderRow?> FindAsync(Guid orderId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -28,7 +30,7 @@ public sealed class OrderSearch(NpgsqlDataSource postgres)
             new CommandDefinition($"select {Columns} from orders where order_id = @orderId", new { orderId }, cancellationToken: cancellation));
     }
 
-    /// <summary>All that happened to an order, oldest first.</summary>
+    /// <summary>The whole history of an order, oldest first.</summary>
     public async Task<IReadOnlyList<HistoryRow>> HistoryAsync(Guid orderId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -49,11 +51,12 @@ public sealed class OrderSearch(NpgsqlDataSource postgres)
             """, new { orderId }, cancellationToken: cancellation))).AsList();
     }
 
-    /// <summary>Finds at most <paramref name="limit"/> orders.</summary>
+    /// <summary>Finds at most <paramref name="limit"/> orders, newest first.</summary>
     public async Task<IReadOnlyList<OrderRow>> FindAsync(OrderFilter filter, int limit, CancellationToken cancellation)
     {
         var where = Where(filter);
-        // A shopper's orders have two partial indexes, rejected ones apart; each half finds its own.
+        // A shopper's orders have two partial indexes, one for rejected orders and one for all others. Each half finds
+        // its own.
         var sql = filter.UserId is null
             ? Half(where)
             : $"select * from (({Half($"{where} and status <> 'rejected'")}) union all ({Half($"{where} and status = 'rejected'")})) o order by order_id desc limit @limit";
@@ -64,10 +67,10 @@ public sealed class OrderSearch(NpgsqlDataSource postgres)
         static string Half(string where) => $"select {Columns} from orders where {where} order by order_id desc limit @limit";
     }
 
-    // Only conditions that are asked for: the planner then sees which index serves them.
+    // The statement holds only the conditions that are asked for, so that the planner sees which index serves them.
     private static string Where(OrderFilter filter)
     {
-        // Whoever asks for all orders asks for those of people.
+        // A search over all sales leaves out load runs, because it looks for the orders of people.
         List<string> conditions = [filter.SaleId is null ? "sale_id not in (select sale_id from sale where load_run)" : "sale_id = @SaleId"];
         if (filter.Sku is not null) conditions.Add("sku = @Sku");
         if (filter.UserId is not null) conditions.Add("user_id = @UserId");
@@ -79,10 +82,10 @@ public sealed class OrderSearch(NpgsqlDataSource postgres)
     }
 }
 
-/// <summary>Something that happened to an order.</summary>
+/// <summary>An event in the history of an order, as Postgres has it.</summary>
 public sealed record HistoryRow(DateTime At, string What, string? Detail);
 
-/// <summary>A row of orders.</summary>
+/// <summary>A row of the table orders.</summary>
 public sealed record OrderRow(
     Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, long Amount, string Currency, string Status, string? Reason,
     DateTime AcceptedAt, DateTime PlacedAt, DateTime? PayBy, DateTime? PaidAt, DateTime? ClosedAt);

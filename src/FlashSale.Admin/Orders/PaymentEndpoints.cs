@@ -5,32 +5,36 @@ using FlashSale.Admin.Sales;
 namespace FlashSale.Admin.Orders;
 
 /// <summary>A payment that an operator may have to look at.</summary>
-/// <param name="PaymentId">The provider's.</param>
-/// <param name="OrderId">The order that it is said to be for.</param>
-/// <param name="SaleId">Its sale; null where there is no such order.</param>
-/// <param name="OrderStatus">Where the order stands; null as well.</param>
-/// <param name="Amount">What was to be paid, or was.</param>
-/// <param name="State">created: the provider has not told what became of it; unmatched: it told something that nothing follows from.</param>
-/// <param name="Reason">Of an unmatched one: partial_refund, unknown_order or amount_mismatch.</param>
+/// <param name="PaymentId">The provider's id of the payment.</param>
+/// <param name="OrderId">The order that the payment is said to be for.</param>
+/// <param name="SaleId">The sale of the order. Null where there is no such order.</param>
+/// <param name="OrderStatus">The status of the order. Null where there is no such order.</param>
+/// <param name="Amount">The amount of the payment, or the one that the notice names.</param>
+/// <param name="State"><c>created</c>: the provider has not told the outcome of the payment. <c>unmatched</c>: the
+/// provider sent a notice that nothing follows from.</param>
+/// <param name="Reason">Why nothing follows from the notice: partial_refund, unknown_order or amount_mismatch. Null for
+/// a created payment.</param>
 /// <param name="At">When the payment was created, or the notice came.</param>
-/// <param name="PayBy">Until when it was to be paid.</param>
-/// <param name="Asks">How often the provider was asked about it.</param>
-/// <param name="AnsweredAt">When the provider last answered; it said that nothing was paid.</param>
+/// <param name="PayBy">Until when the order was to be paid.</param>
+/// <param name="Asks">How often the provider was asked about the payment.</param>
+/// <param name="AnsweredAt">When the provider last answered that nothing was paid.</param>
 /// <param name="LastError">Why there was no answer to rely on.</param>
 public sealed record PaymentPage(
     string PaymentId, Guid OrderId, string? SaleId, string? OrderStatus, Money Amount, string State, string? Reason, string At, string? PayBy,
     int Asks, string? AnsweredAt, string? LastError)
 {
-    /// <summary>The page of a payment.</summary>
+    /// <summary>Makes the page of a payment.</summary>
     public static PaymentPage Of(PaymentRow row) => new(
         row.PaymentId, row.OrderId, row.SaleId, row.OrderStatus, new Money(row.Amount, row.Currency), row.Reason is null ? "created" : "unmatched",
         row.Reason, Moments.Text(row.At), Moments.Text(row.PayBy), row.Asks, Moments.Text(row.AnsweredAt), row.LastError);
 }
 
-/// <summary>A page of payments.</summary>
+/// <summary>A page of payments, newest first. NextCursor is null on the last page.</summary>
 public sealed record PaymentList(IReadOnlyList<PaymentPage> Payments, string? NextCursor);
 
-/// <summary>/api/v1/payments: what the provider has not told, or told and could not be taken.</summary>
+/// <summary>
+/// /api/v1/payments: payments without an outcome from the provider, and notices that could not be taken.
+/// </summary>
 public static class PaymentEndpoints
 {
     /// <summary>Maps the endpoint.</summary>

@@ -3,25 +3,27 @@ using Npgsql;
 
 namespace FlashSale.Admin.Orders;
 
-/// <summary>A payment that an operator may have to look at.</summary>
-/// <param name="No">What the list is cut by; rises with time.</param>
-/// <param name="PaymentId">The provider's.</param>
-/// <param name="OrderId">The order that it is said to be for.</param>
-/// <param name="SaleId">Its sale; null where there is no such order.</param>
-/// <param name="OrderStatus">Where the order stands.</param>
-/// <param name="Amount">Minor units.</param>
-/// <param name="Currency">ISO 4217.</param>
-/// <param name="Reason">Why nothing could follow from the notice; null for a payment that was created.</param>
-/// <param name="At">When it was created, or the notice came.</param>
-/// <param name="PayBy">Until when it was to be paid.</param>
-/// <param name="Asks">How often the provider was asked about it.</param>
+/// <summary>A payment that an operator may have to look at, as Postgres has it.</summary>
+/// <param name="No">The number that pages of the list are cut by. It rises with time.</param>
+/// <param name="PaymentId">The provider's id of the payment.</param>
+/// <param name="OrderId">The order that the payment is said to be for.</param>
+/// <param name="SaleId">The sale of the order. Null where there is no such order.</param>
+/// <param name="OrderStatus">The status of the order. Null where there is no such order.</param>
+/// <param name="Amount">The amount in minor units.</param>
+/// <param name="Currency">The currency code of ISO 4217.</param>
+/// <param name="Reason">Why nothing follows from the notice. Null for a created payment.</param>
+/// <param name="At">When the payment was created, or the notice came.</param>
+/// <param name="PayBy">Until when the order was to be paid.</param>
+/// <param name="Asks">How often the provider was asked about the payment.</param>
 /// <param name="AnsweredAt">When the provider last answered.</param>
 /// <param name="LastError">Why there was no answer to rely on.</param>
 public sealed record PaymentRow(
     long No, string PaymentId, Guid OrderId, string? SaleId, string? OrderStatus, long Amount, string Currency, string? Reason,
     DateTime At, DateTime? PayBy, int Asks, DateTime? AnsweredAt, string? LastError);
 
-/// <summary>Finds payments of which the provider has told nothing, and notices that nothing could follow from, newest first.</summary>
+/// <summary>
+/// Finds payments without an outcome from the provider, and notices that nothing follows from, newest first.
+/// </summary>
 public sealed class PaymentSearch(NpgsqlDataSource postgres)
 {
     private const string Created = """
@@ -40,10 +42,10 @@ public sealed class PaymentSearch(NpgsqlDataSource postgres)
         order by w.receipt_no desc limit @limit
         """;
 
-    /// <summary>Finds at most so many.</summary>
-    /// <param name="unmatched">Notices that nothing could follow from; else payments that were created.</param>
+    /// <summary>Finds at most <paramref name="limit"/> of them.</summary>
+    /// <param name="unmatched">True for notices that nothing follows from, false for created payments.</param>
     /// <param name="limit">How many at most.</param>
-    /// <param name="before">Only those with a lower number.</param>
+    /// <param name="before">Only those with a lower number. Null for all.</param>
     /// <param name="cancellation">Ends the query.</param>
     public async Task<IReadOnlyList<PaymentRow>> FindAsync(bool unmatched, int limit, long? before, CancellationToken cancellation)
     {

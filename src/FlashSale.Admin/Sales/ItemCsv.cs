@@ -4,20 +4,22 @@ using FlashSale.Sales;
 
 namespace FlashSale.Admin.Sales;
 
-/// <summary>Reads items from CSV; listPrice and perUserLimit may be empty. Numbers are digits only.</summary>
+/// <summary>
+/// Reads items from CSV. The fields listPrice and perUserLimit may be empty. Numbers are digits only.
+/// </summary>
 public sealed class ItemCsv(Stream body, LineErrors errors) : IDisposable
 {
     private static readonly string[] Columns = ["sku", "name", "price", "listPrice", "currency", "stock", "perUserLimit"];
 
     private readonly CsvLines _csv = new(body, errors, Columns);
 
-    /// <summary>The line of the latest item.</summary>
+    /// <summary>The line number of the latest item.</summary>
     public int Line => _csv.Line;
 
-    /// <summary>Reads the header; false when it is not one, which is told.</summary>
+    /// <summary>Reads the header. When the header is wrong, it adds the errors and returns false.</summary>
     public Task<bool> ReadHeaderAsync(CancellationToken cancellation) => _csv.ReadHeaderAsync(cancellation);
 
-    /// <summary>Reads the next line that is an item; lines that are none are told. Null at the end.</summary>
+    /// <summary>Reads the next valid item. Lines that are not valid items become errors. Null at the end.</summary>
     public async Task<ItemDraft?> ReadItemAsync(CancellationToken cancellation)
     {
         while (await _csv.ReadAsync(cancellation))
@@ -49,7 +51,7 @@ public sealed class ItemCsv(Stream body, LineErrors errors) : IDisposable
         {
             var digits = _csv.Bytes(column);
             var number = 0L;
-            // Digits only, as they would be written back: no sign, no blank, no leading zero.
+            // A number consists of digits only, as it would be written back: no sign, no blank, no leading zero.
             var ok = digits.Length is >= 1 and <= 18 && !digits.ContainsAnyExceptInRange((byte)'0', (byte)'9') && (digits.Length == 1 || digits[0] != '0')
                 && long.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out number) && number >= min && number <= max;
             Check(ok, column, $"an integer from {min} to {max}");

@@ -7,8 +7,9 @@ using Npgsql;
 namespace FlashSale.Admin.Sales;
 
 /// <summary>
-/// POST /api/v1/sales/{saleId}/items:import: a file of items into a draft, all or nothing. An item whose sku the draft has
-/// already is replaced. The file is streamed into Postgres when all of it is there; no memory grows with its length.
+/// POST /api/v1/sales/{saleId}/items:import: imports a file of items into a draft, all or nothing. An item replaces the
+/// one with the same sku. The file is streamed into Postgres when all of it has arrived, so no memory grows with its
+/// length.
 /// </summary>
 public static class ItemImportEndpoint
 {
@@ -24,7 +25,7 @@ public static class ItemImportEndpoint
     {
         if (!context.Request.TryReadIfMatch(out var versions, out var error)) return AdminProblems.Invalid([error]);
         if (!CsvLines.IsCsv(context.Request.ContentType)) return AdminProblems.UnsupportedMediaType("text/csv in UTF-8");
-        // Before the file is read; decided again when it is taken over.
+        // Checked before the file is read. The import checks it again when it takes the items over.
         if (await sales.ReadAsync(saleId, context.RequestAborted) is not { } sale) return AdminProblems.SaleNotFound;
         if (sale.Status is not SaleStatus.Draft) return AdminProblems.Of(DraftResult.NotDraft);
         return await transfers.ReceiveAsync(context, body => TakeAsync(body, context, saleId, versions, transfers.Postgres));

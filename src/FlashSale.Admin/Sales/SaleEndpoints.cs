@@ -6,10 +6,10 @@ using FlashSale.Stock;
 
 namespace FlashSale.Admin.Sales;
 
-/// <summary>/api/v1/sales: all that can be done with a sale as a whole.</summary>
+/// <summary>/api/v1/sales: everything that concerns a sale as a whole.</summary>
 public static class SaleEndpoints
 {
-    /// <summary>Registers what the endpoints need.</summary>
+    /// <summary>Registers the services of the endpoints.</summary>
     public static void AddSales(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<SaleStore>();
@@ -87,8 +87,8 @@ public static class SaleEndpoints
             ? AdminProblems.Of(await store.DeleteAsync(saleId, versions, context.Actor(), CancellationToken.None))
             : AdminProblems.Invalid([error]);
 
-    // An action that was begun is carried through, whether or not its manager still waits. None of them waits for a count of orders:
-    // a count that fails or takes long must not keep a sale open.
+    // An action that has begun is carried through, even if the manager does not wait any more. No action waits for a
+    // count of orders, because a count that fails or takes long must not keep a sale open.
     private static async Task<IResult> ActAsync(HttpContext context, string saleId, SaleAction action, SaleTransitions transitions) =>
         AdminProblems.Of(action, await transitions.ApplyAsync(saleId, action, context.Actor(), CancellationToken.None),
             done => SalePage.Of(done.Sale!, rebuildRequired: false, done.Now).Tagged(context));

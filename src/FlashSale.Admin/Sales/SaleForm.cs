@@ -4,28 +4,28 @@ using FlashSale.Sales;
 
 namespace FlashSale.Admin.Sales;
 
-/// <summary>Money as the contract spells it.</summary>
-/// <param name="Amount">Minor units.</param>
-/// <param name="Currency">ISO 4217.</param>
+/// <summary>Money in the form of the contract.</summary>
+/// <param name="Amount">The amount in minor units.</param>
+/// <param name="Currency">The currency code of ISO 4217.</param>
 public sealed record Money(long Amount, string Currency);
 
-/// <summary>The body that creates or replaces a draft, for the document; <see cref="SaleForm"/> reads it.</summary>
+/// <summary>The body that creates or replaces a draft, as OpenAPI shows it. <see cref="SaleForm"/> reads it.</summary>
 [Description("A sale that is not preloaded yet. A PUT replaces all of it, the items too.")]
 public sealed record SaleBody(
     string Name, DateTimeOffset OpensAt, DateTimeOffset ClosesAt, IReadOnlyList<ItemBody> Items, int? PerUserLimit = null, int? PayWithinSeconds = SaleBounds.DefaultPayWithinSeconds,
     bool? RequiresTicket = false, int? AdmissionPerSecond = null, bool? LoadRun = false);
 
-/// <summary>An item of that body.</summary>
+/// <summary>An item of a draft, as OpenAPI shows it.</summary>
 public sealed record ItemBody(string Sku, string Name, Money Price, int Stock, Money? ListPrice = null, int? PerUserLimit = 1);
 
-/// <summary>Reads and checks a sale.</summary>
+/// <summary>Reads and checks the body of a draft.</summary>
 public static class SaleForm
 {
     internal const string SkuRule = "1 to 64 of A-Z a-z 0-9 . _ -";
     internal static readonly string TooManyItems = $"must be at most {SaleBounds.MaxItems}";
     internal const string NameRule = "1 to 200 characters, not blank, without control characters";
 
-    /// <summary>Reads a sale, each member of it checked.</summary>
+    /// <summary>Reads a sale and checks each of its members.</summary>
     public static SaleDraft Read(JsonForm form, FormErrors errors)
     {
         var name = form.Text("name", text => SaleBounds.IsName(text), NameRule);
@@ -38,7 +38,7 @@ public static class SaleForm
         var isLoadRun = form.OptionalFlag("loadRun") ?? false;
         var items = form.Objects("items", ReadItem);
         if (items.Count > SaleBounds.MaxItems) form.Error("items", TooManyItems);
-        // Nothing is above or below a time that could not be read, and was told already.
+        // A time that could not be read is null, and so never above or below the other. Its error was added already.
         if (closesAt <= opensAt) form.Error("closesAt", "must be after opensAt");
         var skus = new Dictionary<string, int>(StringComparer.Ordinal);
         for (var i = 0; i < items.Count; i++)

@@ -6,43 +6,44 @@ using StackExchange.Redis;
 
 namespace FlashSale.Admin.Stock;
 
-/// <summary>How a sale goes. Everything but the outbox is in units.</summary>
-/// <param name="Items">By item number.</param>
-/// <param name="OutboxLength">Entries that wait for Postgres; one holds the reservations of one call.</param>
-/// <param name="OutboxAgeSeconds">Age of the oldest of them; 0 when there is none.</param>
+/// <summary>The figures of a sale. Those of the outbox are entries and seconds, all others are units.</summary>
+/// <param name="Items">The figures of the items, by item number.</param>
+/// <param name="OutboxLength">Entries that wait for Postgres. An entry holds the reservations of one call.</param>
+/// <param name="OutboxAgeSeconds">Age of the oldest entry. 0 when the outbox is empty.</param>
 public sealed record StatsPage(IReadOnlyList<ItemStats> Items, long OutboxLength, double OutboxAgeSeconds);
 
-/// <summary>How an item goes, in units.</summary>
+/// <summary>The figures of an item, in units.</summary>
 /// <param name="Sku">The item.</param>
-/// <param name="Stock">Units there are, sold or not.</param>
+/// <param name="Stock">All units, sold or not.</param>
 /// <param name="Remaining">Units for sale.</param>
 /// <param name="Accepted">Units of all orders ever accepted: persisted and in flight.</param>
-/// <param name="Persisted">Units of the orders in Postgres, of whatever status.</param>
-/// <param name="PendingPayment">Of these, waiting for payment.</param>
-/// <param name="Paid">Of these, paid.</param>
-/// <param name="Cancelled">Of these, cancelled.</param>
-/// <param name="Expired">Of these, not paid in time.</param>
-/// <param name="Rejected">Of these, refused by Postgres.</param>
-/// <param name="Refunded">Of these, paid back.</param>
+/// <param name="Persisted">Units of the orders in Postgres, of any status.</param>
+/// <param name="PendingPayment">Those of the persisted units that wait for payment.</param>
+/// <param name="Paid">Those that are paid.</param>
+/// <param name="Cancelled">Those that were cancelled.</param>
+/// <param name="Expired">Those that were not paid in time.</param>
+/// <param name="Rejected">Those that Postgres refused.</param>
+/// <param name="Refunded">Those that were paid back.</param>
 public sealed record ItemStats(
     string Sku, long Stock, long Remaining, long Accepted, long Persisted, long PendingPayment, long Paid, long Cancelled, long Expired, long Rejected, long Refunded);
 
 /// <summary>
-/// Reads the figures of a sale from counters and without a lock, so that they cost the same however many orders there are. Postgres
-/// and Redis are looked at one after the other: in the middle of a rush they may be apart by what settles in between. The ledger is
-/// the exact account.
+/// Reads the figures of a sale from counters and without a lock, so that they cost the same however many orders there
+/// are. Postgres is read first, then Redis. So in the middle of a rush the figures may differ by the orders that settle
+/// in between. The ledger is the exact account.
 /// </summary>
 public sealed class SaleStats(NpgsqlDataSource postgres, RedisConnection redis, SaleReader sales)
 {
-    /// <summary>Reads them.</summary>
-    /// <returns>Whether there is such a sale, and its figures; null where Redis does not hold it under Postgres' epoch.</returns>
+    /// <summary>Reads the figures.</summary>
+    /// <returns>Whether there is such a sale, and its figures. They are null where Redis does not hold the sale under
+    /// the epoch of Postgres.</returns>
     public async Task<(bool Found, StatsPage? Page)> ReadAsync(string saleId, CancellationToken cancellation)
     {
         if (await sales.ReadAsync(saleId, cancellation) is not { } sale) return (false, null);
         var rows = await ReadPostgresAsync(saleId, cancellation);
-        // What an archived sale had left is no longer in Redis, and is all that is not sold.
+        // The remaining units of an archived sale are no longer in Redis. They are all units that are not sold.
         if (sale.Status is SaleStatus.Archived) return (true, new StatsPage([.. rows.Select(row => row.With(row.Stock - row.PendingPayment - row.Paid, 0))], 0, 0));
-        // Nothing of a draft is in Redis.
+        // Redis has nothing of a draft.
         if (sale.Epoch == 0) return (true, new StatsPage([.. rows.Select(row => row.With(0, 0))], 0, 0));
         var look = await ReadRedisAsync(new SaleKeys(saleId));
         if (look.Epoch != sale.Epoch) return (true, null);
@@ -69,7 +70,8 @@ public sealed class SaleStats(NpgsqlDataSource postgres, RedisConnection redis, 
         return rows.AsList();
     }
 
-    // All in one flight: the answers belong to one moment, but for what Redis does between two commands.
+    // All commands go out together, so the answers belong to one moment, except for other commands that Redis runs in
+    // between.
     private async Task<(long? Epoch, Dictionary<string, long> Stock, Dictionary<string, long> InFlight, long OutboxLength, double OutboxAge)> ReadRedisAsync(SaleKeys keys)
     {
         var (epoch, stock, inFlight, length, first, time) = await redis.CallAsync(async database =>

@@ -9,41 +9,43 @@ using Microsoft.AspNetCore.Mvc;
 
 namespace FlashSale.Admin.Stock;
 
-/// <summary>The body of a change of stock, for the document.</summary>
+/// <summary>The body of a change of stock, as OpenAPI shows it.</summary>
 [Description("Delta: units to add, or to take away when negative. Reason: for the audit log, 1 to 500 characters.")]
 public sealed record StockChangeBody(int Delta, string Reason);
 
 /// <summary>An item's units after a change.</summary>
-/// <param name="Stock">Units there are, sold or not.</param>
-/// <param name="Remaining">Units for sale at that moment.</param>
+/// <param name="Stock">All units, sold or not.</param>
+/// <param name="Remaining">Units for sale when the change was applied.</param>
 public sealed record StockPage(int Stock, int Remaining);
 
 /// <summary>The books of a sale, in units.</summary>
-/// <param name="Balanced">Whether no unit is missing or counted twice.</param>
+/// <param name="Balanced">Whether no unit is missing or counted twice, and the last full count found nothing
+/// wrong.</param>
 /// <param name="Items">The account of each item.</param>
-/// <param name="Reconciliation">What the worker's regular comparisons have found; null before the first.</param>
+/// <param name="Reconciliation">The findings of the worker's regular comparisons. Null before the first.</param>
 public sealed record LedgerPage(bool Balanced, IReadOnlyList<LedgerLine> Items, ReconciliationPage? Reconciliation);
 
-/// <summary>What the regular comparisons have found.</summary>
-/// <param name="RunAt">Of the last one.</param>
-/// <param name="RunsUnbalanced">In how many in a row the same difference stood; from three on it is real.</param>
-/// <param name="Differences">Units per sku.</param>
-/// <param name="FullRunAt">When every order was counted.</param>
-/// <param name="Findings">What that count found wrong.</param>
+/// <summary>The findings of the regular comparisons.</summary>
+/// <param name="RunAt">When the last comparison ran.</param>
+/// <param name="RunsUnbalanced">In how many comparisons in a row the same difference stood. From three on it is
+/// real.</param>
+/// <param name="Differences">The units that differ, by sku.</param>
+/// <param name="FullRunAt">When every order was last counted. Null when they never were.</param>
+/// <param name="Findings">The errors that this count found.</param>
 public sealed record ReconciliationPage(string RunAt, int RunsUnbalanced, IReadOnlyDictionary<string, long> Differences, string? FullRunAt, IReadOnlyList<string> Findings);
 
 /// <summary>The account of an item: difference = stock - remaining - inFlight - live.</summary>
 public sealed record LedgerLine(string Sku, long Stock, long Remaining, long InFlight, long Live, long Difference);
 
-/// <summary>What can be asked about and done with the units of a sale.</summary>
+/// <summary>Everything that concerns the units of a sale: changes of stock, figures, books.</summary>
 public static class StockEndpoints
 {
     private const int MaxReason = 500;
 
-    /// <summary>What a reason must be.</summary>
+    /// <summary>The rule for a reason, as errors spell it.</summary>
     public const string ReasonRule = "1 to 500 characters, not blank, without control characters";
 
-    /// <summary>Registers what the endpoints need.</summary>
+    /// <summary>Registers the services of the endpoints.</summary>
     public static void AddStock(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<ChangeStockScript>();
@@ -64,14 +66,14 @@ public static class StockEndpoints
             .WithDescription("From counters, at one moment. With full=true every order is counted as well, which takes seconds for a million of them.");
     }
 
-    /// <summary>Whether a text will do as a reason.</summary>
+    /// <summary>Whether a text keeps <see cref="ReasonRule"/>.</summary>
     public static bool IsReason(string text) => text.Length <= MaxReason && !string.IsNullOrWhiteSpace(text) && !text.Any(char.IsControl);
 
     private static async Task<IResult> ChangeAsync(
         HttpContext context, string saleId, string sku, StockChanges changes, SaleReader sales,
         [FromHeader(Name = IdempotencyKey.Header), Description("Required: with the same key an item is changed once.")] string? idempotencyKey)
     {
-        // As it was sent: a header that is there twice is no key.
+        // The header is read as it was sent, because one that is there twice is no key.
         if (!IdempotencyKey.TryRead(context.Request.Headers[IdempotencyKey.Header], out var key))
             return key is "" ? new ProblemAnswer(IdempotencyKey.Missing) : AdminProblems.Invalid(IdempotencyKey.Invalid);
         var (change, refused) = await JsonForm.ReadAsync(context.Request, (form, errors) =>
@@ -82,7 +84,7 @@ public static class StockEndpoints
             return new StockChange(saleId, sku, (int)delta, reason, key);
         });
         if (change is null) return refused!;
-        // Carried through, whether or not its manager still waits.
+        // The change is carried through, even if the manager does not wait any more.
         var answer = await changes.ApplyAsync(change, context.Actor(), CancellationToken.None);
         if (answer.Result is StockChangeResult.ItemNotFound)
             return AdminProblems.ItemNotFound([.. (await sales.ItemsAsync(saleId, CancellationToken.None)).Select(item => item.Sku)]);
@@ -102,7 +104,7 @@ public static class StockEndpoints
         if (full is not (null or "true" or "false")) return AdminProblems.Invalid([new("full", "must be true or false")]);
         if (!SaleBounds.IsSaleId(saleId)) return AdminProblems.SaleNotFound;
         if (await ledger.ReadAsync(saleId, context.RequestAborted) is not { } books) return AdminProblems.SaleNotFound;
-        // Over the connections of what takes long: those who count must not keep others from acting.
+        // A full count uses the connections for work that takes long, so that it does not keep others from acting.
         if (full == "true") await new Reconciliation(transfers.Postgres, reader).CountAsync(saleId, context.RequestAborted);
         var last = await reconciliation.LastAsync(saleId, context.RequestAborted);
         return Results.Ok(new LedgerPage(books.Balanced && (last?.Findings.Count ?? 0) == 0,

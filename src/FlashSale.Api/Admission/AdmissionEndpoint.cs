@@ -15,15 +15,16 @@ using Polly.CircuitBreaker;
 namespace FlashSale.Api.Admission;
 
 /// <summary>
-/// POST /api/v1/sales/{saleId}/admission: a ticket for one purchase, while the sale is open, no faster than the sale
-/// admits, and, while challenges are on, only for a solved one. A user who has a ticket that can still buy gets that one again.
+/// POST /api/v1/sales/{saleId}/admission: gives a ticket for one purchase. The sale must be open, and all nodes
+/// together give no more tickets per second than the sale admits. While challenges are on, the request must bring a
+/// solved one. A user with a ticket that can still buy gets that ticket again.
 /// </summary>
 public sealed class AdmissionEndpoint(
     JwtVerifier tokens, Degradation degradation, LoadShedder shedder, BlocklistFeed blocklist, Storefront storefront, SaleLooks looks,
     Tickets tickets, Challenges challenges, ChallengeSwitch challenge, AdmitScript script,
     RequestLimiter limiter, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker, AdmissionOptions options, PurchaseOptions purchases)
 {
-    // At the lowest rate, one a second.
+    // The lowest admission rate is one ticket per second, so no bucket stays empty for longer.
     private const int LongestWaitMilliseconds = 1_000;
 
     private static readonly Problem ChallengeRequired = new(403, "challenge_required", "Solve the challenge and send its solution.");
@@ -32,10 +33,11 @@ public sealed class AdmissionEndpoint(
     private static readonly Counter<long> Admissions =
         new Meter("FlashSale.Api").CreateCounter<long>("flashsale_admissions_total", description: "Requests for admission answered, by result.");
 
-    // Redis TIME before which a sale's token bucket cannot hold a token, whatever others do: until then the node refuses by itself.
+    // By sale id: the Redis TIME (Unix ms) before which the sale's token bucket cannot hold a token, even if nobody
+    // takes one. Until then the node refuses by itself.
     private readonly ConcurrentDictionary<string, long> _emptyUntil = new(StringComparer.Ordinal);
 
-    /// <summary>Answers a request.</summary>
+    /// <summary>Answers a request with 200 and a ticket, or with a problem.</summary>
     public async Task AdmitAsync(HttpContext context, string saleId)
     {
         if (degradation.IsOff(Features.Purchases))
@@ -90,7 +92,7 @@ public sealed class AdmissionEndpoint(
                 return;
             }
         }
-        // Those who ask for admission and those who buy share what the node takes on.
+        // Admissions and purchases share one limit on the requests under way.
         if (!shedder.TryEnter())
         {
             await ShedAsync(context);
@@ -105,7 +107,7 @@ public sealed class AdmissionEndpoint(
         await RefuseAsync(context, RequestGuard.Overloaded);
     }
 
-    // A ticket that could not be used would only keep others from theirs.
+    // A blocked or suspended user gets no ticket. It would be of no use, and would be missing for another user.
     private Problem? RefusedWho(HttpContext context, ulong user, ulong client) =>
         blocklist.Blocks(user, client, context.Connection.RemoteIpAddress) ? PurchaseProblems.UserBlocked
         : limiter.MayBuy(degradation, RequestGuard.Describe(context, user, client)) ? null
@@ -123,7 +125,7 @@ public sealed class AdmissionEndpoint(
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // The latter: text that is no UTF-8, or half a surrogate pair.
+            // InvalidOperationException: the text is not UTF-8, or it holds half a surrogate pair.
             return (null, Problem.InvalidRequest);
         }
         finally
@@ -132,28 +134,32 @@ public sealed class AdmissionEndpoint(
         }
     }
 
-    // Nobody is owed an admission, so the node's own knowledge counts for all. Whether a sale is paused, Redis knows sooner.
+    // The node may refuse any user by its own knowledge, because nobody is owed an admission. (A buyer's retry is owed
+    // its 202.) A pause is left to Redis, which knows of it sooner.
     private async ValueTask<Problem?> RefusedHereAsync(SaleOnSale sale)
     {
         var now = redis.NowMilliseconds;
         if (sale.IsNotOpen(now)) return PurchaseProblems.SaleNotOpen;
         if (sale.Published.PhaseAt(now) is SalePhase.Closed) return PurchaseProblems.SaleClosed;
-        // A ticket, and the work for it, would be of no use: the purchase would be told the same.
+        // A ticket, and the work for its challenge, would be useless: the purchase would be answered "sold out" as
+        // well.
         return await looks.IsSoldOutAsync(sale) ? PurchaseProblems.SoldOut : null;
     }
 
-    // Null: Redis is away, or has not answered in time. Gives back the place that the request was given.
+    // Null means that Redis is away or has not answered in time. Gives back the place that the request took from the
+    // shedder.
     private async Task<(SaleOnSale Sale, AdmitDecision Decision)?> AskAsync(SaleOnSale sale, AdmissionRequest asked)
     {
         try
         {
             var wait = _emptyUntil.GetValueOrDefault(sale.Published.SaleId) - redis.NowMilliseconds;
-            // Longer than any bucket keeps anybody waiting: Redis' clock was set back.
+            // No bucket can demand a longer wait, so a longer one means that the clock of Redis was set back. Redis is
+            // asked then.
             if (wait is > 0 and <= LongestWaitMilliseconds) return (sale, new(AdmitCode.RateLimited, 0, wait));
             var decision = await CallAsync(sale, asked);
             if (decision.Code is AdmitCode.OtherEpoch)
             {
-                // The sale was loaded again since this node last looked: look, and ask once more.
+                // The sale was loaded again since this node last looked. Refresh the catalog and ask once more.
                 await storefront.RefreshAsync().WaitAsync(purchases.Deadline);
                 sale = storefront.Find(sale.Published.SaleId) ?? sale;
                 decision = await CallAsync(sale, asked);
@@ -171,7 +177,7 @@ public sealed class AdmissionEndpoint(
         }
     }
 
-    // Through the purchases' breaker: while Redis is away nobody waits for it.
+    // The call goes through the breaker of purchases, so that no request waits for Redis while Redis is away.
     private ValueTask<AdmitDecision> CallAsync(SaleOnSale sale, AdmissionRequest asked) => breaker.Breaker.ExecuteAsync(
         static (call, _) => new ValueTask<AdmitDecision>(call.Script.AdmitAsync(call.Sale.Keys, call.Sale.Published.Epoch, call.NotAfter, call.Asked, call.Deadline)),
         (Script: script, Sale: sale, NotAfter: redis.NowMilliseconds + purchases.DeadlineMilliseconds, Asked: asked, purchases.Deadline));
@@ -217,7 +223,8 @@ public sealed class AdmissionEndpoint(
     private Task RefuseAsync(HttpContext context, Problem problem, SaleOnSale? notOpenYet = null, long? waitMilliseconds = null)
     {
         Count(problem.Code);
-        // Beyond what the bucket needs, some chance: those who were refused together do not come back together.
+        // Up to two random seconds are added to the bucket's wait, so that shoppers that were refused together do not
+        // come back together.
         int? retryAfter = waitMilliseconds is { } wait ? (int)((wait + 999) / 1000) + Random.Shared.Next(0, 3)
             : ReferenceEquals(problem, PurchaseProblems.SaleNotOpen) ? PurchaseProblems.SecondsToOpening(notOpenYet!.Published.OpensAt, redis.NowMilliseconds)
             : null;

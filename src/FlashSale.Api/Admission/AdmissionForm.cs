@@ -1,5 +1,6 @@
 namespace FlashSale.Api.Admission;
 
-/// <summary>The body of a request for admission.</summary>
-/// <param name="Solution">The answer to a challenge, as a widget makes it; not looked at while there are no challenges.</param>
+/// <summary>The JSON body of a request for admission. The body may be missing.</summary>
+/// <param name="Solution">The solution of a challenge, as an ALTCHA widget makes it. Ignored while challenges are
+/// off.</param>
 public sealed record AdmissionForm(string? Solution = null);

@@ -3,10 +3,13 @@ using FlashSale.Platform;
 
 namespace FlashSale.Api.Admission;
 
-/// <summary>Puts the blocklist into the host.</summary>
+/// <summary>Adds the blocklist to the host.</summary>
 public static class BlocklistModule
 {
-    /// <summary>Registers the feed. The host is ready once it has read all of the list.</summary>
+    /// <summary>
+    /// Registers the feed that follows the blocklist in Redis. The host is not ready before the feed has read the whole
+    /// list.
+    /// </summary>
     public static void AddBlocklist(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<BlocklistFeed>();

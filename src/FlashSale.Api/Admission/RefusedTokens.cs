@@ -5,8 +5,8 @@ using FlashSale.Platform;
 namespace FlashSale.Api.Admission;
 
 /// <summary>
-/// Says why a token was refused, to those who can do something about it: the client by <c>WWW-Authenticate</c> (RFC 6750 3),
-/// operators by a metric, and by a line in the log at most once a second, however many tokens are refused.
+/// Tells why a token was refused. The client reads it in <c>WWW-Authenticate</c> (RFC 6750 3). Operators read it in a
+/// metric, and in at most one log line per second, however many tokens are refused.
 /// </summary>
 public static partial class RefusedTokens
 {
@@ -20,7 +20,7 @@ public static partial class RefusedTokens
     private static long _lastLogged = -LogInterval;
     private static long _unlogged;
 
-    /// <summary>Answers with 401.</summary>
+    /// <summary>Answers with 401, and names the reason in <c>WWW-Authenticate</c>.</summary>
     /// <param name="context">The request.</param>
     /// <param name="result">The verifier's result, other than <see cref="JwtResult.Ok"/>.</param>
     public static Task RefuseAsync(HttpContext context, JwtResult result)
@@ -28,7 +28,7 @@ public static partial class RefusedTokens
         var (reason, header) = Told[(int)result];
         Refused.Add(1, new KeyValuePair<string, object?>("reason", reason));
         context.Response.Headers.WWWAuthenticate = header;
-        // A request without a token is none that was refused: anybody's robot sends those.
+        // A request without a token is not logged: no token was refused, and any robot sends such requests.
         if (result is not JwtResult.Missing) Log(context, reason);
         return Problems.WriteAsync(context, Problem.Unauthenticated);
     }
@@ -57,7 +57,7 @@ public static partial class RefusedTokens
         JwtResult.BadUser => "bad_user",
     };
 
-    // Only characters that RFC 6750 allows there.
+    // RFC 6750 allows only some characters in error_description. These texts keep to them.
     private static string DescriptionOf(string reason) => reason switch
     {
         "malformed" => "The token is not a compact JWS of a JSON object, or asks for an extension that is not supported",
@@ -72,7 +72,7 @@ public static partial class RefusedTokens
         _ => "",
     };
 
-    // RFC 6750 3.1: a request without a token is told the scheme alone.
+    // RFC 6750 3.1: the answer to a request without a token names the scheme alone.
     private static string HeaderOf(JwtResult result) =>
         result is JwtResult.Ok or JwtResult.Missing ? "Bearer" : $"Bearer error=\"invalid_token\", error_description=\"{DescriptionOf(ReasonOf(result))}\"";
 

@@ -6,9 +6,10 @@ using FlashSale.Sales;
 namespace FlashSale.Api.Orders;
 
 /// <summary>
-/// Follows what Redis announces of the orders that somebody on this node watches: one subscription per sale. An
-/// announcement can be lost without a sign, so a sale whose channel was silent for some seconds is asked to speak by an empty
-/// announcement, and those who watch look themselves more often as long as nothing is heard.
+/// Receives the announcements of Redis about the orders that streams on this node watch. There is one subscription per
+/// sale. An announcement can be lost without a sign. So when a sale's channel was silent for some seconds, this node
+/// publishes an empty announcement on it. As long as nothing arrives, the streams read their orders more often by
+/// themselves.
 /// </summary>
 public sealed class OrderAnnouncements
 {
@@ -22,14 +23,19 @@ public sealed class OrderAnnouncements
     private readonly Lock _sync = new();
     private readonly Dictionary<string, Channel> _channels = new(StringComparer.Ordinal);
 
-    /// <summary>Follows the connection: a new one has none of the old one's subscriptions.</summary>
+    /// <summary>
+    /// Follows the connection and subscribes again when it is replaced: a new connection has no subscriptions.
+    /// </summary>
     public OrderAnnouncements(RedisConnection redis)
     {
         _redis = redis;
         redis.Replaced += () => _ = SubscribeAgainAsync();
     }
 
-    /// <summary>Begins to watch an order; from the end of this call announcements wake the watcher, as far as Redis can be reached.</summary>
+    /// <summary>
+    /// Begins to watch an order. When this call has returned, announcements wake the watcher, if Redis could be
+    /// reached.
+    /// </summary>
     public async Task<OrderWatch> WatchAsync(Order order)
     {
         var watch = new OrderWatch(order.OrderId, order.SaleId);
@@ -45,7 +51,7 @@ public sealed class OrderAnnouncements
         return watch;
     }
 
-    /// <summary>Ends a watch.</summary>
+    /// <summary>Ends a watch. The last watch of a sale ends its subscription too.</summary>
     public async Task ForgetAsync(OrderWatch watch)
     {
         bool last;
@@ -64,15 +70,18 @@ public sealed class OrderAnnouncements
         }
         catch (Exception e) when (IsAway(e))
         {
-            // An announcement that nobody waits for does no harm.
+            // The subscription stays. An announcement without a watcher does no harm.
         }
-        // Somebody may have come in between, whose subscription went with this one.
+        // A watcher may have come meanwhile and lost its subscription to this call. Subscribe again for it.
         bool back;
         lock (_sync) back = _channels.ContainsKey(watch.SaleId);
         if (back) await SubscribeAsync(watch.SaleId);
     }
 
-    /// <summary>Whether announcements of a watched sale arrive. Asks the channel to speak when it was silent.</summary>
+    /// <summary>
+    /// Whether announcements of a watched sale arrive. Publishes an empty one when the channel was silent for some
+    /// seconds.
+    /// </summary>
     public bool Arrive(string saleId)
     {
         Channel? channel;
@@ -83,7 +92,7 @@ public sealed class OrderAnnouncements
         return silence <= Trust;
     }
 
-    /// <summary>Wakes all who watch.</summary>
+    /// <summary>Wakes all watchers.</summary>
     public void WakeAll()
     {
         lock (_sync)
@@ -107,7 +116,7 @@ public sealed class OrderAnnouncements
         }
         catch (Exception e) when (IsAway(e))
         {
-            // Nothing will be heard, so those who watch look themselves.
+            // No announcement will arrive, so the streams read their orders by themselves.
             return;
         }
         _ = Arrive(saleId);
@@ -121,7 +130,7 @@ public sealed class OrderAnnouncements
         }
         catch (Exception e) when (IsAway(e))
         {
-            // Silence says the same.
+            // The channel stays silent, and that tells the streams the same.
         }
         finally
         {
@@ -129,7 +138,8 @@ public sealed class OrderAnnouncements
         }
     }
 
-    // An announcement is a sequence of order id (16 bytes) and verdict (1); an empty one only says that the channel speaks.
+    // An announcement is a sequence of order id (16 bytes) and verdict (1 byte). An empty one only shows that the
+    // channel works.
     private void Announce(string saleId, byte[] settled)
     {
         lock (_sync)

@@ -16,7 +16,7 @@ public sealed record OrderPage(
     Guid OrderId, string SaleId, string Sku, int Quantity, Money Amount, string Status, string? Reason,
     string AcceptedAt, string? PlacedAt, string? PayBy, string? PaidAt, string? ClosedAt)
 {
-    /// <summary>The page of an order.</summary>
+    /// <summary>Makes the page of an order.</summary>
     public static OrderPage Of(Order order) => new(
         order.OrderId, order.SaleId, order.Sku, order.Quantity, new Money(order.Amount, order.Currency), order.Status.Text(), order.Reason,
         Timestamps.Text(order.AcceptedAt), Text(order.PlacedAt), Text(order.PayBy), Text(order.PaidAt), Text(order.ClosedAt));
@@ -24,16 +24,19 @@ public sealed record OrderPage(
     private static string? Text(DateTimeOffset? time) => time is { } at ? Timestamps.Text(at) : null;
 }
 
-/// <summary>A page of the caller's orders.</summary>
+/// <summary>A page of the caller's orders. NextCursor is null on the last page.</summary>
 public sealed record OrderList(IReadOnlyList<OrderPage> Orders, string? NextCursor);
 
-/// <summary>GET /api/v1/orders, /api/v1/orders/{orderId} and its events: a shopper's own orders.</summary>
+/// <summary>
+/// GET /api/v1/orders, /api/v1/orders/{orderId} and its events, and POST /api/v1/orders/{orderId}/cancel: a shopper's
+/// own orders.
+/// </summary>
 public static class OrderEndpoints
 {
     private const int DefaultLimit = 20;
     private const int MaxLimit = 100;
 
-    // An order in flight reaches Postgres within a second, as a rule.
+    // An order in flight usually reaches Postgres within a second.
     private const int RetryInFlightAfterSeconds = 1;
 
     private const string SlowPollSeconds = "5";
@@ -41,7 +44,7 @@ public static class OrderEndpoints
     private static readonly Problem OrderNotFound = new(404, "order_not_found", "You have no such order.");
     private static readonly Problem NotCancellable = new(409, "order_not_cancellable", "The order cannot be cancelled.");
 
-    /// <summary>Registers what the endpoints need.</summary>
+    /// <summary>Registers the services of the endpoints. Settings: section <c>Orders</c>.</summary>
     public static void AddOrders(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<OrderOptions>(builder.Configuration, "Orders");
@@ -53,7 +56,7 @@ public static class OrderEndpoints
         builder.Services.AddSingleton<OrderEvents>();
     }
 
-    /// <summary>Maps the endpoints.</summary>
+    /// <summary>Maps the four endpoints.</summary>
     public static void MapOrders(this WebApplication app)
     {
         app.MapGet("/api/v1/orders", ListAsync).WithSummary("The caller's orders, newest first").Produces<OrderList>().ProducesErrors(400, 401, 429, 503)
@@ -107,7 +110,8 @@ public static class OrderEndpoints
         [FromKeyedServices(Dependency.Postgres)] Dependency postgres)
     {
         if (await FindAsync(context, orderId, tokens, orders, storefront) is not { } order) return;
-        // What is in flight may be in Postgres already: what counts is the row. Not ended by a client that goes: it is one short transaction.
+        // An order that Redis has in flight may be in Postgres already, and the row in Postgres decides. A client that
+        // leaves does not end the cancellation, which is one short transaction.
         var outcome = order.Status is OrderStatus.Accepted or OrderStatus.PendingPayment
             ? await postgres.OnceAsync(static async (call, cancellation) => await call.moves.CancelAsync(call.order, call.options.MaxCancellations, cancellation),
                 (moves, order, options), CancellationToken.None)
@@ -124,9 +128,9 @@ public static class OrderEndpoints
             await Problems.WriteAsync(context, Problem.TemporarilyUnavailable, "The sale is being loaded anew. The order stays as it is; repeat the request.");
             return;
         }
-        // As it is in Postgres: in Redis it may be in flight for another moment.
+        // Read from Postgres, because Redis may have the order in flight for another moment.
         var now = await orders.FindStoredAsync(order.OrderId, context.RequestAborted) ?? order;
-        // A repetition finds it cancelled, and is told the same.
+        // A repeated request finds the order cancelled, and gets the same answer.
         if (outcome is CancelOutcome.Cancelled || now.Status is OrderStatus.Cancelled)
         {
             context.Response.Headers.CacheControl = "no-store";
@@ -136,7 +140,8 @@ public static class OrderEndpoints
         await Problems.WriteAsync(context, NotCancellable, $"The order is {now.Status.Text()}.", retryAfterSeconds: now.Status is OrderStatus.Accepted ? RetryInFlightAfterSeconds : null);
     }
 
-    // Another's order is not found, as one that does not exist. The problem is written when null is returned.
+    // Another user's order is answered like one that does not exist. When this returns null, the problem is written
+    // already.
     internal static async Task<Order?> FindAsync(HttpContext context, string orderId, JwtVerifier tokens, OrderReader orders, Storefront storefront)
     {
         if (!await AuthenticateAsync(context, tokens, out var userId)) return null;

@@ -8,22 +8,23 @@ using FlashSale.Platform;
 namespace FlashSale.Api.Orders;
 
 /// <summary>
-/// GET /api/v1/orders/{orderId}/events: one <c>status</c> event now, one at each change, the end after a final status.
-/// Redis announces changed orders, but an announcement can be lost: watch, then read, then read again every 30 s, or every
-/// 5 s while no announcements arrive. A stream also ends when the host does; its client comes back to another node.
+/// GET /api/v1/orders/{orderId}/events: sends a <c>status</c> event at once and one at each change, and ends after a
+/// final status. Redis announces changed orders, but an announcement can be lost. So the stream watches before it reads
+/// the order, and then reads it again about every 30 s, or every 5 s while no announcements arrive. A stream also ends
+/// when the host does, and its client comes back to another node.
 /// </summary>
 public sealed class OrderEvents
 {
-    // Streams wake this often to see whether there is something to do.
+    // A stream wakes this often to see whether a look or a comment is due.
     private static readonly TimeSpan Tick = TimeSpan.FromSeconds(5);
 
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan BetweenComments = TimeSpan.FromSeconds(14);
 
-    // After a look that failed: a store may have had too much to do just then.
+    // The shortest wait after a look that failed. The store may have been overloaded just then.
     private const int SoonMilliseconds = 500;
 
-    // So many streams at once look at the stores: the others wait, and requests find places there.
+    // So many streams may look at the stores at once. The others wait, so that requests find places there.
     private const int LooksAtOnce = 8;
 
     private readonly OrderReader _orders;
@@ -43,7 +44,7 @@ public sealed class OrderEvents
         lifetime.ApplicationStopping.Register(announcements.WakeAll);
     }
 
-    /// <summary>Streams until the order's status is final, the client goes or the host ends.</summary>
+    /// <summary>Streams until the order's status is final, the client leaves or the host ends.</summary>
     public async Task StreamAsync(HttpContext context, Order order)
     {
         if (order.Status.IsFinal() && EventStream.HasSeen(context, order.Status.Text()))
@@ -124,7 +125,7 @@ public sealed class OrderEvents
         }
     }
 
-    // Under degradation looks are made less often too; announcements cost little.
+    // Under degradation looks are rarer too. Announcements go on, because they cost little.
     private TimeSpan Interval(string saleId)
     {
         var arrive = _announcements.Arrive(saleId);
@@ -132,7 +133,8 @@ public sealed class OrderEvents
         return arrive ? BetweenLooks * (0.8 + 0.4 * Random.Shared.NextDouble()) : TimeSpan.Zero;
     }
 
-    // After an announcement as the primary has it; else together with others, and perhaps from a replica that is behind.
+    // After an announcement the order is read from the primary. Otherwise the look is shared with other requests, and
+    // may come from a replica that is behind.
     private async Task<Order?> ReadAsync(Order order, bool announced, CancellationToken left)
     {
         await _looks.WaitAsync(CancellationToken.None);

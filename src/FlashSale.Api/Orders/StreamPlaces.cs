@@ -4,20 +4,22 @@ using FlashSale.Platform;
 
 namespace FlashSale.Api.Orders;
 
-/// <summary>How a request for a stream ended.</summary>
+/// <summary>The answer to a stream that asks for a place.</summary>
 public enum StreamPlace
 {
-    /// <summary>It has a place, which is to be given back.</summary>
+    /// <summary>The stream has a place, and must give it back.</summary>
     Taken,
 
-    /// <summary>The user has as many streams on this node as one may.</summary>
+    /// <summary>The user has as many streams on this node as <c>Orders:StreamsPerUser</c> allows.</summary>
     UserFull,
 
-    /// <summary>The node has as many streams as it may: the other half of its connections is for those who buy.</summary>
+    /// <summary>
+    /// The node has as many streams as it may. They use half of its connections, and the other half is for purchases.
+    /// </summary>
     NodeFull,
 }
 
-/// <summary>Counts the open streams of this node, in all and of each user. Thread-safe.</summary>
+/// <summary>Counts the open streams of this node, in total and by user. Thread-safe.</summary>
 public sealed class StreamPlaces
 {
     private static readonly Meter Meter = new("FlashSale.Orders");
@@ -28,7 +30,9 @@ public sealed class StreamPlaces
     private readonly int _most;
     private int _open;
 
-    /// <summary>Takes the bounds.</summary>
+    /// <summary>
+    /// Takes the bound of a user from the settings. The bound of the node is half of its connections.
+    /// </summary>
     public StreamPlaces(OrderOptions options, ConnectionCap connections)
     {
         _perUser = options.StreamsPerUser;
@@ -36,7 +40,7 @@ public sealed class StreamPlaces
         Meter.CreateObservableGauge("flashsale_order_streams", () => Volatile.Read(ref _open), description: "Open event streams of orders.");
     }
 
-    /// <summary>Takes a place, or not.</summary>
+    /// <summary>Takes a place for a stream of this user, if there is one.</summary>
     public StreamPlace TryTake(string userId)
     {
         lock (_sync)
@@ -50,7 +54,7 @@ public sealed class StreamPlaces
         }
     }
 
-    /// <summary>Gives a place back.</summary>
+    /// <summary>Gives back a place of this user.</summary>
     public void Release(string userId)
     {
         lock (_sync)

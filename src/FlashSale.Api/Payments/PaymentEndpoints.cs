@@ -10,10 +10,10 @@ using PaymentService = FlashSale.Orders.Payments;
 
 namespace FlashSale.Api.Payments;
 
-/// <summary>Where and until when to pay.</summary>
+/// <summary>The page on which the shopper pays, and the time until which the order can be paid.</summary>
 public sealed record PaymentPage(string PaymentUrl, string PayBy);
 
-/// <summary>POST /api/v1/orders/{orderId}/payment: where a shopper pays an order.</summary>
+/// <summary>POST /api/v1/orders/{orderId}/payment: tells a shopper where to pay an order.</summary>
 public static partial class PaymentEndpoints
 {
     private const int SecondsUntilStored = 1;
@@ -21,7 +21,9 @@ public static partial class PaymentEndpoints
     private static readonly Problem NotPayable = new(409, "order_not_payable", "The order cannot be paid.");
     private static readonly Problem ProviderAway = new(503, "temporarily_unavailable", "Payments cannot be started right now.");
 
-    /// <summary>Registers what the endpoints need.</summary>
+    /// <summary>
+    /// Registers the payment provider, the payments and the webhook. Settings of the webhook: section <c>Webhook</c>.
+    /// </summary>
     public static void AddPayments(this WebApplicationBuilder builder)
     {
         builder.AddPaymentProvider();
@@ -32,7 +34,7 @@ public static partial class PaymentEndpoints
             services.GetRequiredService<NpgsqlDataSource>(), services.GetRequiredService<RedisConnection>(), webhook.RefundsReturnUnits));
     }
 
-    /// <summary>Maps the endpoints.</summary>
+    /// <summary>Maps the payment endpoint and the webhook.</summary>
     public static void MapPayments(this WebApplication app)
     {
         app.MapPost("/api/v1/orders/{orderId}/payment", StartAsync).WithSummary("Where and until when to pay an order").Produces<PaymentPage>().ProducesErrors(401, 404, 409, 429, 503);

@@ -7,15 +7,16 @@ using Microsoft.OpenApi;
 
 namespace FlashSale.Api.Payments;
 
-/// <summary>A webhook, as OpenAPI shows it; see <see cref="PaymentNotice"/>.</summary>
+/// <summary>The body of a webhook as OpenAPI shows it. <see cref="PaymentNotice"/> reads the real one.</summary>
 public sealed record WebhookForm(string Type, WebhookData Data);
 
-/// <summary>What a webhook is about.</summary>
+/// <summary>The order and the payment that a webhook tells of.</summary>
 public sealed record WebhookData(Guid OrderId, string PaymentId, Money Amount);
 
 /// <summary>
-/// POST /api/v1/payments/webhook: the provider tells what became of a payment. It takes no token but a signature over the
-/// bytes of the body, which are read before anything in them is believed. Whatever is not 2xx the provider sends again.
+/// POST /api/v1/payments/webhook: takes the provider's notices about payments. Instead of a token the request carries a
+/// signature over the bytes of the body, so all bytes are read before any of them is believed. The provider sends a
+/// notice again after any answer that is not 2xx.
 /// </summary>
 public static partial class WebhookEndpoint
 {
@@ -31,7 +32,7 @@ public static partial class WebhookEndpoint
 
     /// <summary>Maps the endpoint.</summary>
     public static void Map(WebApplication app) =>
-        // Its signature says what a body is; some providers call it text/plain.
+        // The signature tells that the body is a notice, so every media type is taken. Some providers send text/plain.
         app.MapPost("/api/v1/payments/webhook", ReceiveAsync).WithSummary("Takes the notices of the payment provider")
             .Accepts<WebhookForm>("application/json", "*/*").Produces(200).ProducesErrors(400, 401, 404, 413, 422, 429, 503)
             .Takes(ParameterLocation.Header, StandardWebhook.IdHeader, "The notice.", ApiDocument.Of(JsonSchemaType.String), isRequired: true)
@@ -71,7 +72,7 @@ public static partial class WebhookEndpoint
         context.Response.StatusCode = StatusCodes.Status200OK;
     }
 
-    // The one place where an outcome becomes HTTP; null: 200.
+    // The only place that turns an outcome into HTTP. Null means 200.
     private static Problem? ProblemOf(PaymentNoticeOutcome outcome) => outcome switch
     {
         PaymentNoticeOutcome.Done or PaymentNoticeOutcome.Repeated or PaymentNoticeOutcome.Unmatched => null,
@@ -90,7 +91,7 @@ public static partial class WebhookEndpoint
 
     private static async Task<ReadOnlyMemory<byte>> ReadAsync(HttpContext context)
     {
-        // Beyond it reading fails with 413, whatever length was announced.
+        // Reading beyond the limit fails with 413, even if a shorter length or none was announced.
         if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = MaxBodyBytes;
         var body = new MemoryStream();
         await context.Request.Body.CopyToAsync(body, context.RequestAborted);

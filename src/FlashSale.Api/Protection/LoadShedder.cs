@@ -5,48 +5,53 @@ using FlashSale.Admission;
 
 namespace FlashSale.Api.Protection;
 
-/// <summary>Section <c>Shedding</c>.</summary>
+/// <summary>Settings of load shedding. Section <c>Shedding</c>.</summary>
 public sealed class SheddingOptions
 {
-    /// <summary>Purchases that may always be under way at once; two calls of reserve.lua full of them keep Redis busy.</summary>
+    /// <summary>
+    /// Purchases that may always be under way at once. Two full calls of reserve.lua are enough to keep Redis busy.
+    /// </summary>
     [Range(1, 100_000)]
     public int MinConcurrency { get; set; } = 256;
 
-    /// <summary>Purchases that may be under way at once when they come out of the blue.</summary>
+    /// <summary>Purchases that may be under way at once when a burst follows a quiet time.</summary>
     [Range(1, 100_000)]
     public int BurstConcurrency { get; set; } = 1_024;
 
-    /// <summary>Most purchases under way at once, however fast they are answered.</summary>
+    /// <summary>Most purchases under way at once, however fast Redis answers them.</summary>
     [Range(1, 100_000)]
     public int MaxConcurrency { get; set; } = 4_096;
 
-    /// <summary>How many times the latency without load purchases may take before fewer are let in.</summary>
+    /// <summary>How many times the latency without load purchases may take before the node takes on fewer.</summary>
     [Range(1.1, 100)]
     public double Tolerance { get; set; } = 3;
 
-    /// <summary>Most other requests under way at once.</summary>
+    /// <summary>Most other requests (pages and polls) under way at once.</summary>
     [Range(1, 100_000)]
     public int MaxPeriphery { get; set; } = 256;
 
     /// <summary>
-    /// How long a refused purchase waits for its answer at least, in milliseconds. Whoever gets a refusal at once comes at
-    /// once again; refusing would take the time that selling needs.
+    /// Shortest time that a refused purchase waits for its answer, in milliseconds. A client that is refused at once
+    /// comes back at once, and refusing it again would take the time that selling needs.
     /// </summary>
     [Range(0, 10_000)]
     public int HoldMilliseconds { get; set; } = 250;
 
-    /// <summary>How long it waits at most, in milliseconds.</summary>
+    /// <summary>Longest time that a refused purchase waits for its answer, in milliseconds.</summary>
     [Range(0, 30_000)]
     public int MaxHoldMilliseconds { get; set; } = 5_000;
 
-    /// <summary>How many purchases are refused in a second, as far as none waits longer than the most.</summary>
+    /// <summary>
+    /// Purchases refused per second. More are refused only when one would wait longer than
+    /// <see cref="MaxHoldMilliseconds"/>.
+    /// </summary>
     [Range(10, 1_000_000)]
     public int RefusalsPerSecond { get; set; } = 1_000;
 }
 
 /// <summary>
-/// Refuses what is too much before anything is spent on it: a purchase when as many are under way as this node can
-/// answer in good time, and everything else a little before that.
+/// Refuses requests that are too many before anything is spent on them. A purchase or admission is refused when as many
+/// are under way as this node can answer in good time, a page or poll a little before that.
 /// </summary>
 public sealed class LoadShedder
 {
@@ -61,7 +66,8 @@ public sealed class LoadShedder
     private long _lastRefusal;
 
     /// <summary>Begins ready for a burst.</summary>
-    /// <exception cref="Platform.InvalidSettingException">The concurrencies are not in order.</exception>
+    /// <exception cref="Platform.InvalidSettingException">The concurrencies are not in ascending order, or the shortest
+    /// hold is longer than the longest.</exception>
     public LoadShedder(SheddingOptions options)
     {
         if (options.MinConcurrency > options.BurstConcurrency || options.BurstConcurrency > options.MaxConcurrency)
@@ -78,20 +84,29 @@ public sealed class LoadShedder
         Meter.CreateObservableGauge("flashsale_purchases_in_flight", () => _limit.InFlight, description: "Purchases under way.");
     }
 
-    /// <summary>Whether a purchase that comes now is one too many: asked before anything is spent on it.</summary>
+    /// <summary>
+    /// Whether a purchase that comes now is one too many. Asked before anything is spent on the request.
+    /// </summary>
     public bool IsFull => !_limit.HasRoom();
 
-    /// <summary>Lets a purchase, or an admission to one, go to Redis, or not.</summary>
+    /// <summary>
+    /// Takes a place for a purchase, or for an admission, on its way to Redis. False when the node is full.
+    /// </summary>
     public bool TryEnter() => _limit.TryEnter();
 
-    /// <summary>Redis has decided it, or has not answered.</summary>
-    /// <param name="enteredAt">When it entered, a Stopwatch timestamp.</param>
+    /// <summary>
+    /// Gives the place back after Redis has decided the purchase or has not answered, and measures how long it took.
+    /// </summary>
+    /// <param name="enteredAt">When the purchase took the place, a <see cref="Stopwatch"/> timestamp.</param>
     public void Leave(long enteredAt) => _limit.Leave(enteredAt);
 
-    /// <summary>It never got as far as Redis, or is no purchase: how long it took says nothing of what purchases take.</summary>
+    /// <summary>
+    /// Gives the place back without measuring. The request never reached Redis, or it is an admission: its time would
+    /// say nothing about purchases.
+    /// </summary>
     public void LeaveUnmeasured() => _limit.LeaveUnmeasured();
 
-    /// <summary>Takes on a request that is not a purchase, or not.</summary>
+    /// <summary>Takes a place for a page or poll. False when the node is full.</summary>
     public bool TryEnterPeriphery()
     {
         if (_limit.HasRoom(PeripheryShare))
@@ -103,12 +118,13 @@ public sealed class LoadShedder
         return false;
     }
 
-    /// <summary>Such a request is answered.</summary>
+    /// <summary>Gives the place of a page or poll back.</summary>
     public void LeavePeriphery() => Interlocked.Decrement(ref _periphery);
 
     /// <summary>
-    /// Counts a purchase, or an admission to one, that was one too many, and keeps whoever sent it from coming again at once. Refusals leave one after the
-    /// other, at a bounded rate: so what they cost does not grow with those who are refused, each of whom holds a connection and no more.
+    /// Counts a purchase, or an admission, that was one too many, and delays its refusal so that the client does not
+    /// come back at once. Refusals leave one after the other, at a bounded rate. So their cost does not grow with the
+    /// number of refused clients, each of which holds a connection and no more.
     /// </summary>
     public Task HoldRefusedAsync()
     {

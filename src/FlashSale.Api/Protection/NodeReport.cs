@@ -5,7 +5,9 @@ using StackExchange.Redis;
 
 namespace FlashSale.Api.Protection;
 
-/// <summary>Tells operators once a second at which level this node works; they read it all in one place.</summary>
+/// <summary>
+/// Writes the degradation level of this node to Redis once a second. Operators read the levels of all nodes there.
+/// </summary>
 public sealed class NodeReport(RedisConnection redis, Degradation degradation, ManagementPort ports) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
@@ -25,7 +27,7 @@ public sealed class NodeReport(RedisConnection redis, Degradation degradation, M
             }
             catch (Exception e) when (Stores.IsRedisAway(e))
             {
-                // The next one tells.
+                // Redis is away. The next report follows in a second.
             }
         }
         while (await timer.WaitForNextTickAsync(stoppingToken));

@@ -11,15 +11,16 @@ using StackExchange.Redis;
 namespace FlashSale.Api.Protection;
 
 /// <summary>
-/// Measures twice a second what presses on this node, each signal as a share of its limit, and tells the degradation of
-/// the largest.
+/// Measures the pressure on this node twice a second, each signal as a share of its limit, and gives the largest one to
+/// the degradation.
 /// </summary>
 public sealed partial class PressureGauge : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
     private static readonly Meter Meter = new("FlashSale.Degradation");
 
-    // One at a time looks at Redis; a look that hangs must not hold up the other signals.
+    // Longest wait for an answer of Redis. The looks at Redis follow one another, and one that hangs must not hold up
+    // the other signals.
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(400);
 
     private readonly Degradation _degradation;
@@ -32,7 +33,7 @@ public sealed partial class PressureGauge : BackgroundService
     private readonly ConcurrentDictionary<string, double> _loads = new(StringComparer.Ordinal);
     private long _longestQueueTicks;
 
-    /// <summary>Shows the signals and the level as metrics.</summary>
+    /// <summary>Registers the metrics of the signals and of the level.</summary>
     public PressureGauge(Degradation degradation, DegradationOptions options, ScriptFigures script, Storefront storefront, RedisConnection redis, ILogger<PressureGauge> logger)
     {
         (_degradation, _options, _script, _storefront, _redis, _logger) = (degradation, options, script, storefront, redis, logger);
@@ -57,7 +58,7 @@ public sealed partial class PressureGauge : BackgroundService
             }
             catch (Exception e) when (Stores.IsRedisAway(e))
             {
-                // Told by the share of failing calls, if anybody buys.
+                // The share of failing calls of reserve.lua tells that Redis is away, if anybody buys.
             }
             var most = _loads.MaxBy(load => load.Value);
             _degradation.Press(most.Value, most.Key);
@@ -75,7 +76,7 @@ public sealed partial class PressureGauge : BackgroundService
         _loads["Redis errors"] = errors * 100 / _options.RedisErrorPercent;
         _loads["memory"] = (double)Environment.WorkingSet / _memoryLimit;
         var (backlog, age) = (0L, 0.0);
-        // A sale that is over drains, and one that has not begun has nothing to drain.
+        // The outbox of a sale that is over only drains, and that of a sale that has not begun is empty.
         foreach (var sale in _storefront.Sales.Where(sale => sale.Published.PhaseAt(_redis.NowMilliseconds) is SalePhase.Open or SalePhase.Paused))
         {
             var (length, first) = await OutboxAsync(sale.Keys.Outbox);

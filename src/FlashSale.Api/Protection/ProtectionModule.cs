@@ -3,10 +3,12 @@ using FlashSale.Platform;
 
 namespace FlashSale.Api.Protection;
 
-/// <summary>Puts limits, shedding and degradation into the host.</summary>
+/// <summary>Adds limits, shedding and degradation to the host.</summary>
 public static class ProtectionModule
 {
-    /// <summary>Registers them. The host is ready once it has looked at what operators have set.</summary>
+    /// <summary>
+    /// Registers the services. The host is not ready before it has read the operators' limits and switches once.
+    /// </summary>
     public static void AddProtection(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<SheddingOptions>(builder.Configuration, "Shedding");
@@ -46,7 +48,7 @@ public static class ProtectionModule
         });
     }
 
-    /// <summary>Stands before everything but purchases.</summary>
+    /// <summary>Puts <see cref="RequestGuard"/> before everything but purchases.</summary>
     public static void UseProtection(this WebApplication app) => app.Use(app.Services.GetRequiredService<RequestGuard>().InvokeAsync);
 
     private delegate T Parser<T>(ReadOnlySpan<byte> json, List<ProblemError> errors);

@@ -5,27 +5,27 @@ using FlashSale.Platform;
 namespace FlashSale.Api.Protection;
 
 /// <summary>
-/// What stands before every request that is not a purchase: what is switched off, what is too much, and the rate limits.
-/// The purchase path asks the same things in its own order.
+/// Stands before every request that is not a purchase. It checks for features that are switched off, for load that is
+/// too high, and for the rate limits. The purchase path makes the same checks in its own order.
 /// </summary>
 public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, RequestLimiter limiter, JwtVerifier tokens)
 {
-    /// <summary>A rate limit.</summary>
+    /// <summary>The answer to a request that a rate limit refuses.</summary>
     public static readonly Problem RateLimited = new(429, "rate_limited", "You are sending more requests than you may.");
 
-    /// <summary>Too much is under way.</summary>
+    /// <summary>The answer to a request that comes while too much is under way.</summary>
     public static readonly Problem Overloaded = new(503, "overloaded", "There is more to do than can be done right now. Nothing was done for this request.");
 
     private static readonly PathPattern SaleList = new("/api/v1/sales");
     private static readonly PathPattern OrderList = new("/api/v1/orders");
     private static readonly PathPattern OrderStream = new("/api/v1/orders/{orderId}/events");
 
-    /// <summary>The middleware.</summary>
+    /// <summary>Runs as middleware: refuses a request or passes it on.</summary>
     public async Task InvokeAsync(HttpContext context, RequestDelegate next)
     {
         var isRead = HttpMethods.IsGet(context.Request.Method);
         var isStream = isRead && OrderStream.Matches(context.Request.Path);
-        // Clients of streams give up for good after an error: they are asked to come back instead.
+        // A client of a stream gives up for good after an error. It is asked to come back later instead.
         if (isStream && degradation.IsOff(Features.LiveFigures))
         {
             await EventStream.DeferAsync(context);
@@ -36,7 +36,7 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
             await Problems.WriteAsync(context, Problem.TemporarilyUnavailable, $"'{feature}' is switched off until the load is lower.");
             return;
         }
-        // Money and orders that exist come with the core.
+        // Only reads are refused for load. Payments and cancellations of orders that exist matter as much as purchases.
         var isPeriphery = isRead;
         if (isPeriphery && !shedder.TryEnterPeriphery())
         {
@@ -55,15 +55,17 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
         }
     }
 
-    /// <summary>What a request is counted by.</summary>
+    /// <summary>Describes a request to the rate limits.</summary>
     /// <param name="context">The request.</param>
-    /// <param name="user">Hash of a verified user id, or null.</param>
-    /// <param name="client">Hash of a verified client, or 0.</param>
+    /// <param name="user">Hash of the user id of a verified token, or null.</param>
+    /// <param name="client">Hash of the client of a verified token, or 0.</param>
     public static LimitedRequest Describe(HttpContext context, ulong? user, ulong client) =>
         new(context.Request.Method, context.Request.Path.Value ?? "", context.Connection.RemoteIpAddress, user, client == 0 ? null : client);
 
-    /// <summary>Writes what a rule says: the two header fields, and the 429 if it refuses.</summary>
-    /// <returns>Whether it refused.</returns>
+    /// <summary>
+    /// Writes the decision of the limits: the headers RateLimit-Policy and RateLimit, and the 429 if a rule refuses.
+    /// </summary>
+    /// <returns>Whether a rule refused, and the answer is written.</returns>
     public static ValueTask<bool> WriteAsync(HttpContext context, LimitLease lease)
     {
         if (lease.Policy is null) return new(false);
@@ -73,7 +75,7 @@ public sealed class RequestGuard(Degradation degradation, LoadShedder shedder, R
 
         static async ValueTask<bool> RefuseAsync(HttpContext context, LimitLease lease)
         {
-            // Those who were refused together need not come again together.
+            // A random second more keeps clients that were refused together from coming back together.
             await Problems.WriteAsync(context, RateLimited, retryAfterSeconds: lease.RetryAfterSeconds + Random.Shared.Next(2));
             return true;
         }

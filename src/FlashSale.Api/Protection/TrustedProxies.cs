@@ -3,21 +3,24 @@ using Microsoft.AspNetCore.HttpOverrides;
 
 namespace FlashSale.Api.Protection;
 
-/// <summary>Section <c>Proxies</c>.</summary>
+/// <summary>The proxies in front of this host. Section <c>Proxies</c>.</summary>
 public sealed class ProxyOptions
 {
-    /// <summary>Networks of the proxies before this host. Only they are believed when they name a client in X-Forwarded-For.</summary>
+    /// <summary>
+    /// Networks of the proxies in front of this host. Only they are believed when they name a client in
+    /// X-Forwarded-For.
+    /// </summary>
     public List<string> Networks { get; set; } = [];
 }
 
 /// <summary>
-/// Who a request comes from. X-Forwarded-For is read from its end, hop by hop, as long as each hop is a proxy of ours: what
-/// stands further to the front was written by whoever sent it.
+/// Finds the address of the client behind trusted proxies. X-Forwarded-For is read from its end, hop by hop, as long as
+/// each hop is a proxy of <c>Proxies:Networks</c>. The client itself may have written the entries before that.
 /// </summary>
 public static class TrustedProxies
 {
-    /// <summary>Reads the networks.</summary>
-    /// <exception cref="InvalidSettingException">One is none.</exception>
+    /// <summary>Reads and checks the networks.</summary>
+    /// <exception cref="InvalidSettingException">An entry is not a network of the form 10.0.0.0/8.</exception>
     public static void AddTrustedProxies(this WebApplicationBuilder builder)
     {
         var options = builder.Services.AddSettings<ProxyOptions>(builder.Configuration, "Proxies");
@@ -28,7 +31,9 @@ public static class TrustedProxies
         }
     }
 
-    /// <summary>Puts the client's address in the place of the proxy's; without proxies there is nothing to do.</summary>
+    /// <summary>
+    /// Puts the client's address in the place of the proxy's. Without configured proxies nothing changes.
+    /// </summary>
     public static void UseTrustedProxies(this WebApplication app)
     {
         var proxies = app.Services.GetRequiredService<ProxyOptions>();

@@ -6,16 +6,19 @@ using FlashSale.Contracts;
 
 namespace FlashSale.Api.Purchase;
 
-/// <summary>Writes the 202. A replay gets the same bytes: all of them follow from the order, the item and the request.</summary>
+/// <summary>
+/// Writes the 202. A replay gets the same bytes, because all of them follow from the order, the item and the request.
+/// </summary>
 public static class AcceptedAnswer
 {
     private const string StatusUrl = "/api/v1/orders/";
 
-    // The purchases of a call are answered one after the other, and were accepted in the same millisecond.
+    // The purchases of a call are answered one after the other and were accepted in the same millisecond, so they share
+    // this text.
     [ThreadStatic]
     private static (long Of, byte[] Text) _time;
 
-    /// <summary>Writes status, headers and body.</summary>
+    /// <summary>Writes status, headers and body, and flushes them.</summary>
     public static async Task WriteAsync(HttpContext context, ItemOnSale item, Guid orderId, int quantity, long acceptedAt, bool replayed)
     {
         var response = context.Response;

@@ -3,12 +3,13 @@ using FlashSale.Stock;
 namespace FlashSale.Api.Purchase;
 
 /// <summary>
-/// Purchases that share a call, and their answering. The answers are continued in place, one after the other, since to
-/// queue each costs more than to write it; but on the pool, never on the gate's own way. A connection may hold its thread
-/// for as long as it has further requests in its buffer: another thread then answers the rest.
+/// The purchases that share a call of reserve.lua, and the answering of them. A thread of the pool answers them in
+/// place, one after the other, because queueing an answer costs more than writing it. The gate itself never answers. A
+/// connection may hold the answering thread as long as it has further requests in its buffer. Another thread then
+/// answers the rest.
 /// </summary>
-/// <param name="capacity">Most purchases.</param>
-/// <param name="answered">Called when all are answered and the batch is empty again.</param>
+/// <param name="capacity">Most purchases of the batch.</param>
+/// <param name="answered">Called when all purchases are answered and the batch is empty again.</param>
 public sealed class GateBatch(int capacity, Action<GateBatch> answered) : IThreadPoolWorkItem
 {
     private readonly byte[][] _records = new byte[capacity][];
@@ -21,19 +22,19 @@ public sealed class GateBatch(int capacity, Action<GateBatch> answered) : IThrea
     private int _next;
     private int _threads;
 
-    /// <summary>Whether no more fit in.</summary>
+    /// <summary>Whether the batch can take no more purchases.</summary>
     public bool IsFull => _count == _records.Length;
 
-    /// <summary>What reserve.lua takes of the purchases.</summary>
+    /// <summary>The records of the purchases, as reserve.lua reads them.</summary>
     public ReadOnlyMemory<byte[]> Records => _records.AsMemory(0, _count);
 
-    /// <summary>Their tickets; empty where none brought one.</summary>
+    /// <summary>The tickets of the purchases, null for one without. Empty when no purchase brought a ticket.</summary>
     public ReadOnlyMemory<byte[]?> Tickets => _hasTickets ? _tickets.AsMemory(0, _count) : default;
 
-    /// <summary>Takes the decisions.</summary>
+    /// <summary>The place for the decisions, in the order of the purchases.</summary>
     public Memory<ReserveDecision> Decisions => _decisions.AsMemory(0, _count);
 
-    /// <summary>Adds a purchase. One caller at a time.</summary>
+    /// <summary>Adds a purchase to a batch that is not full. Only one caller at a time.</summary>
     public Task<GateResult> Add(byte[] record, byte[]? ticket)
     {
         var waiting = new TaskCompletionSource<GateResult>();
@@ -44,7 +45,7 @@ public sealed class GateBatch(int capacity, Action<GateBatch> answered) : IThrea
         return waiting.Task;
     }
 
-    /// <summary>Lets the pool answer all, and returns at once.</summary>
+    /// <summary>Lets the pool answer all purchases, and returns at once.</summary>
     public void Complete(GateOutcome outcome)
     {
         _outcome = outcome;

@@ -5,13 +5,13 @@ using FlashSale.Platform;
 
 namespace FlashSale.Api.Purchase;
 
-/// <summary>What a purchase asks for: <c>{"sku":"…","quantity":1}</c>, nothing else.</summary>
+/// <summary>The body of a purchase: <c>{"sku":"…","quantity":1}</c>, and no other members.</summary>
 public static class PurchaseBody
 {
     /// <summary>Largest body, in bytes.</summary>
     public const int MaxBytes = 8 * 1024;
 
-    /// <summary>Longest sku.</summary>
+    /// <summary>Longest sku, in characters.</summary>
     public const int MaxSku = 64;
 
     /// <summary>Most units of one purchase.</summary>
@@ -19,12 +19,16 @@ public static class PurchaseBody
 
     private static readonly JsonReaderOptions Strict = new() { MaxDepth = 4 };
 
-    /// <summary>Reads the whole body; false when it is larger than <see cref="MaxBytes"/>. On true the caller advances the reader.</summary>
+    /// <summary>
+    /// Reads the whole body. Fits is false when it is larger than <see cref="MaxBytes"/>. When it fits the caller must
+    /// advance the reader.
+    /// </summary>
     public static async ValueTask<(bool Fits, ReadOnlySequence<byte> Body)> ReadAsync(PipeReader reader)
     {
         while (true)
         {
-            // No token: a request that is aborted ends the read, and asking for its token would make one.
+            // No cancellation token: an aborted request ends the read anyway, and asking for the token would create
+            // one.
             var result = await reader.ReadAsync();
             if (result.Buffer.Length > MaxBytes)
             {
@@ -36,11 +40,11 @@ public static class PurchaseBody
         }
     }
 
-    /// <summary>Reads sku and quantity; null when both are right, else everything that is wrong.</summary>
+    /// <summary>Reads sku and quantity. Returns null when both are right, else all errors.</summary>
     /// <param name="body">UTF-8 JSON, with or without a byte order mark.</param>
-    /// <param name="sku">Takes the sku, <see cref="MaxSku"/> characters.</param>
-    /// <param name="skuLength">Its length.</param>
-    /// <param name="quantity">1 to <see cref="MaxQuantity"/>.</param>
+    /// <param name="sku">The buffer for the sku, <see cref="MaxSku"/> characters.</param>
+    /// <param name="skuLength">Length of the sku in the buffer.</param>
+    /// <param name="quantity">The quantity, 1 to <see cref="MaxQuantity"/>.</param>
     public static List<ProblemError>? Parse(in ReadOnlySequence<byte> body, Span<char> sku, out int skuLength, out int quantity)
     {
         skuLength = 0;
@@ -75,7 +79,7 @@ public static class PurchaseBody
                 }
                 json.Skip();
             }
-            // Read to the end: trailing text is refused by the reader.
+            // Read to the end, so that the reader refuses trailing text.
             json.Read();
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
@@ -87,7 +91,7 @@ public static class PurchaseBody
         return errors;
     }
 
-    /// <summary>Whether a text is a sku.</summary>
+    /// <summary>Whether a text is a sku: 1 to 64 of A-Z a-z 0-9 . _ -</summary>
     public static bool IsSku(ReadOnlySpan<char> text) => text.Length is > 0 and <= MaxSku && !text.ContainsAnyExcept(SkuCharacters);
 
     private static readonly SearchValues<char> SkuCharacters =
@@ -97,7 +101,7 @@ public static class PurchaseBody
     {
         length = 0;
         if (json.TokenType is not JsonTokenType.String) return false;
-        // Escapes only make a text shorter: anything longer than six bytes a character cannot fit.
+        // Unescaping only makes a text shorter, so more than six bytes for each character cannot fit.
         var bytes = json.HasValueSequence ? json.ValueSequence.Length : json.ValueSpan.Length;
         if (bytes > MaxSku * 6) return false;
         Span<char> text = stackalloc char[MaxSku * 6];

@@ -11,8 +11,8 @@ using FlashSale.Stock;
 namespace FlashSale.Api.Purchase;
 
 /// <summary>
-/// POST /api/v1/sales/{saleId}/orders, the whole of it. It stands before routing: what most shoppers get of a flash
-/// sale is "sold out", and that answer should cost little more than reading the request.
+/// POST /api/v1/sales/{saleId}/orders as a whole. It runs before routing. Most shoppers of a flash sale get "sold out",
+/// and that answer should cost little more than reading the request.
 /// </summary>
 public sealed class PurchaseEndpoint(
     JwtVerifier tokens, Degradation degradation, LoadShedder shedder, RequestLimiter limiter, BlocklistFeed blocklist, Tickets tickets,
@@ -21,13 +21,13 @@ public sealed class PurchaseEndpoint(
     private const string PathStart = "/api/v1/sales/";
     private const string PathEnd = "/orders";
 
-    /// <summary>Answers purchases; everything else passes.</summary>
+    /// <summary>Answers purchases and passes every other request on.</summary>
     public RequestDelegate Before(RequestDelegate next) => context => IsPurchase(context.Request) ? PurchaseAsync(context) : next(context);
 
-    /// <summary>Answers a purchase; how the endpoint looks to routing and OpenAPI.</summary>
+    /// <summary>Answers a purchase that came through routing. OpenAPI describes this endpoint.</summary>
     public Task HandleAsync(HttpContext context) => PurchaseAsync(context);
 
-    // As routing would find it, without regard to case or a slash at the end.
+    // Matches like routing, which ignores case and a slash at the end.
     private static bool IsPurchase(HttpRequest request)
     {
         var path = PathOf(request);
@@ -43,7 +43,8 @@ public sealed class PurchaseEndpoint(
 
     private static ReadOnlySpan<char> SaleIdOf(HttpRequest request) => PathOf(request)[PathStart.Length..^PathEnd.Length];
 
-    // The cheapest refusals first: what is suspended or too much costs no look at the request.
+    // The cheapest refusals come first. While purchases are suspended or too many are under way, the node does not look
+    // at the request.
     private Task PurchaseAsync(HttpContext context) =>
         degradation.IsOff(Features.Purchases) ? RefuseAsync(context, PurchaseProblems.Suspended)
         : shedder.IsFull ? ShedAsync(context)
@@ -110,7 +111,8 @@ public sealed class PurchaseEndpoint(
             var record = ReservationCodec.Encode(orderId, userHash, item.Published.Number, item.Published.Sku, userId, wanted.Key!,
                 wanted.Quantity, item.Published.Price * wanted.Quantity, item.Published.Currency);
             var ticket = sale.Published.RequiresTicket ? tickets.Read(request.Headers[Tickets.Header], sale.Published.SaleId, userId) : null;
-            // Not before: whoever sends a body slowly must not take a place from those who wait for Redis.
+            // Enter the shedder only after the body is read. Otherwise slow uploads would hold places that waiting
+            // purchases need.
             if (!shedder.TryEnter())
             {
                 await ShedAsync(context);
@@ -124,7 +126,8 @@ public sealed class PurchaseEndpoint(
         }
     }
 
-    // By the rate limits, or because only a share of the users may buy. Completes at once unless a rule is Redis' to judge.
+    // Refuses by the rate limits, or because only a share of the users may buy. Completes at once unless a rule counts
+    // in Redis.
     private async ValueTask<bool> IsLimitedAsync(HttpContext context, ulong? user, ulong client)
     {
         var request = RequestGuard.Describe(context, user, client);
@@ -143,7 +146,7 @@ public sealed class PurchaseEndpoint(
         : request.ContentLength > PurchaseBody.MaxBytes ? Problem.BodyTooLarge
         : null;
 
-    // In the contract's order of refusals: body, key, sale, item.
+    // The contract sets the order of refusals: body, key, sale, item.
     private Wanted Read(HttpRequest request, in ReadOnlySequence<byte> body)
     {
         Span<char> sku = stackalloc char[PurchaseBody.MaxSku];
@@ -155,30 +158,31 @@ public sealed class PurchaseEndpoint(
         return new(null, null) { Sale = sale, Item = item, Quantity = quantity, Key = key };
     }
 
-    // What this node knows without asking Redis. Never said to someone who holds a reservation.
+    // Refusals that this node knows without asking Redis. A user that holds a reservation never gets one of them.
     private Problem? RefusedHere(SaleOnSale sale, ItemOnSale item, ulong userHash)
     {
         var redisNow = redis.NowMilliseconds;
         var now = Environment.TickCount64;
         if (sale.IsNotOpen(redisNow)) return PurchaseProblems.SaleNotOpen;
         if (sale.IsClosedFor(userHash, redisNow, now)) return PurchaseProblems.SaleClosed;
-        // In this order: the buyers are loaded before the mark is set.
+        // The mark is read before the buyers, because the buyers are loaded before the mark is set.
         return sale.Published.Status is not FlashSale.Sales.SaleStatus.Paused && item.SoldOut.Refuses(now) && !sale.Buyers.Contains(userHash)
             ? PurchaseProblems.SoldOut
             : null;
     }
 
-    // Gives back the place that the purchase was given.
+    // Gives back the place that the purchase took from the shedder.
     private async Task<GateResult> ReserveAsync(SaleOnSale sale, ItemOnSale item, byte[] record, byte[]? ticket)
     {
         var (enteredAt, askedAt) = (Stopwatch.GetTimestamp(), Environment.TickCount64);
         var result = await sale.Gate.ReserveAsync(record, ticket);
-        // With Redis away answers come faster than with no load at all, and would be taken for what it can do.
+        // While Redis is away answers come faster than without load. Measuring them would make the shedder take on
+        // more.
         if (result.Outcome is GateOutcome.Unavailable) shedder.LeaveUnmeasured();
         else shedder.Leave(enteredAt);
         if (result is { Outcome: GateOutcome.Decided, Decision.Code: ReserveCode.OtherEpoch })
         {
-            // The sale was loaded again since this node last looked: look, and ask once more.
+            // The sale was loaded again since this node last looked. Refresh the catalog and ask once more.
             try
             {
                 await storefront.RefreshAsync().WaitAsync(options.Deadline);
@@ -186,7 +190,7 @@ public sealed class PurchaseEndpoint(
             }
             catch (Exception)
             {
-                // Not seen in time, whatever the reason; nothing was bought.
+                // The catalog was not refreshed in time. Nothing was bought.
                 return new(GateOutcome.Unavailable, default);
             }
         }
@@ -238,7 +242,7 @@ public sealed class PurchaseEndpoint(
         return (parameters < 0 ? type : type[..parameters]).Trim().Equals("application/json", StringComparison.OrdinalIgnoreCase);
     }
 
-    // What a request asks for, or what is wrong with it.
+    // The purchase that a request asks for, or the problem of the request.
     private readonly record struct Wanted(Problem? Problem, IReadOnlyList<ProblemError>? Errors)
     {
         public SaleOnSale? Sale { get; init; }

@@ -6,26 +6,28 @@ using Polly.CircuitBreaker;
 
 namespace FlashSale.Api.Purchase;
 
-/// <summary>How a call to the gate ended.</summary>
+/// <summary>How a call of the gate ended.</summary>
 public enum GateOutcome : byte
 {
-    /// <summary>There is a decision.</summary>
+    /// <summary>Redis has decided the purchase.</summary>
     Decided,
 
-    /// <summary>Redis did not run the script.</summary>
+    /// <summary>Redis did not run the script, so nothing was bought.</summary>
     Unavailable,
 
-    /// <summary>The script may have run.</summary>
+    /// <summary>The script may have run, so the purchase may have been accepted.</summary>
     Unknown,
 }
 
-/// <summary>A decision, or why there is none.</summary>
+/// <summary>
+/// The outcome of a purchase. The decision counts only when the outcome is <see cref="GateOutcome.Decided"/>.
+/// </summary>
 public readonly record struct GateResult(GateOutcome Outcome, ReserveDecision Decision);
 
 /// <summary>
-/// The way of one sale's purchases into Redis. Purchases that wait at the same moment share the trip: while a call is
-/// under way the next gather, and go together when it returns, or as soon as they fill a call. One that comes alone
-/// goes at once.
+/// Brings the purchases of one sale to Redis. Purchases that wait at the same moment share a call. While a call is
+/// under way the next purchases gather. They go together when it returns, or as soon as they fill a call. A purchase
+/// that comes alone goes at once.
 /// </summary>
 public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConnection redis, Dependency breaker, ScriptFigures figures, PurchaseOptions options)
 {
@@ -34,12 +36,13 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
     private GateBatch? _gathering;
     private int _underWay;
 
-    /// <summary>The fence of the sale as this node knows it.</summary>
+    /// <summary>The epoch of the sale as this node knows it. The script refuses another one.</summary>
     public long Epoch { get; set; }
 
-    /// <summary>Takes a purchase's record to reserve.lua. Never throws.</summary>
-    /// <param name="record">See <see cref="Contracts.ReservationCodec"/>.</param>
-    /// <param name="ticket">In a sale that requires one: as <see cref="FlashSale.Admission.Tickets.Read"/> gives it, null where none came.</param>
+    /// <summary>Brings a purchase's record to reserve.lua. Never throws.</summary>
+    /// <param name="record">The purchase as <see cref="Contracts.ReservationCodec"/> encodes it.</param>
+    /// <param name="ticket">The result of <see cref="FlashSale.Admission.Tickets.Read"/> in a sale that requires
+    /// tickets. Null when the purchase brought none.</param>
     public Task<GateResult> ReserveAsync(byte[] record, byte[]? ticket)
     {
         GateBatch? full = null;
@@ -59,7 +62,8 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         return result;
     }
 
-    // The next call goes out before those of the last one are answered: Redis works while this node writes.
+    // The next call leaves before the purchases of the last one are answered, so that Redis works while this node
+    // writes.
     private async Task SendAsync(GateBatch batch)
     {
         var deciding = DecideAsync(batch);
@@ -101,7 +105,7 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
         }
         catch (Exception)
         {
-            // Whatever it was: the script may have run.
+            // After any other exception the script may have run.
             return GateOutcome.Unknown;
         }
     }
@@ -109,7 +113,8 @@ public sealed class PurchaseGate(SaleKeys keys, ReserveScript script, RedisConne
     private Task CallScriptAsync(GateBatch batch) => script.DecideAsync(
         keys, Epoch, redis.NowMilliseconds + options.DeadlineMilliseconds, batch.Records, batch.Tickets, batch.Decisions, options.Deadline);
 
-    // After a failure those who gathered meanwhile are told at once: their own trip would take as long again.
+    // After a failure the purchases that gathered meanwhile are refused at once, because a call of their own would take
+    // as long again.
     private GateBatch? Next(GateOutcome outcome)
     {
         GateBatch? gathered;

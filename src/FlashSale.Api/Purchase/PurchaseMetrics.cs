@@ -2,16 +2,16 @@ using System.Diagnostics.Metrics;
 
 namespace FlashSale.Api.Purchase;
 
-/// <summary>Counts purchases by how they ended; nothing is logged per purchase.</summary>
+/// <summary>Counts purchases by their result. Nothing is logged per purchase.</summary>
 public sealed class PurchaseMetrics
 {
     private static readonly Meter Meter = new("FlashSale.Api");
 
     private readonly Counter<long> _purchases = Meter.CreateCounter<long>("flashsale_purchases_total", description: "Purchases answered, by result.");
 
-    /// <summary>A 202.</summary>
+    /// <summary>Counts a 202.</summary>
     public void Accepted(bool replayed) => _purchases.Add(1, new KeyValuePair<string, object?>("result", replayed ? "replayed" : "accepted"));
 
-    /// <summary>Anything else, by its problem code.</summary>
+    /// <summary>Counts any other answer by its problem code.</summary>
     public void Refused(string code) => _purchases.Add(1, new KeyValuePair<string, object?>("result", code));
 }

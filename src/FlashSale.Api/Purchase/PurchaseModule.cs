@@ -6,10 +6,13 @@ using FlashSale.Stock;
 
 namespace FlashSale.Api.Purchase;
 
-/// <summary>Puts the purchase path into the host.</summary>
+/// <summary>Adds the purchase path to the host.</summary>
 public static class PurchaseModule
 {
-    /// <summary>Registers what the path needs.</summary>
+    /// <summary>
+    /// Registers the services of the path. The host is not ready before the path is warmed up. Settings: section
+    /// <c>Purchase</c>.
+    /// </summary>
     public static void AddPurchases(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<PurchaseOptions>(builder.Configuration, "Purchase");
@@ -29,10 +32,10 @@ public static class PurchaseModule
         });
     }
 
-    /// <summary>Answers purchases before routing.</summary>
+    /// <summary>Lets <see cref="PurchaseEndpoint"/> answer purchases before routing.</summary>
     public static void UsePurchases(this WebApplication app) => app.Use(app.Services.GetRequiredService<PurchaseEndpoint>().Before);
 
-    /// <summary>The same endpoint, as routing and OpenAPI see it.</summary>
+    /// <summary>Maps the same endpoint for routing and OpenAPI.</summary>
     public static void MapPurchases(this WebApplication app) =>
         app.MapPost("/api/v1/sales/{saleId}/orders", (HttpContext context, PurchaseEndpoint purchases) => purchases.HandleAsync(context))
             .WithSummary("Buys: one order for each Idempotency-Key")

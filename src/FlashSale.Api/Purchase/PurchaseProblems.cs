@@ -3,7 +3,7 @@ using FlashSale.Stock;
 
 namespace FlashSale.Api.Purchase;
 
-/// <summary>The one place where a purchase that was not accepted becomes HTTP.</summary>
+/// <summary>The only place that turns a refused purchase into HTTP.</summary>
 public static class PurchaseProblems
 {
     public static readonly Problem UserBlocked = new(403, "user_blocked", "You may not buy here.");
@@ -21,7 +21,7 @@ public static class PurchaseProblems
     public static readonly Problem TemporarilyUnavailable = new(503, "temporarily_unavailable", "Purchases cannot be taken right now. Nothing was bought.");
     public static readonly Problem Suspended = new(503, "purchases_suspended", "Purchases are suspended for now. Nothing was bought.");
 
-    /// <summary>The problem of a decision; null when it is an acceptance or a replay.</summary>
+    /// <summary>The problem of a decision. Null when it is an acceptance or a replay.</summary>
     public static Problem? Of(ReserveCode code) => code switch
     {
         ReserveCode.Accepted or ReserveCode.AcceptedLast or ReserveCode.Replay => null,
@@ -36,6 +36,8 @@ public static class PurchaseProblems
         ReserveCode.SoldOut or ReserveCode.FewerLeft or ReserveCode.Resting => SoldOut,
     };
 
-    /// <summary>Seconds to the opening, rounded up, at least one.</summary>
+    /// <summary>
+    /// Seconds to the opening, rounded up and at least one. Both times are Unix milliseconds of Redis TIME.
+    /// </summary>
     public static int SecondsToOpening(long opensAt, long redisNow) => (int)Math.Clamp((opensAt - redisNow + 999) / 1000, 1, int.MaxValue);
 }

@@ -8,8 +8,9 @@ using FlashSale.Stock;
 namespace FlashSale.Api.Purchase;
 
 /// <summary>
-/// Walks the purchase path before the host is ready, so that the first shopper does not wait for the compiler: a token
-/// that is refused, a body, a record, and a trip to reserve.lua for a sale that does not exist. Nothing is written.
+/// Runs the purchase path before the host is ready, so that the first shopper does not wait for the compiler. A run
+/// covers a token that is refused, a body, a record, and a call of reserve.lua for a sale that does not exist. Nothing
+/// is written.
 /// </summary>
 public sealed class PurchaseWarmUp(
     JwtVerifier tokens, ReserveScript script, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker, ScriptFigures figures, PurchaseOptions options) : BackgroundService
@@ -17,12 +18,12 @@ public sealed class PurchaseWarmUp(
     private const int Rounds = 40;
     private const int Together = 8;
 
-    // Header and payload of a well-formed token, with a signature of the right length that fits nobody's key.
+    // Header and payload of a well-formed token. The signature has the right length and fits no key.
     private const string Token = "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ3YXJtLXVwIiwiaXNzIjoiLSIsImF1ZCI6Ii0iLCJleHAiOjF9.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     private volatile bool _done;
 
-    /// <summary>Whether the path was walked.</summary>
+    /// <summary>Whether the warm-up has ended.</summary>
     public bool IsDone => _done;
 
     /// <inheritdoc />

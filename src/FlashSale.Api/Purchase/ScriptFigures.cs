@@ -3,14 +3,16 @@ using System.Numerics;
 
 namespace FlashSale.Api.Purchase;
 
-/// <summary>How calls of reserve.lua went since somebody asked last. Recording takes no lock.</summary>
+/// <summary>
+/// Latency and failures of the calls of reserve.lua since the last <see cref="Take"/>. Recording takes no lock.
+/// </summary>
 public sealed class ScriptFigures
 {
     // Bucket n counts calls of 2^n to 2^(n+1) microseconds.
     private readonly int[] _byMagnitude = new int[32];
     private int _failures;
 
-    /// <summary>Notes a call.</summary>
+    /// <summary>Notes a call that started at a <see cref="Stopwatch"/> timestamp.</summary>
     public void Note(long startedAt, bool failed)
     {
         var microseconds = (uint)Math.Clamp(Stopwatch.GetElapsedTime(startedAt).TotalMicroseconds, 1, int.MaxValue);
@@ -18,7 +20,10 @@ public sealed class ScriptFigures
         if (failed) Interlocked.Increment(ref _failures);
     }
 
-    /// <summary>Takes the 99th percentile, by its upper bound (at most twice the truth), and the share of failures; begins anew.</summary>
+    /// <summary>
+    /// Takes the 99th percentile and the share of failures (0 to 1), and begins anew. The percentile is the upper bound
+    /// of its bucket, at most twice the true value.
+    /// </summary>
     public (TimeSpan P99, double Failed) Take()
     {
         Span<int> counts = stackalloc int[_byMagnitude.Length];

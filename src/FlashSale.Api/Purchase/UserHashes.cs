@@ -1,9 +1,9 @@
 namespace FlashSale.Api.Purchase;
 
 /// <summary>
-/// A set of user hashes that only grows: open addressing, half full at most, 16 to 32 bytes a user. One thread adds at a time; any number of them read
-/// meanwhile, without a lock: a place is taken once and for ever, and a table that is too small is replaced as a whole. The hashes are random enough to
-/// be places.
+/// A set of user hashes that only grows. It uses open addressing and is half full at most, so a user takes 16 to 32
+/// bytes. One thread adds at a time. Any number of threads read meanwhile without a lock, because a place is taken once
+/// and for ever, and a table that is too small is replaced as a whole. The hashes are random enough to serve as places.
 /// </summary>
 public sealed class UserHashes
 {
@@ -13,10 +13,10 @@ public sealed class UserHashes
     private int _taken;
     private bool _hasZero;
 
-    /// <summary>Whether it was added before.</summary>
+    /// <summary>Whether the hash was added before.</summary>
     public bool Contains(ulong hash)
     {
-        // 0 is an empty place.
+        // 0 marks an empty place, so the hash 0 is kept apart.
         if (hash == 0) return Volatile.Read(ref _hasZero);
         var places = Volatile.Read(ref _places);
         for (var i = hash; ; i++)
@@ -27,7 +27,7 @@ public sealed class UserHashes
         }
     }
 
-    /// <summary>Adds one, if it is not there. One caller at a time.</summary>
+    /// <summary>Adds a hash if it is not there. Only one caller at a time.</summary>
     public void Add(ulong hash)
     {
         if (Contains(hash)) return;

@@ -8,23 +8,24 @@ using StackExchange.Redis;
 namespace FlashSale.Api.Sales;
 
 /// <summary>
-/// Looks at the stock in Redis for all who ask: each is at most half a second old, so that a page costs Redis the same,
-/// however many look at it. One look at a time; others meanwhile get the last one, as everyone does while Redis is away.
+/// Looks at the stock in Redis on behalf of all requests. A look serves for half a second, so a page costs Redis the
+/// same however many shoppers look at it. One look runs at a time. Other requests meanwhile get the last one, as all do
+/// while Redis is away.
 /// </summary>
 public sealed class SaleLooks(RedisConnection redis, Degradation degradation)
 {
     private const int LifeMilliseconds = 500;
 
-    // A page does not wait for a Redis that is silent: it shows the last stock that was seen.
+    // A page does not wait longer for a silent Redis. It shows the stock that was seen last.
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(250);
 
-    // As long as the storefront has the sale, in whatever version.
+    // All versions of a sale share their keys, so a look lives as long as the storefront has the sale.
     private readonly ConditionalWeakTable<SaleKeys, StockLook> _looks = [];
     private long _listedAt = long.MinValue / 2;
     private int _listing;
     private volatile FrozenSet<string> _soldOut = FrozenSet<string>.Empty;
 
-    /// <summary>The stock of each item of a sale.</summary>
+    /// <summary>The stock of each item of a sale, from the latest look.</summary>
     public async ValueTask<StockLook> OfAsync(SaleOnSale sale)
     {
         var look = _looks.GetValue(sale.Keys, static _ => new StockLook());
@@ -43,7 +44,7 @@ public sealed class SaleLooks(RedisConnection redis, Degradation degradation)
         }
         catch (Exception e) when (Stores.IsRedisAway(e))
         {
-            // The page stays as it was.
+            // Redis is away, and the page stays as it was.
         }
         finally
         {
@@ -54,8 +55,8 @@ public sealed class SaleLooks(RedisConnection redis, Degradation degradation)
     }
 
     /// <summary>
-    /// Those of the open sales of which nothing is left, by id. Costs Redis one number per open sale, however many items it
-    /// has. The same object as before where nothing has changed.
+    /// The ids of the open sales with nothing left. Costs Redis one number per open sale, however many items it has.
+    /// Returns the same object as before when nothing has changed.
     /// </summary>
     public async ValueTask<FrozenSet<string>> SoldOutAsync(IReadOnlyList<SaleOnSale> sales, long redisNow)
     {
@@ -70,7 +71,7 @@ public sealed class SaleLooks(RedisConnection redis, Degradation degradation)
         }
         catch (Exception e) when (Stores.IsRedisAway(e))
         {
-            // The list stays as it was.
+            // Redis is away, and the list stays as it was.
         }
         finally
         {
@@ -80,7 +81,7 @@ public sealed class SaleLooks(RedisConnection redis, Degradation degradation)
         return _soldOut;
     }
 
-    /// <summary>Whether nothing is left of a sale that is open, as this node saw it within the last second.</summary>
+    /// <summary>Whether an open sale had nothing left when this node saw it within the last second.</summary>
     public async ValueTask<bool> IsSoldOutAsync(SaleOnSale sale)
     {
         var look = await OfAsync(sale);

@@ -7,25 +7,25 @@ using FlashSale.Stock;
 
 namespace FlashSale.Api.Sales;
 
-/// <summary>An item with what the purchase path needs of it, made once per published version.</summary>
+/// <summary>An item with everything that the purchase path needs of it. Made once per published version.</summary>
 public sealed class ItemOnSale(PublishedSale sale, PublishedItem item)
 {
-    /// <summary>As published.</summary>
+    /// <summary>The item as published.</summary>
     public PublishedItem Published { get; } = item;
 
-    /// <summary>Whether this node knows it to be sold out.</summary>
+    /// <summary>Whether this node knows that the item is sold out.</summary>
     public SoldOutMark SoldOut { get; } = new();
 
-    /// <summary>The part of a 202 between the order id and the quantity.</summary>
+    /// <summary>The bytes of a 202 between the order id and the quantity.</summary>
     public byte[] AnswerHead { get; } = Encoding.UTF8.GetBytes($"\",\"saleId\":\"{sale.SaleId}\",\"sku\":\"{item.Sku}\",\"quantity\":");
 
-    /// <summary>The part of a 202 between the amount and the status URL.</summary>
+    /// <summary>The bytes of a 202 between the amount and the status URL.</summary>
     public byte[] AnswerTail { get; } = Encoding.UTF8.GetBytes($",\"currency\":\"{item.Currency}\"}},\"status\":\"accepted\",\"statusUrl\":\"/api/v1/orders/");
 }
 
 /// <summary>
-/// A published sale with what this node keeps beside it. Everything but the gate and the buyers is new with each
-/// version; those two live as long as the sale's epoch.
+/// A published sale with everything that this node keeps beside it. The keys and the gate live as long as the
+/// storefront has the sale, the buyers as long as its epoch. Everything else is new with each version.
 /// </summary>
 public sealed class SaleOnSale
 {
@@ -38,9 +38,9 @@ public sealed class SaleOnSale
 
     /// <summary>Makes the node's view of a published sale.</summary>
     /// <param name="published">The new version.</param>
-    /// <param name="before">The version it replaces.</param>
+    /// <param name="before">The version that it replaces. Null for a new sale.</param>
     /// <param name="newGate">Makes a gate for a sale that was not there before.</param>
-    /// <param name="redis">For the buyers.</param>
+    /// <param name="redis">Where the buyers are read.</param>
     public SaleOnSale(PublishedSale published, SaleOnSale? before, Func<SaleKeys, PurchaseGate> newGate, RedisConnection redis)
     {
         Published = published;
@@ -52,31 +52,36 @@ public sealed class SaleOnSale
         _bySku = Items.GetAlternateLookup<ReadOnlySpan<char>>();
     }
 
-    /// <summary>As published.</summary>
+    /// <summary>The sale as published.</summary>
     public PublishedSale Published { get; }
 
-    /// <summary>Where it lies in Redis.</summary>
+    /// <summary>The keys of the sale in Redis.</summary>
     public SaleKeys Keys { get; }
 
-    /// <summary>The way of its purchases into Redis.</summary>
+    /// <summary>Brings the sale's purchases to Redis.</summary>
     public PurchaseGate Gate { get; }
 
-    /// <summary>Who holds a reservation.</summary>
+    /// <summary>The users that hold a reservation.</summary>
     public Buyers Buyers { get; }
 
-    /// <summary>Its items by sku.</summary>
+    /// <summary>The items by sku.</summary>
     public FrozenDictionary<string, ItemOnSale> Items { get; }
 
-    /// <summary>Finds an item.</summary>
+    /// <summary>Finds an item by its sku. Null when the sale has no such item.</summary>
     public ItemOnSale? Find(ReadOnlySpan<char> sku) => _bySku.TryGetValue(sku, out var item) ? item : null;
 
-    /// <summary>Whether the sale is so far from its opening that Redis need not be asked. Nobody holds a reservation yet.</summary>
-    /// <param name="redisNow">Redis TIME, never ahead of Redis.</param>
+    /// <summary>
+    /// Whether the sale is still more than a second from its opening. Then Redis need not be asked, because nobody
+    /// holds a reservation yet.
+    /// </summary>
+    /// <param name="redisNow">The node's estimate of Redis TIME in Unix milliseconds. It is never ahead of
+    /// Redis.</param>
     public bool IsNotOpen(long redisNow) =>
         Published.Status is SaleStatus.Live && redisNow < Published.OpensAt - OpeningMarginMilliseconds;
 
     /// <summary>
-    /// Whether the sale is closed and this user has bought nothing in it, as far as the buyers have been loaded since.
+    /// Whether the sale is closed and this user has bought nothing in it. False as long as the buyers were not loaded
+    /// since.
     /// </summary>
     public bool IsClosedFor(ulong userHash, long redisNow, long now)
     {
@@ -94,7 +99,7 @@ public sealed class SaleOnSale
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException or StackExchange.Redis.RedisServerException)
         {
-            // Not known: the script is asked.
+            // The buyers are not known, so the script is asked.
         }
         finally
         {
@@ -111,7 +116,7 @@ public sealed class Storefront
     private readonly Func<SaleKeys, PurchaseGate> _newGate;
     private volatile Snapshot _snapshot = new(FrozenDictionary<string, SaleOnSale>.Empty);
 
-    /// <summary>Follows the feed.</summary>
+    /// <summary>Follows the feed of the catalog.</summary>
     public Storefront(CatalogFeed feed, RedisConnection redis, ReserveScript script, [FromKeyedServices(Dependency.Redis)] Dependency breaker, ScriptFigures figures, PurchaseOptions options)
     {
         _feed = feed;
@@ -120,22 +125,22 @@ public sealed class Storefront
         feed.Changed += Follow;
     }
 
-    /// <summary>All published sales.</summary>
+    /// <summary>All published sales, those of load runs included.</summary>
     public IEnumerable<SaleOnSale> Sales => _snapshot.Sales.Values;
 
-    /// <summary>The sales that the list shows, newest first; another object with each snapshot.</summary>
+    /// <summary>The sales that the list shows, newest first. Each snapshot has another object.</summary>
     public IReadOnlyList<SaleOnSale> Listed => _snapshot.Listed;
 
-    /// <summary>Finds a sale by its id.</summary>
+    /// <summary>Finds a sale by its id. Null when it is not published.</summary>
     public SaleOnSale? Find(ReadOnlySpan<char> saleId) => _snapshot.ById.TryGetValue(saleId, out var sale) ? sale : null;
 
-    /// <summary>Finds a sale by the number inside an order id.</summary>
+    /// <summary>Finds a sale by the number inside an order id. Null when it is not published.</summary>
     public SaleOnSale? Find(int number) => _snapshot.ByNumber.GetValueOrDefault(number);
 
-    /// <summary>Looks whether a newer version of the sales is published, and follows it before it returns.</summary>
+    /// <summary>Looks for a newer version of the published sales, and follows it before the call returns.</summary>
     public Task RefreshAsync() => _feed.RefreshAsync();
 
-    // Called by the feed, one at a time.
+    // The feed calls this, one call at a time.
     private void Follow(FrozenDictionary<string, PublishedSale> published)
     {
         var before = _snapshot.Sales;

@@ -9,8 +9,8 @@ using Microsoft.Net.Http.Headers;
 namespace FlashSale.Api.Sales;
 
 /// <summary>
-/// GET /api/v1/sales and /api/v1/sales/{saleId}: from the catalog's snapshot and remaining stock that is at most
-/// half a second old. A page is put into words, and compressed, as seldom as something in it changes.
+/// GET /api/v1/sales and /api/v1/sales/{saleId}: show the catalog's snapshot, with remaining stock that is at most half
+/// a second old. A page is serialized and compressed only when something in it has changed.
 /// </summary>
 public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConnection redis, Degradation degradation)
 {
@@ -19,7 +19,7 @@ public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConne
 
     private volatile ShownList? _list;
 
-    /// <summary>Maps the pages.</summary>
+    /// <summary>Maps the two pages.</summary>
     public static void Map(WebApplication app)
     {
         app.MapGet("/api/v1/sales", (SalePages pages, HttpContext context) => pages.ListAsync(context))
@@ -50,12 +50,13 @@ public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConne
         await WriteAsync(context, look.Shown(sale, now).Page, now, sale.Published.PhaseEndsAt(now) ?? long.MaxValue);
     }
 
-    // A page that says nothing new is not sent again.
+    // A client that has this version of a page gets 304 instead.
     private async Task WriteAsync(HttpContext context, TimelessJson page, long now, long until)
     {
         var (request, response) = (context.Request, context.Response);
         response.Headers.ETag = page.ETag;
-        // Never past the next opening or end: a cache would show "scheduled" while the crowd wants to buy.
+        // A cache must not keep a page past the next opening or end. It would show "scheduled" while the crowd wants to
+        // buy.
         var seconds = Math.Min(degradation.IsOff(Features.FreshSalePages) ? RelaxedSeconds : FreshSeconds, (until - now) / 1_000);
         response.Headers.CacheControl = $"public, max-age={Math.Max(0, seconds)}";
         var mayBeCompressed = page.Length >= TimelessJson.MinCompressed;
@@ -78,7 +79,7 @@ public sealed class SalePages(Storefront storefront, SaleLooks looks, RedisConne
         return named is not null && named.Quality != 0;
     }
 
-    // The list until a sale is published, sold out, opened or closed, or units came back.
+    // The list, valid until a sale is published, sold out, opened or closed, or units come back.
     private sealed class ShownList(IReadOnlyList<SaleOnSale> sales, FrozenSet<string> soldOut, long now)
     {
         public IReadOnlyList<SaleOnSale> Sales { get; } = sales;

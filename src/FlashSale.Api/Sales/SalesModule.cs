@@ -3,16 +3,16 @@ using FlashSale.Sales;
 
 namespace FlashSale.Api.Sales;
 
-/// <summary>Puts the catalog and the sale pages into the host.</summary>
+/// <summary>Adds the catalog and the sale pages to the host.</summary>
 public static class SalesModule
 {
-    /// <summary>Registers the feed and the pages. The host is ready once it has a first snapshot.</summary>
+    /// <summary>Registers the feed and the pages. The host is not ready before it has a first snapshot.</summary>
     public static void AddSales(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<CatalogFeed>();
         builder.Services.AddHostedService(services =>
         {
-            // The storefront follows the feed: it must be there before the first snapshot.
+            // The storefront follows the feed, so it must exist before the first snapshot.
             services.GetRequiredService<Storefront>();
             return services.GetRequiredService<CatalogFeed>();
         });
@@ -25,6 +25,6 @@ public static class SalesModule
         });
     }
 
-    /// <summary>Maps the sale pages.</summary>
+    /// <summary>Maps the two sale pages.</summary>
     public static void MapSales(this WebApplication app) => SalePages.Map(app);
 }

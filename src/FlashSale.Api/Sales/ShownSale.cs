@@ -3,10 +3,13 @@ using FlashSale.Sales;
 
 namespace FlashSale.Api.Sales;
 
-/// <summary>A sale as it is shown until its stock was looked at again, or its phase ends: thousands of items are put into words once, not once a visitor.</summary>
+/// <summary>
+/// A sale as its page shows it until the sale is published again, its stock is looked at again or its phase ends. So
+/// thousands of items are serialized once, not once per visitor.
+/// </summary>
 internal sealed class ShownSale
 {
-    // One in ten left is "low".
+    // An item is "low" when a tenth of its stock or less is left.
     private const int LowShare = 10;
 
     private readonly IReadOnlyDictionary<string, long> _stocked;
@@ -31,13 +34,13 @@ internal sealed class ShownSale
 
     public IReadOnlyDictionary<string, long> Remaining { get; }
 
-    /// <summary>Whether the sale is open, and nothing is left of any item.</summary>
+    /// <summary>Whether the sale is open and nothing is left of any item.</summary>
     public bool IsSoldOut { get; }
 
-    /// <summary>With items. Made when first asked for.</summary>
+    /// <summary>The page with the items, made when first asked for.</summary>
     public TimelessJson Page => _page.Value;
 
-    /// <summary>A sale without its items, and without the server's time.</summary>
+    /// <summary>A sale without its items. The server's time is empty, because each answer puts its own in.</summary>
     public static SaleHead HeadOf(PublishedSale sale, SalePhase phase, bool isSoldOut) => new(
         sale.SaleId, sale.Name, StatusText(phase, isSoldOut), Timestamps.Text(sale.OpensAt), Timestamps.Text(sale.ClosesAt), ServerTime: "", sale.RequiresTicket);
 

@@ -4,9 +4,9 @@ using System.IO.Compression;
 namespace FlashSale.Api.Sales;
 
 /// <summary>
-/// A text in parts that is compressed once, as gzip (RFC 1952) into which a few bytes can be put between the parts without
-/// compressing anything again: each part is a run of deflate blocks of its own (RFC 1951) that ends at a byte and refers to
-/// nothing before it, the bytes between are a stored block, and the checksums are combined.
+/// A text in parts that is compressed once, as gzip (RFC 1952). A few bytes can be put between the parts without
+/// compressing anything again. Each part is its own run of deflate blocks (RFC 1951), which ends at a byte and refers
+/// to nothing before it. The bytes between are a stored block, and the checksums are combined.
 /// </summary>
 public sealed class SplicedGzip
 {
@@ -19,12 +19,12 @@ public sealed class SplicedGzip
 
     private readonly (byte[] Deflated, int Length, uint Checksum, uint Shift)[] _parts;
 
-    /// <summary>Compresses the parts.</summary>
+    /// <summary>Compresses each part on its own.</summary>
     public SplicedGzip(IEnumerable<ReadOnlyMemory<byte>> parts) =>
         _parts = [.. parts.Select(part => (Deflate(part.Span), part.Length, Checksum(part.Span), Shift(part.Length)))];
 
-    /// <summary>The gzip of all parts, with these bytes between each two of them.</summary>
-    /// <param name="between">At most 65,535.</param>
+    /// <summary>Returns the gzip of all parts, with these bytes between each two of them.</summary>
+    /// <param name="between">The bytes, at most 65,535.</param>
     public List<ReadOnlyMemory<byte>> With(byte[] between)
     {
         var stored = new byte[5 + between.Length];
@@ -55,12 +55,13 @@ public sealed class SplicedGzip
         using var bytes = new MemoryStream();
         using var deflate = new DeflateStream(bytes, CompressionLevel.Optimal, leaveOpen: true);
         deflate.Write(part);
-        // Ends at a byte, with an empty stored block; disposing it later adds the last block, which stands at the end of all here.
+        // The flush ends the part at a byte, with an empty stored block. Disposing the stream adds the last block too
+        // late for the array, because here one last block stands at the end of all parts.
         deflate.Flush();
         return bytes.ToArray();
     }
 
-    // CRC-32 as in RFC 1952, 8.
+    // CRC-32 as in RFC 1952, section 8.
     private static uint Checksum(ReadOnlySpan<byte> bytes)
     {
         var sum = uint.MaxValue;
@@ -79,7 +80,7 @@ public sealed class SplicedGzip
         return table;
     }
 
-    // What a checksum is multiplied by when that many bytes follow: x^(8 length) modulo the polynomial.
+    // The factor for a checksum when this many bytes follow: x^(8 length) modulo the polynomial.
     private static uint Shift(int length)
     {
         var (result, power) = (One, One >> 1);
@@ -91,7 +92,7 @@ public sealed class SplicedGzip
         return result;
     }
 
-    // Of two polynomials over GF(2), whose highest power is the lowest bit.
+    // Multiplies two polynomials over GF(2) modulo the polynomial of CRC-32. The lowest bit is the highest power.
     private static uint Multiply(uint a, uint b)
     {
         var product = 0u;

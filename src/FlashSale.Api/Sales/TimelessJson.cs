@@ -6,13 +6,16 @@ using System.Text.Json.Serialization.Metadata;
 
 namespace FlashSale.Api.Sales;
 
-/// <summary>JSON that lacks its server times, which each answer puts in. Its ETag does not depend on them. It is compressed once, when first asked for.</summary>
+/// <summary>
+/// JSON that lacks its server times, which each answer puts in. The ETag does not depend on them. The JSON is
+/// compressed once, when first asked for.
+/// </summary>
 internal sealed class TimelessJson
 {
-    /// <summary>Pages of at least that many bytes are worth compressing.</summary>
+    /// <summary>The shortest page that is worth compressing, in bytes.</summary>
     public const int MinCompressed = 8 * 1_024;
 
-    // Whoever reads slowly holds no more than this and the connection's buffers.
+    // A slow reader holds no more memory than this and the buffers of its connection.
     private const int SliceBytes = 32 * 1_024;
 
     private readonly ReadOnlyMemory<byte>[] _parts;
@@ -26,23 +29,23 @@ internal sealed class TimelessJson
         ETag = $"W/\"{Convert.ToHexStringLower(SHA256.HashData(json).AsSpan(0, 12))}\"";
     }
 
-    /// <summary>Weak, with its quotes.</summary>
+    /// <summary>The weak ETag with its quotes.</summary>
     public string ETag { get; }
 
-    /// <summary>Bytes without the server times.</summary>
+    /// <summary>Length without the server times, in bytes.</summary>
     public int Length { get; }
 
-    /// <summary>Puts a page into words whose server times are empty.</summary>
+    /// <summary>Serializes a page. The server times in it must be empty.</summary>
     public static TimelessJson Of<T>(T page, JsonTypeInfo<T> type) => new(JsonSerializer.SerializeToUtf8Bytes(page, type));
 
-    /// <summary>Writes it, as of a time.</summary>
+    /// <summary>Writes the JSON with this server time.</summary>
     public Task WriteAsync(HttpResponse response, string serverTime, CancellationToken cancellation)
     {
         var time = Encoding.ASCII.GetBytes(serverTime);
         return SendAsync(response, Join(_parts, time), cancellation);
     }
 
-    /// <summary>Writes it as gzip, as of a time.</summary>
+    /// <summary>Writes the JSON as gzip with this server time.</summary>
     public Task WriteGzipAsync(HttpResponse response, string serverTime, CancellationToken cancellation)
     {
         response.Headers.ContentEncoding = "gzip";
@@ -51,7 +54,7 @@ internal sealed class TimelessJson
 
     private static IEnumerable<ReadOnlyMemory<byte>> Split(byte[] json)
     {
-        // No text of a name or sku can look like this: its quotes would be escaped.
+        // A name or sku cannot contain this text, because its quotes would be escaped.
         const string Missing = "\"serverTime\":\"\"";
         var missing = Encoding.ASCII.GetBytes(Missing);
         var begin = 0;

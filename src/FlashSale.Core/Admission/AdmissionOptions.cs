@@ -5,33 +5,41 @@ using FlashSale.Platform;
 
 namespace FlashSale.Admission;
 
-/// <summary>Tickets and proof-of-work challenges. Source: configuration section <c>Admission</c>; read once, at start.</summary>
+/// <summary>
+/// Settings of tickets and proof-of-work challenges. Source: configuration section <c>Admission</c>, read once at
+/// start.
+/// </summary>
 public sealed class AdmissionOptions
 {
-    /// <summary>Shortest key, in bytes: as many as the hash has.</summary>
+    /// <summary>Shortest key, in bytes: the length of the hash.</summary>
     public const int MinKeyBytes = 32;
 
-    /// <summary>What tickets and challenges are signed with: the UTF-8 bytes of this text. The same on all nodes.</summary>
+    /// <summary>
+    /// The key that tickets and challenges are signed with: the UTF-8 bytes of this text. It must be the same on all
+    /// nodes.
+    /// </summary>
     [Required, Secret]
     public string TicketKey { get; set; } = "";
 
-    /// <summary>How long a ticket is good for, in seconds.</summary>
+    /// <summary>Lifetime of a ticket, in seconds.</summary>
     [Range(1, 3_600)]
     public int TicketSeconds { get; set; } = 120;
 
-    /// <summary>Whether admission takes a solved challenge: <c>off</c> or <c>on</c>.</summary>
+    /// <summary>Whether a request for admission needs a solved challenge: <c>off</c> or <c>on</c>.</summary>
     [Required, RegularExpression("off|on", ErrorMessage = "allowed is off or on.")]
     public string Challenge { get; set; } = "off";
 
-    /// <summary>Highest number that a challenge may hide; a client hashes half as often on average.</summary>
+    /// <summary>Highest number that a challenge may hide. On average a client computes half as many hashes.</summary>
     [Range(1_000, 10_000_000)]
     public int ChallengeMaxNumber { get; set; } = 100_000;
 
-    /// <summary>How long a challenge may be answered, in seconds.</summary>
+    /// <summary>Lifetime of a challenge, in seconds.</summary>
     [Range(1, 3_600)]
     public int ChallengeSeconds { get; set; } = 120;
 
-    /// <summary>The key of one purpose: what was signed for one is worth nothing for another.</summary>
+    /// <summary>
+    /// Derives the key of one purpose. A signature made for one purpose is then invalid for every other.
+    /// </summary>
     /// <exception cref="InvalidSettingException">The configured key is too short.</exception>
     internal SigningKey KeyFor(string purpose)
     {
@@ -41,7 +49,10 @@ public sealed class AdmissionOptions
     }
 }
 
-/// <summary>Whether admission takes a solved challenge now: because the setting says so, or at a degradation level that does.</summary>
+/// <summary>
+/// Tells whether a request for admission needs a solved challenge now: because of the setting, or because of the
+/// degradation level.
+/// </summary>
 public sealed class ChallengeSwitch(AdmissionOptions options, Degradation degradation)
 {
     private readonly bool _always = options.Challenge == "on";

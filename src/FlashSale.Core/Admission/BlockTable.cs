@@ -4,28 +4,29 @@ using System.Security.Cryptography;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// When the block of each key ends: an open addressing hash table of 16 bytes a slot, which one writer changes while any
-/// number of threads read, without a lock on either side's way. A slot is taken once, for one key, its end written before
-/// its key; from then on only the end changes, and both are single words. A table that gets full is copied without what
-/// has ended, and replaced by one write; whoever reads the old one sees all that was there.
-/// Keys are kept as 64 bit hashes, keyed anew in every process: nobody can choose an address or a name that collides with
-/// another's. With a million entries one in 10^13 strangers would be taken for one of them.
+/// The time at which the block of each key ends: an open addressing hash table with 16 bytes a slot. One writer changes
+/// it while any number of threads read, and neither side takes a lock. A slot is taken once, for one key. Its end is
+/// written before its key. From then on only the end changes. Both are single words, so a reader never sees half of a
+/// value. A full table is copied without its ended entries, and one write replaces it. A reader of the old table sees
+/// all entries that were in it.
+/// Keys are kept as 64 bit hashes under a secret of this process, so an attacker cannot choose an address or a name
+/// that collides with another. With a million entries one in 10^13 strangers would be mistaken for one of them.
 /// </summary>
 internal sealed class BlockTable
 {
     private const int MinSlots = 16;
 
-    // A strongly universal hash of two words (multilinear, modulo 2^128): any two keys collide with a chance of 2^-64.
+    // A strongly universal hash of two words (multilinear, modulo 2^128): any two keys collide with probability 2^-64.
     private static readonly UInt128 Key0 = RandomWord(), Key1 = RandomWord(), Key2 = RandomWord();
 
     private Slot[] _slots = new Slot[MinSlots];
     private int _taken;
     private int _live;
 
-    /// <summary>Entries that were neither removed nor seen to have ended.</summary>
+    /// <summary>Number of entries that were neither removed nor found to have ended.</summary>
     public int Count => Volatile.Read(ref _live);
 
-    /// <summary>Whether the key is blocked at that time, Unix milliseconds.</summary>
+    /// <summary>Whether the key is blocked at <paramref name="now"/>, Unix milliseconds.</summary>
     public bool Blocks(ulong high, ulong low, long now)
     {
         var hash = Hash(high, low);
@@ -39,7 +40,10 @@ internal sealed class BlockTable
         }
     }
 
-    /// <summary>Sets when a key's block ends, Unix milliseconds; 0 removes it. One caller at a time.</summary>
+    /// <summary>
+    /// Sets the time at which a key's block ends, Unix milliseconds. An end of 0 removes the block. One caller at a
+    /// time.
+    /// </summary>
     public void Set(ulong high, ulong low, long end, long now)
     {
         var hash = Hash(high, low);
@@ -72,7 +76,8 @@ internal sealed class BlockTable
     private void Rebuild(long now)
     {
         var live = _slots.Count(slot => slot.End > now);
-        // Between a third and two thirds full: a quarter of the slots must be taken again before the next copy.
+        // The copy is at most five eighths full. The next one comes at three quarters, so at least an eighth of the
+        // slots must be taken before it.
         var length = MinSlots;
         while (length < live * 8L / 5) length *= 2;
         var next = new Slot[length];
@@ -84,7 +89,7 @@ internal sealed class BlockTable
         Volatile.Write(ref _slots, next);
     }
 
-    // 0 marks a slot that is free.
+    // Never 0, which marks a free slot.
     private static ulong Hash(ulong high, ulong low) => Math.Max(1, (ulong)((Key0 + Key1 * high + Key2 * low) >> 64));
 
     private static UInt128 RandomWord() => MemoryMarshal.Read<UInt128>(RandomNumberGenerator.GetBytes(16));

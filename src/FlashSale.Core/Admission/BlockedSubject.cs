@@ -9,16 +9,16 @@ using FlashSale.Contracts;
 
 namespace FlashSale.Admission;
 
-/// <summary>What an entry of the blocklist names. The contract and the table spell them user, ip, cidr and client.</summary>
+/// <summary>The kinds of blocklist entries. The contract and the table spell them user, ip, cidr and client.</summary>
 public enum BlockedKind
 {
-    /// <summary>A shopper, by the <c>sub</c> of the token.</summary>
+    /// <summary>A shopper, by the user id of the token (the claim <see cref="JwtOptions.UserClaim"/>).</summary>
     User,
 
-    /// <summary>One address.</summary>
+    /// <summary>One IPv4 or IPv6 address.</summary>
     Ip,
 
-    /// <summary>A network.</summary>
+    /// <summary>An IPv4 or IPv6 network.</summary>
     Cidr,
 
     /// <summary>An application, by the <c>client_id</c> of the token.</summary>
@@ -26,15 +26,18 @@ public enum BlockedKind
 }
 
 /// <summary>
-/// A user, address, network or client in its one spelling: IPv6 as of RFC 5952, an IPv4-mapped IPv6 address or network as
-/// its IPv4, a network without host bits.
+/// A user, address, network or client in its only normal spelling. IPv6 is spelled as in RFC 5952. An IPv4-mapped IPv6
+/// address or network is spelled as its IPv4 form. A network has no host bits.
 /// </summary>
-/// <param name="Kind">What it is.</param>
-/// <param name="Value">Its normal spelling.</param>
-/// <param name="Key">What nodes compare.</param>
+/// <param name="Kind">The kind.</param>
+/// <param name="Value">The normal spelling.</param>
+/// <param name="Key">The key that nodes compare.</param>
 public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key)
 {
-    /// <summary>The shortest prefix that may be blocked: what is shorter than what a registry gives to one holder locks everyone out.</summary>
+    /// <summary>
+    /// The shortest prefix that may be blocked, in bits. Registries give one holder nothing shorter, so a shorter
+    /// prefix would lock out everyone in a large part of the world.
+    /// </summary>
     public const int MinPrefix4 = 8, MinPrefix6 = 19;
 
     private const int MaxClient = 128;
@@ -42,10 +45,10 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
 
     private static readonly SearchValues<char> Ip6Characters = SearchValues.Create("0123456789abcdefABCDEF:.");
 
-    /// <summary>The kinds as the contract spells them.</summary>
+    /// <summary>The kinds in the spelling of the contract, for error texts.</summary>
     public const string Kinds = "user, ip, cidr or client";
 
-    /// <summary>A kind as the contract spells it.</summary>
+    /// <summary>Spells a kind as the contract does.</summary>
     public static string Text(BlockedKind kind) => kind switch
     {
         BlockedKind.User => "user",
@@ -54,7 +57,7 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
         BlockedKind.Client => "client",
     };
 
-    /// <summary>Reads a kind as the contract spells it.</summary>
+    /// <summary>Reads a kind in the contract's spelling. False for any other text.</summary>
     public static bool TryReadKind(ReadOnlySpan<char> text, out BlockedKind kind)
     {
         BlockedKind? found = text switch { "user" => BlockedKind.User, "ip" => BlockedKind.Ip, "cidr" => BlockedKind.Cidr, "client" => BlockedKind.Client, _ => null };
@@ -62,8 +65,10 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
         return found is not null;
     }
 
-    /// <summary>Reads a value of a kind.</summary>
-    /// <returns>False with <paramref name="rule"/>, what it must be, when it is none.</returns>
+    /// <summary>Reads a value of a kind, and brings it into its normal spelling.</summary>
+    /// <returns>
+    /// False when the text is not such a value. <paramref name="rule"/> then says in words which values are allowed.
+    /// </returns>
     public static bool TryRead(BlockedKind kind, string text, [NotNullWhen(true)] out BlockedSubject? subject, out string rule)
     {
         (subject, rule) = kind switch
@@ -81,7 +86,7 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
             ? (new(BlockedKind.User, text, new(BlockSpace.User, 0, 0, Fingerprints.OfUser(text))), "")
             : (null, UserId.Rule);
 
-    // A per cent sign in a path could be read in two ways.
+    // Values stand in paths too, where a per cent sign could be read in two ways.
     private static (BlockedSubject?, string) ReadClient(string text) =>
         text.Length is > 0 and <= MaxClient && !text.AsSpan().ContainsAnyExceptInRange('!', '~') && !text.Contains('%', StringComparison.Ordinal)
             ? (new(BlockedKind.Client, text, new(BlockSpace.Client, 0, 0, Fingerprints.OfClient(Encoding.ASCII.GetBytes(text)))), "")
@@ -99,7 +104,7 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
         if (slash < 0 || !IPAddress.TryParse(text.AsSpan(0, slash), out var written) || !TryParse(text[..slash], out var address)
             || digits.Length is 0 or > 3 || (digits.Length > 1 && digits[0] == '0') || !int.TryParse(digits, NumberStyles.None, null, out var length))
             return (null, "a network such as 203.0.113.0/24 or 2001:db8::/32");
-        // As it was written an IPv4-mapped network has 96 bits more.
+        // In its IPv6 spelling the prefix of an IPv4-mapped network is longer by 96 bits.
         var isMapped = written.AddressFamily is AddressFamily.InterNetworkV6 && address.AddressFamily is AddressFamily.InterNetwork;
         if (isMapped) length -= MappedBits;
         var (shortest, longest) = address.AddressFamily is AddressFamily.InterNetwork ? (MinPrefix4, 32) : (MinPrefix6, 128);
@@ -110,7 +115,8 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
         return key.ToAddress().Equals(address) ? (new(BlockedKind.Cidr, network, key), "") : (null, $"a network without host bits; this address lies in {network}");
     }
 
-    // The framework also reads 1, 0x7f.1, 010.0.0.1 and [::1]:80, each of which somebody means differently.
+    // The framework also reads 1, 0x7f.1, 010.0.0.1 and [::1]:80. Different people mean different things by each of
+    // them.
     private static bool TryParse(string text, [NotNullWhen(true)] out IPAddress? address)
     {
         if (!IPAddress.TryParse(text, out address)) return false;
@@ -121,7 +127,7 @@ public sealed record BlockedSubject(BlockedKind Kind, string Value, BlockKey Key
     }
 }
 
-/// <summary>Which of a node's tables an entry belongs to. The numbers are part of what is published.</summary>
+/// <summary>The table of a node that an entry belongs to. The numbers are part of the published form.</summary>
 public enum BlockSpace : byte
 {
     /// <summary><see cref="Fingerprints.OfUser"/> in the low word.</summary>
@@ -136,21 +142,21 @@ public enum BlockSpace : byte
     /// <summary>An IPv6 address in both words.</summary>
     Ip6 = 4,
 
-    /// <summary>An IPv4 network: its address, and the length of its prefix.</summary>
+    /// <summary>An IPv4 network: its address in the low word, and the length of its prefix.</summary>
     Cidr4 = 5,
 
-    /// <summary>An IPv6 network.</summary>
+    /// <summary>An IPv6 network: its address in both words, and the length of its prefix.</summary>
     Cidr6 = 6,
 }
 
-/// <summary>What nodes compare: a subject in 128 bits.</summary>
-/// <param name="Space">Of which kind.</param>
-/// <param name="Length">Bits of the prefix of a network, else 0.</param>
+/// <summary>A subject in the form that nodes compare: a kind and up to 128 bits.</summary>
+/// <param name="Space">The table that the subject belongs to.</param>
+/// <param name="Length">Bits of a network's prefix, else 0.</param>
 /// <param name="High">The upper word.</param>
 /// <param name="Low">The lower word.</param>
 public readonly record struct BlockKey(BlockSpace Space, byte Length, ulong High, ulong Low)
 {
-    /// <summary>The key of one address; an IPv4-mapped IPv6 address has that of its IPv4.</summary>
+    /// <summary>The key of one address. An IPv4-mapped IPv6 address has the key of its IPv4 form.</summary>
     public static BlockKey Of(IPAddress address)
     {
         ArgumentNullException.ThrowIfNull(address);
@@ -161,13 +167,13 @@ public readonly record struct BlockKey(BlockSpace Space, byte Length, ulong High
         return high == 0 && low >> 32 == 0xFFFF ? new(BlockSpace.Ip4, 0, 0, (uint)low) : new(BlockSpace.Ip6, 0, high, low);
     }
 
-    /// <summary>The network of so many bits that an address lies in.</summary>
+    /// <summary>The network with a prefix of <paramref name="length"/> bits that contains this address.</summary>
     public BlockKey Masked(int length) =>
         Space is BlockSpace.Ip4
             ? new(BlockSpace.Cidr4, (byte)length, 0, length == 0 ? 0 : (uint)Low & uint.MaxValue << (32 - length))
             : new(BlockSpace.Cidr6, (byte)length, Mask(High, length), Mask(Low, length - 64));
 
-    /// <summary>The address, or that of the network.</summary>
+    /// <summary>The address, or the address of the network.</summary>
     public IPAddress ToAddress()
     {
         Span<byte> bytes = stackalloc byte[16];

@@ -3,20 +3,24 @@ using System.Net;
 
 namespace FlashSale.Admission;
 
-/// <summary>One change of the blocklist, as it is published.</summary>
-/// <param name="Key">Whom it is about.</param>
-/// <param name="End">When the block ends, Unix milliseconds; <see cref="NoEnd"/> when it does not, 0 when it was removed.</param>
+/// <summary>One change of the blocklist, in its published form.</summary>
+/// <param name="Key">The subject of the change.</param>
+/// <param name="End">
+/// The end of the block, Unix milliseconds. <see cref="NoEnd"/> when it does not end by itself, 0 when it was removed.
+/// </param>
 public readonly record struct BlockChange(BlockKey Key, long End)
 {
-    /// <summary>The end of a block that has none.</summary>
+    /// <summary>The value of <see cref="End"/> for a block that does not end by itself.</summary>
     public const long NoEnd = long.MaxValue;
 
-    /// <summary>Bytes of an encoded change: version | space | prefix length | end (8) | high (8) | low (8), big-endian.</summary>
+    /// <summary>
+    /// Bytes of an encoded change: version | space | prefix length | end (8) | high (8) | low (8), big-endian.
+    /// </summary>
     public const int Size = 27;
 
     private const byte Version = 1;
 
-    /// <summary>Encodes it.</summary>
+    /// <summary>Encodes the change in <see cref="Size"/> bytes.</summary>
     public byte[] Encode()
     {
         var bytes = new byte[Size];
@@ -27,8 +31,8 @@ public readonly record struct BlockChange(BlockKey Key, long End)
         return bytes;
     }
 
-    /// <summary>Decodes it.</summary>
-    /// <exception cref="FormatException">It is none that this code knows.</exception>
+    /// <summary>Decodes a published change.</summary>
+    /// <exception cref="FormatException">The bytes are not a change of a version that this code knows.</exception>
     public static BlockChange Decode(ReadOnlySpan<byte> bytes)
     {
         if (bytes.Length != Size || bytes[0] != Version || bytes[1] is < (byte)BlockSpace.User or > (byte)BlockSpace.Cidr6 || bytes[2] > (bytes[1] == (byte)BlockSpace.Cidr4 ? 32 : 128))
@@ -39,28 +43,33 @@ public readonly record struct BlockChange(BlockKey Key, long End)
 }
 
 /// <summary>
-/// Who is blocked, as a node knows it. Reading takes no lock and allocates nothing; one thread applies changes meanwhile.
-/// Networks are looked up once for each prefix length that any of them has.
+/// The blocklist of a node. Reading takes no lock and allocates nothing, while one thread applies changes. Networks
+/// cost one look-up for each prefix length that the list contains.
 /// </summary>
 public sealed class Blocklist
 {
     private readonly BlockTable _users = new(), _clients = new(), _addresses4 = new(), _addresses6 = new();
     private readonly Networks _networks4 = new(32), _networks6 = new(128);
 
-    /// <summary>Entries, those included whose end has passed and that have not vanished yet.</summary>
+    /// <summary>Number of entries, including those that have ended and are not forgotten yet.</summary>
     public int Count => _users.Count + _clients.Count + _addresses4.Count + _addresses6.Count + _networks4.Count + _networks6.Count;
 
-    /// <summary>Whether any of these is blocked.</summary>
-    /// <param name="userHash"><see cref="Contracts.Fingerprints.OfUser"/>.</param>
-    /// <param name="clientHash"><see cref="Contracts.Fingerprints.OfClient"/>; 0 when there is none.</param>
-    /// <param name="address">Where the request comes from; null when that is not known.</param>
+    /// <summary>Whether the user, the client or the address is blocked.</summary>
+    /// <param name="userHash">The user's <see cref="Contracts.Fingerprints.OfUser"/>.</param>
+    /// <param name="clientHash">
+    /// The client's <see cref="Contracts.Fingerprints.OfClient"/>, or 0 without a client.
+    /// </param>
+    /// <param name="address">The address of the request. Null when it is not known.</param>
     /// <param name="now">Unix milliseconds.</param>
     public bool Blocks(ulong userHash, ulong clientHash, IPAddress? address, long now) =>
         _users.Blocks(0, userHash, now) || (clientHash != 0 && _clients.Blocks(0, clientHash, now)) || (address is not null && BlocksAddress(BlockKey.Of(address), now));
 
-    /// <summary>Applies a change. Changes of one subject come in the order of their versions; one caller at a time.</summary>
+    /// <summary>
+    /// Applies a change. Changes of one subject must come in the order of their versions, and from one caller at a
+    /// time.
+    /// </summary>
     /// <param name="change">The change.</param>
-    /// <param name="now">Unix milliseconds; what ended before may be forgotten.</param>
+    /// <param name="now">Unix milliseconds. Blocks that ended before may be forgotten.</param>
     public void Apply(in BlockChange change, long now)
     {
         var (space, length, high, low) = change.Key;
@@ -80,7 +89,7 @@ public sealed class Blocklist
             ? _addresses4.Blocks(address.High, address.Low, now) || _networks4.Block(address, now)
             : _addresses6.Blocks(address.High, address.Low, now) || _networks6.Block(address, now);
 
-    // The networks of one family by the length of their prefix.
+    // The networks of one address family, by the length of their prefix.
     private sealed class Networks(int maxLength)
     {
         private readonly BlockTable?[] _byLength = new BlockTable?[maxLength + 1];

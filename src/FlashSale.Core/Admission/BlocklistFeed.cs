@@ -7,13 +7,14 @@ using StackExchange.Redis;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// Keeps a node's blocklist: reads what was published since it last looked. A stream of another generation has taken the
-/// place of one that was lost, and is read as a whole before it counts; so is one after an hour without Redis, since
-/// removals are kept for a day. While there is no stream, or no Redis, what is known stays.
+/// Keeps a node's blocklist: at each look it reads the changes that were published since the last one. When the stream
+/// has another generation, Redis lost the old stream. The node then reads the new one to its end before it uses it. It
+/// does the same after an hour without Redis, since removals are kept for a day only. While there is no stream, or no
+/// Redis, the known list stays in force.
 /// </summary>
 public sealed class BlocklistFeed : RedisFeed
 {
-    // What purchases wait for on the same connection must be short.
+    // Purchases wait behind each read on the same connection, so a read must be short.
     private const int Chunk = 1_000;
 
     private static readonly TimeSpan LongestAbsence = TimeSpan.FromHours(1);
@@ -26,17 +27,22 @@ public sealed class BlocklistFeed : RedisFeed
     private long _version;
     private DateTimeOffset _readAt;
 
-    /// <summary>Follows <see cref="BlocklistPublisher.Stream"/>.</summary>
+    /// <summary>
+    /// Prepares to follow <see cref="BlocklistPublisher.Stream"/>, and shows the number of entries as a metric.
+    /// </summary>
     public BlocklistFeed(RedisConnection redis, TimeProvider time, ILogger<BlocklistFeed> logger) : base(redis, BlocklistPublisher.Stream.ToString(), logger)
     {
         _time = time;
         Meter.CreateObservableGauge("flashsale_blocklist_entries", () => _list?.Count ?? 0, description: "Entries of the blocklist that this node holds.");
     }
 
-    /// <summary>Whether the list has been read once, to its end.</summary>
+    /// <summary>Whether the list has been read to its end once.</summary>
     public override bool IsReady => _list is not null;
 
-    /// <summary>Whether any of these is blocked now, by Redis' clock; see <see cref="Blocklist.Blocks"/>.</summary>
+    /// <summary>
+    /// Whether any of these is blocked now, by the clock of Redis. See <see cref="Blocklist.Blocks"/>. False before the
+    /// first read.
+    /// </summary>
     public bool Blocks(ulong userHash, ulong clientHash, IPAddress? address) => _list is { } list && list.Blocks(userHash, clientHash, address, Redis.NowMilliseconds);
 
     /// <inheritdoc />
@@ -52,14 +58,14 @@ public sealed class BlocklistFeed : RedisFeed
         {
             var fresh = new Blocklist();
             var version = await ReadAsync(fresh, 0);
-            // Lost, or replaced under our hands: begin anew.
+            // The stream was lost or replaced during the read. The next look begins anew.
             if (await GenerationAsync() != generation) return;
             (_list, _generation, _version) = (fresh, generation, version);
         }
         _readAt = now;
     }
 
-    // Null when there is no stream.
+    // Returns null when there is no stream.
     private async Task<string?> GenerationAsync()
     {
         var first = await RangeAsync(BlocklistPublisher.GenerationId, BlocklistPublisher.GenerationId, 1);
@@ -76,7 +82,7 @@ public sealed class BlocklistFeed : RedisFeed
                 list.Apply(BlockChange.Decode((byte[])entry.Values[0].Value!), Redis.NowMilliseconds);
                 version = StreamIds.FirstOf(entry.Id);
             }
-            // What was applied need not be read again when the next chunk fails.
+            // The applied changes need no second read if the next chunk fails.
             if (ReferenceEquals(list, _list)) _version = version;
             read = entries.Length;
         }

@@ -5,21 +5,22 @@ using NpgsqlTypes;
 
 namespace FlashSale.Admission;
 
-/// <summary>A line of an import that names whom an earlier line names.</summary>
+/// <summary>A line of an import that repeats the subject of an earlier line.</summary>
 /// <param name="Line">The later line.</param>
 /// <param name="FirstLine">The first line with that subject.</param>
-/// <param name="Total">How many such lines there are in all.</param>
+/// <param name="Total">The number of such lines in the whole import.</param>
 public sealed record RepeatedSubject(int Line, int FirstLine, long Total);
 
 /// <summary>An entry to be imported.</summary>
-/// <param name="Subject">Who.</param>
+/// <param name="Subject">The blocked user, address, network or client.</param>
 /// <param name="Reason">1 to 500 characters.</param>
-/// <param name="Until">When it ends by itself; null when it does not.</param>
+/// <param name="Until">The time at which the block ends by itself. Null when it does not.</param>
 public sealed record BlockDraft(BlockedSubject Subject, string Reason, DateTimeOffset? Until);
 
 /// <summary>
-/// Brings many entries into the blocklist, all or nothing, at constant memory: lines are copied into a temporary table as
-/// they come, and taken over by one statement at the end. Other changes wait for that one only.
+/// Imports many entries into the blocklist, all or nothing, at constant memory. Lines are copied into a temporary table
+/// as they arrive, and one statement at the end copies them into the blocklist. Other changes wait during that
+/// statement only.
 /// </summary>
 public sealed class BlocklistImport : IAsyncDisposable
 {
@@ -33,14 +34,17 @@ public sealed class BlocklistImport : IAsyncDisposable
         _transaction = transaction;
     }
 
-    /// <summary>Begins an import. Nothing is changed before <see cref="TakeOverAsync"/>.</summary>
+    /// <summary>
+    /// Opens a transaction and its temporary table. The blocklist does not change before <see cref="TakeOverAsync"/>.
+    /// </summary>
     public static async Task<BlocklistImport> BeginAsync(NpgsqlDataSource postgres, CancellationToken cancellation)
     {
         var connection = await postgres.OpenConnectionAsync(cancellation);
         var import = new BlocklistImport(connection, await connection.BeginTransactionAsync(cancellation));
         try
         {
-            // The file is there when the copy begins; a million lines on a busy disk may still take their time.
+            // The file has arrived completely before the copy begins. A million lines may still take long on a busy
+            // disk.
             await connection.ExecuteAsync("""
                 set local statement_timeout = '15min';
                 create temporary table block_line (line int not null, kind text not null, value text collate "C" not null, reason text not null, until timestamptz) on commit drop
@@ -55,7 +59,7 @@ public sealed class BlocklistImport : IAsyncDisposable
         }
     }
 
-    /// <summary>Adds the entry of a line.</summary>
+    /// <summary>Copies the entry of a line into the temporary table.</summary>
     public async ValueTask AddAsync(int line, BlockDraft entry, CancellationToken cancellation)
     {
         var copy = _copy!;
@@ -68,7 +72,10 @@ public sealed class BlocklistImport : IAsyncDisposable
         else await copy.WriteNullAsync(cancellation);
     }
 
-    /// <summary>Ends the copy and finds lines that name whom an earlier one names, in the order of the lines.</summary>
+    /// <summary>
+    /// Ends the copy and returns up to <paramref name="limit"/> lines that repeat the subject of an earlier line, in
+    /// their order.
+    /// </summary>
     public async Task<IReadOnlyList<RepeatedSubject>> EndAsync(int limit, CancellationToken cancellation)
     {
         await _copy!.CompleteAsync(cancellation);
@@ -82,8 +89,8 @@ public sealed class BlocklistImport : IAsyncDisposable
         return repeated.AsList();
     }
 
-    /// <summary>Makes the lines entries, and commits. One that stands already is changed.</summary>
-    /// <returns>How many entries there were.</returns>
+    /// <summary>Copies the lines into the blocklist and commits. An entry that exists already is changed.</summary>
+    /// <returns>The number of imported entries.</returns>
     public async Task<int> TakeOverAsync(Actor actor, CancellationToken cancellation)
     {
         await _connection.ExecuteAsync("analyze block_line", transaction: _transaction);
@@ -102,7 +109,7 @@ public sealed class BlocklistImport : IAsyncDisposable
         return imported;
     }
 
-    /// <summary>Ends the import; without <see cref="TakeOverAsync"/> nothing was changed.</summary>
+    /// <summary>Ends the import. Without a successful <see cref="TakeOverAsync"/> it rolls everything back.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_copy is not null) await _copy.DisposeAsync();

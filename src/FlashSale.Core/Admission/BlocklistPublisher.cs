@@ -7,51 +7,57 @@ using StackExchange.Redis;
 
 namespace FlashSale.Admission;
 
-/// <summary>How far Redis has what Postgres had when it was asked.</summary>
+/// <summary>Compares Redis with the blocklist that Postgres had when it was asked.</summary>
 public enum BlocklistState
 {
-    /// <summary>All of it.</summary>
+    /// <summary>Redis has the whole list.</summary>
     Complete,
 
-    /// <summary>A part; there was more than this call was to publish.</summary>
+    /// <summary>Redis has a part. The list had more changes than this call was allowed to publish.</summary>
     Behind,
 
-    /// <summary>There is no stream: Redis lost it, or never had it.</summary>
+    /// <summary>There is no stream. Redis lost it, or never had it.</summary>
     Absent,
 
-    /// <summary>It has changes that Postgres does not know: Postgres was restored to an earlier point.</summary>
+    /// <summary>
+    /// Redis has changes that Postgres does not know, because Postgres was restored to an earlier point.
+    /// </summary>
     Ahead,
 }
 
 /// <summary>
-/// Carries the blocklist from Postgres to Redis. Changes are appended in the order of their versions, each only after all
-/// earlier ones, so anyone may publish at any time, twice or late. A stream that was lost is filled beside its place
-/// and put there when it is complete: nodes never take a part for the whole.
+/// Copies the blocklist from Postgres to Redis. Changes are appended in the order of their versions, each after all
+/// earlier ones, so any process may publish at any time, twice or late. A lost stream is filled under another name, and
+/// takes its place when it is complete. So nodes never take a part for the whole.
 /// </summary>
 public sealed class BlocklistPublisher(NpgsqlDataSource postgres, RedisConnection redis)
 {
-    /// <summary>The stream; see blocklist_publish.lua. Also the channel that announces a change.</summary>
+    /// <summary>
+    /// The stream of changes, described in blocklist_publish.lua. Changes are announced on the channel of the same
+    /// name.
+    /// </summary>
     public static readonly RedisKey Stream = "fs:blocklist";
 
     /// <summary>The id of the stream's first entry, which names its generation.</summary>
     public const string GenerationId = "0-1";
 
-    // Advisory lock (7, 1): a stream is being filled or cleared of what nobody needs. (7, 0) is that of changes.
+    // The holder of advisory lock (7, 1) fills the stream, or removes outdated entries from it. Lock (7, 0) is the one
+    // for changes of the blocklist.
     private const string TryLock = "select pg_try_advisory_xact_lock(7, 1)";
 
-    // What purchases wait for in Redis must be short.
+    // Purchases wait in Redis while a chunk is written, so it must be short.
     private const int Chunk = 500;
     private const int FillExpirySeconds = 600;
 
     private static readonly RedisScript PublishScript = new("Admission.blocklist_publish.lua");
     private static readonly RedisScript SwapScript = new("Admission.blocklist_swap.lua");
 
-    /// <summary>Publishes what Redis lacks, the oldest first.</summary>
-    /// <param name="most">About how many changes at most.</param>
-    /// <param name="cancellation">Ends it between two chunks.</param>
+    /// <summary>Publishes the changes that Redis lacks, the oldest first.</summary>
+    /// <param name="most">About the most changes to publish.</param>
+    /// <param name="cancellation">Ends the work between two chunks.</param>
     public async Task<BlocklistState> PublishAsync(int most, CancellationToken cancellation)
     {
-        // Before Postgres is asked, so that Postgres can only be further.
+        // Ask Redis before Postgres. Postgres can then only be further.
         var top = await AppendAsync(Stream, 0, []);
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         if (top > await LastVersionAsync(connection)) return BlocklistState.Ahead;
@@ -60,28 +66,37 @@ public sealed class BlocklistPublisher(NpgsqlDataSource postgres, RedisConnectio
             var changes = await ReadAsync(connection, top, cancellation);
             if (changes.Count == 0) return BlocklistState.Complete;
             if (published >= most) return BlocklistState.Behind;
-            // Lower than it was where Redis lost its tail meanwhile, higher where others publish too.
+            // The result is lower than before if Redis has lost its tail meanwhile, and higher if other processes
+            // publish too.
             top = await AppendAsync(Stream, top, changes);
             published += changes.Count;
         }
         return BlocklistState.Absent;
     }
 
-    /// <summary>Publishes everything, and fills a stream that is absent or ahead. One process at a time fills; the others leave it to that one.</summary>
+    /// <summary>
+    /// Publishes all changes, and fills a stream that is absent or ahead. One process at a time fills. The others
+    /// return without waiting for it.
+    /// </summary>
     public async Task KeepAsync(CancellationToken cancellation)
     {
         if (await PublishAsync(int.MaxValue, cancellation) is BlocklistState.Absent or BlocklistState.Ahead) await FillAsync(onlyIfNeeded: true, cancellation);
     }
 
-    /// <summary>Puts another stream in the place of the one that is there: Postgres was restored to an earlier point, and is right.</summary>
+    /// <summary>Replaces the stream by a new one. Postgres was restored to an earlier point, and it is right.</summary>
     public Task ReplaceAsync(CancellationToken cancellation) => FillAsync(onlyIfNeeded: false, cancellation);
 
-    /// <summary>Forgets what ended more than an hour ago and what was removed more than a day ago, and clears the stream of what no row stands for.</summary>
-    /// <returns>How many rows and how many entries went.</returns>
+    /// <summary>
+    /// Deletes rows that ended more than an hour ago or were removed more than a day ago, and deletes the stream
+    /// entries that have no row.
+    /// </summary>
+    /// <returns>
+    /// The numbers of deleted rows and stream entries. Entries is 0 when another process holds the lock.
+    /// </returns>
     public async Task<(int Rows, long Entries)> PruneAsync(CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        // The highest version stays: the next one must be higher.
+        // Keep the row with the highest version: the next version must be higher.
         var rows = await connection.ExecuteAsync(new CommandDefinition("""
             delete from blocked_subject
             where ((removed and changed_at < now() - interval '1 day') or until < now() - interval '1 hour') and version < (select max(version) from blocked_subject)
@@ -99,7 +114,7 @@ public sealed class BlocklistPublisher(NpgsqlDataSource postgres, RedisConnectio
             var dead = (await connection.QueryAsync<long>(new CommandDefinition(
                 "select v from unnest(@versions) v where not exists (select 1 from blocked_subject b where b.version = v)",
                 new { versions }, transaction, cancellationToken: cancellation))).AsList();
-            // What took their place must be there before they go.
+            // Publish the changes that replaced these entries before deleting them.
             if (dead.Count == 0 || await PublishAsync(int.MaxValue, cancellation) is not BlocklistState.Complete) continue;
             removed += await redis.CallAsync(database => database.StreamDeleteAsync(Stream, [.. dead.Select(v => (RedisValue)$"{v}-0")]));
         }
@@ -111,16 +126,16 @@ public sealed class BlocklistPublisher(NpgsqlDataSource postgres, RedisConnectio
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         if (!await connection.ExecuteScalarAsync<bool>(TryLock, transaction: transaction)) return;
-        // Somebody else may have filled it just before.
+        // Another process may have filled the stream just before.
         if (onlyIfNeeded && await AppendAsync(Stream, 0, []) is >= 0 and var there && there <= await LastVersionAsync(connection)) return;
 
         var generation = Guid.NewGuid().ToString("N");
-        // In the same cluster slot as the stream.
+        // The hash tag puts the new stream into the same cluster slot.
         RedisKey filled = Encoding.UTF8.GetBytes($"{{{Stream}}}:{generation}");
         await redis.CallAsync(database => database.StreamAddAsync(filled, "e", generation, GenerationId));
         for (var top = 0L; top >= 0;)
         {
-            // Whoever dies here leaves nothing behind for long.
+            // If this process dies here, the unfinished stream expires by itself.
             await redis.CallAsync(database => database.KeyExpireAsync(filled, TimeSpan.FromSeconds(FillExpirySeconds)));
             var changes = await ReadAsync(connection, top, cancellation);
             if (changes.Count == 0)

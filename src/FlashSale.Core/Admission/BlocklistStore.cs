@@ -4,39 +4,46 @@ using Npgsql;
 
 namespace FlashSale.Admission;
 
-/// <summary>An entry of the blocklist that stands.</summary>
+/// <summary>An entry of the blocklist that is in force.</summary>
 /// <param name="Kind">user, ip, cidr or client.</param>
-/// <param name="Value">In its normal spelling.</param>
-/// <param name="Reason">For the audit log and other operators, 1 to 500 characters.</param>
-/// <param name="Until">When it ends by itself, UTC; null when it does not.</param>
-/// <param name="Version">Of its latest change; rises with each.</param>
-/// <param name="CreatedAt">Since when it stands, UTC.</param>
-/// <param name="ChangedAt">When it was changed last, UTC.</param>
+/// <param name="Value">The normal spelling of the value, see <see cref="BlockedSubject"/>.</param>
+/// <param name="Reason">1 to 500 characters, for other operators and the audit log.</param>
+/// <param name="Until">The time at which the block ends by itself, UTC. Null when it does not.</param>
+/// <param name="Version">
+/// The version of the latest change. Every later change of the blocklist has a higher one.
+/// </param>
+/// <param name="CreatedAt">The time since when the entry is in force, UTC.</param>
+/// <param name="ChangedAt">The time of the latest change, UTC.</param>
 public sealed record BlockedEntry(string Kind, string Value, string Reason, DateTime? Until, long Version, DateTime CreatedAt, DateTime ChangedAt);
 
-/// <summary>What became of a removal.</summary>
+/// <summary>The result of a removal.</summary>
 public enum BlockRemoval
 {
-    /// <summary>It stood, and is removed.</summary>
+    /// <summary>The entry was in force, and is removed now.</summary>
     Removed,
 
-    /// <summary>It was removed within the last day.</summary>
+    /// <summary>The entry had been removed before. The table keeps removed entries for a day.</summary>
     RemovedBefore,
 
-    /// <summary>There is no such entry.</summary>
+    /// <summary>There is no such entry, or it has ended.</summary>
     NotFound,
 }
 
-/// <summary>The table blocked_subject: each change with its version and its audit entry, in one transaction.</summary>
+/// <summary>
+/// The table blocked_subject. Each change takes a version and writes an audit entry in its transaction.
+/// </summary>
 public sealed class BlocklistStore(NpgsqlDataSource postgres)
 {
-    /// <summary>Takes the right to change the blocklist until the transaction ends, and answers the version of the next change.</summary>
+    /// <summary>
+    /// SQL that takes the right to change the blocklist until the transaction ends, and returns the version of the next
+    /// change.
+    /// </summary>
     internal const string TakeVersion = "select next_block_version()";
 
     private const string Columns = "kind, value, reason, until, version, created_at, changed_at";
     private const string Stands = "not removed and (until is null or until > now())";
 
-    /// <summary>Adds an entry, or changes the one that stands.</summary>
+    /// <summary>Adds an entry, or changes the one that is in force.</summary>
     /// <returns>The entry, and whether it is new.</returns>
     public async Task<(BlockedEntry Entry, bool IsNew)> PutAsync(BlockedSubject subject, string reason, DateTimeOffset? until, Actor actor, CancellationToken cancellation)
     {
@@ -56,7 +63,9 @@ public sealed class BlocklistStore(NpgsqlDataSource postgres)
         return (entry, before is null);
     }
 
-    /// <summary>Removes an entry.</summary>
+    /// <summary>
+    /// Removes the entry of a subject. Its row stays for a day, so nodes that were away learn of the removal.
+    /// </summary>
     public async Task<BlockRemoval> RemoveAsync(BlockedSubject subject, Actor actor, CancellationToken cancellation)
     {
         var kind = BlockedSubject.Text(subject.Kind);
@@ -77,15 +86,15 @@ public sealed class BlocklistStore(NpgsqlDataSource postgres)
         return BlockRemoval.Removed;
     }
 
-    /// <summary>Reads the entries that stand, the latest change first.</summary>
-    /// <param name="kind">Only of this kind.</param>
-    /// <param name="value">Only with this value.</param>
-    /// <param name="limit">How many at most.</param>
-    /// <param name="before">Only those with a lower version.</param>
+    /// <summary>Reads the entries that are in force, the latest change first.</summary>
+    /// <param name="kind">Returns only entries of this kind. Null for all.</param>
+    /// <param name="value">Returns only entries with this value. Null for all.</param>
+    /// <param name="limit">The most entries to return.</param>
+    /// <param name="before">Returns only entries with a lower version. Null starts with the latest.</param>
     /// <param name="cancellation">Ends the query.</param>
     public async Task<IReadOnlyList<BlockedEntry>> ListAsync(string? kind, string? value, int limit, long? before, CancellationToken cancellation)
     {
-        // Only conditions that are asked for: the planner then sees which index serves them.
+        // The query has only the conditions that were asked for, so the planner sees the index that serves them.
         var conditions = new List<string> { Stands };
         if (kind is not null) conditions.Add("kind = @kind");
         if (value is not null) conditions.Add("value = @value");

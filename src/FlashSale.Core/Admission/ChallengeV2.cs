@@ -5,7 +5,7 @@ using System.Text;
 
 namespace FlashSale.Admission;
 
-/// <summary>Makes challenges of version 2 and checks their solutions, see <see cref="Challenges"/>.</summary>
+/// <summary>Makes challenges of ALTCHA's version 2 and checks their solutions. See <see cref="Challenges"/>.</summary>
 internal sealed class ChallengeV2(SigningKey key, int maxNumber)
 {
     private const string Algorithm = "SHA-256";
@@ -30,7 +30,7 @@ internal sealed class ChallengeV2(SigningKey key, int maxNumber)
         if (said is not { Challenge: { Parameters: { Data: { } difficulty } work, Signature: { Length: SigningKey.Size * 2 } signed }, Solution: { DerivedKey: { } found } solution }
             || work is not { Algorithm: Algorithm, Cost: 1, KeyLength: SHA256.HashSizeInBytes, Nonce.Length: HalfHex, Salt.Length: HalfHex, KeyPrefix.Length: HalfHex }
             || solution.Counter is < 0 or > uint.MaxValue) return null;
-        // A challenge that was issued when less work was asked for is not enough now.
+        // A challenge that was issued at a lower difficulty is no longer good enough.
         if (difficulty.MaxNumber < maxNumber || solution.Counter > difficulty.MaxNumber || now / 1000 >= work.ExpiresAt) return null;
 
         Span<byte> signature = stackalloc byte[SigningKey.Size];
@@ -45,7 +45,7 @@ internal sealed class ChallengeV2(SigningKey key, int maxNumber)
         return hex == found && hex.StartsWith(work.KeyPrefix, StringComparison.Ordinal) ? new SolvedChallenge(hash[..HalfSize].ToArray(), work.ExpiresAt * 1000) : null;
     }
 
-    // The three texts have a fixed length: no two challenges are signed as the same bytes.
+    // The three texts have a fixed length, so two different challenges never have the same signed bytes.
     private static byte[] Signed(ProofParameters work, string saleId, string userId) => Encoding.UTF8.GetBytes(
         $"{work.Salt}{work.Nonce}{work.KeyPrefix}?expires={work.ExpiresAt}&maxnumber={work.Data.MaxNumber}{Challenges.SubjectOf(saleId, userId)}");
 

@@ -7,20 +7,22 @@ using FlashSale.Contracts;
 
 namespace FlashSale.Admission;
 
-/// <summary>An answered challenge; whether it was answered before, admit.lua knows.</summary>
-/// <param name="Id">16 bytes of its hash.</param>
-/// <param name="ExpiresAt">Redis TIME from which it is worth nothing, Unix milliseconds.</param>
+/// <summary>A challenge with a right solution. Only admit.lua knows whether it was used before.</summary>
+/// <param name="Id">The first 16 bytes of its hash.</param>
+/// <param name="ExpiresAt">Redis TIME from which the challenge is expired, Unix milliseconds.</param>
 public readonly record struct SolvedChallenge(byte[] Id, long ExpiresAt);
 
 /// <summary>
-/// Issues challenges and checks their solutions, keeping nothing: user, sale, expiry and difficulty stand in the salt, as
-/// <c>{32 hex}?expires={Unix seconds}&amp;maxnumber={difficulty}&amp;sale={id}&amp;user={16 hex of its hash}&amp;</c>. It ends with a
-/// delimiter, without which digits could move from the number into the last parameter under the same hash (CVE-2025-68113).
-/// The user stands there as a hash, so that no user id makes the work harder. Solutions of either version of ALTCHA are taken.
+/// Issues challenges and checks their solutions without storing anything. User, sale, expiry and difficulty stand in
+/// the salt:
+/// <c>{32 hex}?expires={Unix seconds}&amp;maxnumber={difficulty}&amp;sale={id}&amp;user={16 hex of its hash}&amp;</c>.
+/// The salt ends with a delimiter. Without it, digits could move from the number into the last parameter under the same
+/// hash (CVE-2025-68113). The user stands there as a hash, so a long user id does not make the work harder. Solutions
+/// of both versions of ALTCHA are accepted.
 /// </summary>
 public sealed class Challenges
 {
-    /// <summary>Longest solution that is looked at, in characters of base64.</summary>
+    /// <summary>Longest solution that is read, in characters of base64.</summary>
     public const int MaxSolution = 2_048;
 
     private const string Algorithm = "SHA-256";
@@ -34,7 +36,7 @@ public sealed class Challenges
     private readonly int _lifetimeSeconds;
     private readonly ChallengeV2 _second;
 
-    /// <summary>Takes key, difficulty and lifetime.</summary>
+    /// <summary>Derives the signing keys, and takes difficulty and lifetime from the options.</summary>
     /// <exception cref="Platform.InvalidSettingException">The key is too short.</exception>
     public Challenges(AdmissionOptions options)
     {
@@ -44,13 +46,15 @@ public sealed class Challenges
         _second = new ChallengeV2(options.KeyFor("challenge 2"), options.ChallengeMaxNumber);
     }
 
-    /// <summary>Makes a challenge, in both versions. Either solution admits; a client solves one of them.</summary>
-    /// <param name="saleId">Where its solution admits.</param>
-    /// <param name="userId">Whom it admits.</param>
+    /// <summary>
+    /// Makes a challenge, in both versions. The solution of either admits, so a client solves only one of them.
+    /// </summary>
+    /// <param name="saleId">The sale that its solution admits to.</param>
+    /// <param name="userId">The user that its solution admits.</param>
     /// <param name="now">Redis TIME, Unix milliseconds.</param>
     public (ProofOfWork First, ProofOfWorkV2 Second) Issue(string saleId, string userId, long now)
     {
-        // Rounded up: whole seconds are all that a challenge can say.
+        // Rounded up, because a challenge can say only whole seconds.
         var expires = (now + 999) / 1000 + _lifetimeSeconds;
         return (IssueFirst(saleId, userId, expires), _second.Issue(saleId, userId, expires));
     }
@@ -67,12 +71,13 @@ public sealed class Challenges
         return new ProofOfWork(Algorithm, challenge, _maxNumber, salt, Convert.ToHexStringLower(signature));
     }
 
-    /// <summary>Checks a solution; null for a wrong one, whatever is wrong with it.</summary>
+    /// <summary>Checks a solution. Null if anything is wrong with it.</summary>
     /// <param name="solution">
-    /// Base64 of the JSON that a widget makes: algorithm, challenge, number, salt, signature; or challenge and solution, of version 2. Other members are ignored.
+    /// Base64 of the JSON that a widget makes: algorithm, challenge, number, salt and signature in version 1, challenge
+    /// and solution in version 2. Other members are ignored.
     /// </param>
-    /// <param name="saleId">Where admission is asked for.</param>
-    /// <param name="userId">Who asks.</param>
+    /// <param name="saleId">The sale that the user asks admission to.</param>
+    /// <param name="userId">The user that asks.</param>
     /// <param name="now">Redis TIME, Unix milliseconds.</param>
     public SolvedChallenge? Check(string solution, string saleId, string userId, long now)
     {
@@ -90,7 +95,7 @@ public sealed class Challenges
     private SolvedChallenge? CheckFirst(Solution said, string saleId, string userId, long now)
     {
         if (!TryReadSalt(said.Salt, saleId, userId, out var expires, out var maxNumber)) return null;
-        // A challenge that was issued when less work was asked for is not enough now.
+        // A challenge that was issued at a lower difficulty is no longer good enough.
         if (maxNumber < _maxNumber || said.Number < 0 || said.Number > maxNumber || now >= expires * 1000) return null;
 
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
@@ -103,7 +108,7 @@ public sealed class Challenges
             : null;
     }
 
-    /// <summary>For whom and where a challenge is, as its text says it.</summary>
+    /// <summary>The part of a challenge's text that names its sale and user.</summary>
     internal static string SubjectOf(string saleId, string userId) => $"&sale={Uri.EscapeDataString(saleId)}&user={Fingerprints.OfUser(userId):x16}&";
 
     private static void Hash(ReadOnlySpan<char> salt, long number, Span<byte> hash)
@@ -114,7 +119,7 @@ public sealed class Challenges
         SHA256.HashData(text[..(length + digits)], hash);
     }
 
-    // Letter by letter what Issue writes: nothing is left to how a query is read.
+    // Accepts exactly the text that Issue writes, so the check does not depend on a way to parse queries.
     private static bool TryReadSalt(ReadOnlySpan<char> salt, string saleId, string userId, out long expires, out long maxNumber)
     {
         maxNumber = 0;
@@ -134,7 +139,7 @@ public sealed class Challenges
         return true;
     }
 
-    // Both null when it is no JSON, or a member is missing or of another type.
+    // Returns two nulls for text that is not JSON, or if a member is missing or has another type.
     private static (Solution? First, SolutionV2? Second) Read(ReadOnlySpan<byte> json)
     {
         try
@@ -149,7 +154,7 @@ public sealed class Challenges
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // The latter: text that is no UTF-8, or half a surrogate pair.
+            // The reader throws InvalidOperationException on text that is not UTF-8 or has half a surrogate pair.
             return default;
         }
     }

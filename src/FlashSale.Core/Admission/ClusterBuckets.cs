@@ -6,25 +6,28 @@ using StackExchange.Redis;
 
 namespace FlashSale.Admission;
 
-/// <summary>A rule of cluster scope, and whose bucket of it is meant.</summary>
+/// <summary>A rule of cluster scope, and the partition that selects one of its buckets.</summary>
 public readonly record struct ClusterRule(LimitRule Rule, ulong Partition);
 
 /// <summary>
-/// The caller of take.lua: buckets that all nodes share. Behind the breaker of Redis, so that its silence costs few
-/// requests anything.
+/// Calls take.lua: buckets that all nodes share. The calls go through the breaker of Redis, so a silent Redis delays
+/// only few requests.
 /// </summary>
 public sealed class ClusterBuckets(RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency breaker)
 {
-    /// <summary>Instead of what is left: the rule refuses.</summary>
+    /// <summary>Stands in the place of the tokens left: the rule refuses.</summary>
     public const long Refused = -1;
 
-    /// <summary>Instead of what is left: the rule would refuse, were it not monitor-only.</summary>
+    /// <summary>Stands in the place of the tokens left: the rule is monitor-only, and would refuse otherwise.</summary>
     public const long Watched = -2;
 
     private static readonly RedisScript Script = new("Admission.take.lua");
     private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
 
-    /// <summary>Takes from all of them or none. Per rule what is left, or why not, and milliseconds to wait; null when Redis does not answer.</summary>
+    /// <summary>
+    /// Takes tokens from the buckets of all rules, or from no bucket. Returns for each rule the tokens left (or
+    /// <see cref="Refused"/> or <see cref="Watched"/>) and the milliseconds to wait. Null when Redis does not answer.
+    /// </summary>
     public async ValueTask<(long Left, long WaitMilliseconds)[]?> TakeAsync(List<ClusterRule> rules)
     {
         var keys = new RedisKey[rules.Count];

@@ -3,11 +3,12 @@ using System.Diagnostics;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// How much a node takes on at once, found by the latency of what it has taken on, as TCP Vegas finds its window and
-/// Netflix' concurrency-limits a service's: while answers come nearly as fast as they do without load there is room for
-/// more, once they wait for one another there is not. A burst after a quiet time is let in up to the limit it begins with,
-/// since it is over before it can be judged. The latency without load is the least that was seen lately; now and
-/// then the limit goes down for a moment to see it again. Thread-safe, no locks on the way in.
+/// The number of requests that a node takes on at once. It follows the latency of the requests taken on, as TCP Vegas
+/// finds its window and Netflix' concurrency-limits the limit of a service. While answers come nearly as fast as
+/// without load, there is room for more. Once requests wait for one another, there is not. A burst after a quiet time
+/// is let in up to the limit that the node began with, since it is over before it can be judged. The latency without
+/// load is the lowest one seen lately. Now and then the limit goes down for a moment, to measure that latency again.
+/// Thread-safe. Entering takes no lock.
 /// </summary>
 public sealed class ConcurrencyLimit
 {
@@ -33,11 +34,13 @@ public sealed class ConcurrencyLimit
     private long _ticks;
     private int _samples;
 
-    /// <summary>Begins ready for a burst.</summary>
-    /// <param name="min">Never less at once than that.</param>
-    /// <param name="burst">Where it begins, and where it returns to in quiet times.</param>
-    /// <param name="max">Never more.</param>
-    /// <param name="tolerance">How many times the latency without load is still no queue.</param>
+    /// <summary>Begins with the limit <paramref name="burst"/>.</summary>
+    /// <param name="min">The lowest limit.</param>
+    /// <param name="burst">The limit at the beginning, to which it returns in quiet times.</param>
+    /// <param name="max">The highest limit.</param>
+    /// <param name="tolerance">
+    /// The multiple of the latency without load up to which requests do not count as queued.
+    /// </param>
     public ConcurrencyLimit(int min, int burst, int max, double tolerance)
     {
         (_min, _burst, _max, _tolerance) = (min, burst, max, tolerance);
@@ -45,17 +48,17 @@ public sealed class ConcurrencyLimit
         _baselineAt = Stopwatch.GetTimestamp();
     }
 
-    /// <summary>What may be under way at once.</summary>
+    /// <summary>The present limit: requests that may be under way at once.</summary>
     public int Current => Volatile.Read(ref _limit);
 
-    /// <summary>What is.</summary>
+    /// <summary>Requests that are under way.</summary>
     public int InFlight => Volatile.Read(ref _inFlight);
 
-    /// <summary>Whether less is under way than a share of the limit.</summary>
-    /// <param name="share">1 for all of it; less for what comes after more important things.</param>
+    /// <summary>Whether fewer requests are under way than a share of the limit.</summary>
+    /// <param name="share">1 for the whole limit. Less important requests use a smaller share.</param>
     public bool HasRoom(double share = 1) => Volatile.Read(ref _inFlight) < Volatile.Read(ref _limit) * share;
 
-    /// <summary>Takes one more on, unless that much is under way.</summary>
+    /// <summary>Takes one more request on, unless the limit is reached.</summary>
     public bool TryEnter()
     {
         var inFlight = Interlocked.Increment(ref _inFlight);
@@ -68,13 +71,13 @@ public sealed class ConcurrencyLimit
         return false;
     }
 
-    /// <summary>One is done.</summary>
-    /// <param name="startedAt"><see cref="Stopwatch.GetTimestamp"/> when it entered.</param>
+    /// <summary>Ends a request, and counts its latency.</summary>
+    /// <param name="startedAt"><see cref="Stopwatch.GetTimestamp"/> at the time the request entered.</param>
     public void Leave(long startedAt) => Leave(startedAt, Stopwatch.GetTimestamp());
 
     /// <inheritdoc cref="Leave(long)" />
-    /// <param name="startedAt">When it entered.</param>
-    /// <param name="now">When it left, on the same clock.</param>
+    /// <param name="startedAt">The time at which the request entered.</param>
+    /// <param name="now">The time at which it left, on the same clock.</param>
     public void Leave(long startedAt, long now)
     {
         Interlocked.Decrement(ref _inFlight);
@@ -92,7 +95,9 @@ public sealed class ConcurrencyLimit
         }
     }
 
-    /// <summary>One is done whose time says nothing of the load: it was turned away at once.</summary>
+    /// <summary>
+    /// Ends a request without counting its latency. A request that was turned away at once says nothing about the load.
+    /// </summary>
     public void LeaveUnmeasured() => Interlocked.Decrement(ref _inFlight);
 
     private void Judge(long now)
@@ -104,7 +109,7 @@ public sealed class ConcurrencyLimit
         if (samples == 0) return;
         var latency = (double)ticks / samples;
 
-        // The first window of a probe still holds what entered before it.
+        // The first window of a probe still contains requests that entered before it.
         if (_probeWindows == 2)
         {
             _probeWindows = 1;
@@ -119,7 +124,7 @@ public sealed class ConcurrencyLimit
         }
 
         var gradient = Math.Clamp(_tolerance * _baseline / latency, 0.5, 1);
-        // Growing what is not used would say nothing, and open the door to more than a burst.
+        // A limit that is not used must not grow. Its growth would prove nothing, and would let in more than a burst.
         var target = peak < _estimate / 2 && gradient >= 1 ? Math.Max(_estimate, _burst) : _estimate * gradient + Math.Sqrt(_estimate);
         _estimate = Math.Clamp(_estimate * (1 - Smoothing) + target * Smoothing, _min, _max);
         Volatile.Write(ref _limit, (int)_estimate);

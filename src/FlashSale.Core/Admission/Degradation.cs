@@ -2,19 +2,22 @@ using FlashSale.Platform;
 
 namespace FlashSale.Admission;
 
-/// <summary>At which level a node works, why, and since when.</summary>
+/// <summary>The level that a node works at, its cause, and its beginning.</summary>
 /// <param name="Level">0-5.</param>
-/// <param name="Cause">For people: who or what decided.</param>
-/// <param name="Since">Unix milliseconds.</param>
-/// <param name="Off">What is off: by the level, or by a switch.</param>
+/// <param name="Cause">The cause of the level, for people: an operator, or the signal that presses.</param>
+/// <param name="Since">Beginning of the level, Unix milliseconds.</param>
+/// <param name="Off">The features that are off, by the level or by a switch.</param>
 public sealed record DegradationState(int Level, string Cause, long Since, Features Off);
 
 /// <summary>
-/// What a node does without. An operator's level wins until it ends; without one the level follows the node's own
-/// pressure, a step at a time and slower down than up, between the operator's floor and ceiling. Switches win over any level.
+/// Decides which features a node turns off. An operator's level wins until it ends. Without one, the level follows the
+/// node's own pressure, one step at a time, between the operator's floor and ceiling. By default it falls more slowly
+/// than it rises. Switches win over any level.
 /// </summary>
-/// <param name="options">When pressure makes a step.</param>
-/// <param name="clock">Unix milliseconds by which an operator's level ends, the same on all nodes: Redis TIME.</param>
+/// <param name="options">How long pressure or quiet must last for a step.</param>
+/// <param name="clock">
+/// Unix milliseconds of the clock that ends an operator's level. It must be the same on all nodes: Redis TIME.
+/// </param>
 public sealed class Degradation(DegradationOptions options, Func<long> clock)
 {
     private const double Quiet = 0.5;
@@ -28,17 +31,19 @@ public sealed class Degradation(DegradationOptions options, Func<long> clock)
     private volatile DegradationState _state = new(0, "nothing presses", clock(), Features.None);
     private volatile Features _off = Features.None;
 
-    /// <summary>The state now.</summary>
+    /// <summary>The present state.</summary>
     public DegradationState State => _state;
 
-    /// <summary>Whether a feature is off.</summary>
+    /// <summary>Whether any of the features is off.</summary>
     public bool IsOff(Features feature) => (_off & feature) != Features.None;
 
-    /// <summary>Whether a user is of the share that may buy where purchases are not for all.</summary>
-    /// <param name="userHash">As of <see cref="Contracts.Fingerprints.OfUser"/>.</param>
+    /// <summary>
+    /// Whether a user belongs to the share that may buy while <see cref="Features.PurchasesForAll"/> is off.
+    /// </summary>
+    /// <param name="userHash">The user's <see cref="Contracts.Fingerprints.OfUser"/>.</param>
     public bool IsOfTheShare(ulong userHash) => userHash % 100 < (ulong)options.SharePercent;
 
-    /// <summary>Follows what operators have set.</summary>
+    /// <summary>Applies a new document of the operators.</summary>
     public void Follow(SwitchDocument document)
     {
         lock (_sync)
@@ -49,9 +54,12 @@ public sealed class Degradation(DegradationOptions options, Func<long> clock)
         }
     }
 
-    /// <summary>Takes notice of the node's pressure; called several times a second, also to let an end come.</summary>
-    /// <param name="load">1 is where the level rises.</param>
-    /// <param name="signal">What presses most.</param>
+    /// <summary>
+    /// Takes the node's present pressure. The host calls it twice a second, which also lets an operator's level end in
+    /// time.
+    /// </summary>
+    /// <param name="load">The pressure as a share of its limit. The level rises at 1.</param>
+    /// <param name="signal">The name of the signal that presses most.</param>
     public void Press(double load, string signal)
     {
         lock (_sync)

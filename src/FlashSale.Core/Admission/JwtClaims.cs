@@ -4,41 +4,50 @@ using FlashSale.Contracts;
 
 namespace FlashSale.Admission;
 
-/// <summary>Whose tokens are taken, and for whom, in UTF-8.</summary>
-/// <param name="Issuer">The only <c>iss</c>.</param>
-/// <param name="Audience">A value of <c>aud</c>.</param>
+/// <summary>The issuer, audience and user claim that a token must have, in UTF-8.</summary>
+/// <param name="Issuer">The only accepted <c>iss</c>.</param>
+/// <param name="Audience">The value that <c>aud</c> must be or contain.</param>
 /// <param name="UserClaim">The name of the claim that holds the user id.</param>
 internal sealed record JwtExpectations(byte[] Issuer, byte[] Audience, byte[] UserClaim);
 
-/// <summary>The claims of one token whose signature has been verified, as far as they matter.</summary>
+/// <summary>The claims of one token that the verifier uses. Its signature has been verified before.</summary>
 [StructLayout(LayoutKind.Auto)]
 internal struct JwtClaims
 {
-    // A character may be written as \u0041.
+    // Each character may be written as an escape of six bytes such as \u0041.
     private const int MaxEscapedUser = UserId.MaxLength * 6;
 
-    // Longer ones are no client that is known anywhere, and need no room on the stack.
+    // No client known anywhere has a longer id, so longer ones need no room on the stack.
     private const int MaxStackClient = 1_024;
 
-    // 9999-12-31T23:59:59Z in seconds: what lies beyond is no date but a mistake.
+    // 9999-12-31T23:59:59Z in seconds. A larger number is a mistake, not a date.
     private const double MaxNumericDate = 253402300799;
 
-    /// <summary>Seconds since the epoch; <see cref="NotBefore"/> is 0 without <c>nbf</c>.</summary>
+    /// <summary>Seconds since the Unix epoch. <see cref="NotBefore"/> is 0 without <c>nbf</c>.</summary>
     public double Expires, NotBefore;
 
     public bool HasExpires, IssuerMatches, AudienceMatches;
 
-    /// <summary>Bytes of the user id written to the caller's buffer; 0 if it is absent or breaks the grammar of user ids.</summary>
+    /// <summary>
+    /// Bytes of the user id that were written to the caller's buffer. 0 if the id is absent or breaks the grammar of
+    /// user ids.
+    /// </summary>
     public int UserLength;
 
-    /// <summary>Hash of <c>client_id</c>, see <see cref="Fingerprints.OfClient"/>; 0 if it is absent, empty or no string.</summary>
+    /// <summary>
+    /// Hash of <c>client_id</c>, see <see cref="Fingerprints.OfClient"/>. 0 if the claim is absent, empty or not a
+    /// string.
+    /// </summary>
     public ulong ClientHash;
 
-    /// <summary>False if this is no object of claims. Throws <see cref="JsonException"/> on broken JSON.</summary>
+    /// <summary>
+    /// Reads the claims. False if the payload is not an object of claims. Throws <see cref="JsonException"/> on broken
+    /// JSON.
+    /// </summary>
     /// <param name="json">The payload.</param>
     /// <param name="room">Working space, see <see cref="JwtMemberNames"/>.</param>
     /// <param name="ours">Issuer, audience, and the claim that names the user.</param>
-    /// <param name="user">Takes the user id.</param>
+    /// <param name="user">Receives the user id.</param>
     /// <param name="claims">The claims.</param>
     public static bool TryRead(ReadOnlySpan<byte> json, Span<byte> room, JwtExpectations ours, Span<byte> user, out JwtClaims claims)
     {
@@ -93,7 +102,7 @@ internal struct JwtClaims
             ClientHash = reader.TokenType == JsonTokenType.String ? HashClient(ref reader) : 0;
         }
 
-        // Steps over what was not read, also where an object stands in a string's place.
+        // Skips the value if it was not read, which may also be an object in the place of a string.
         reader.Skip();
         return true;
     }

@@ -5,19 +5,22 @@ using System.Text.Json;
 
 namespace FlashSale.Admission;
 
-/// <summary>Names of the members of one JSON object, to refuse an object that says the same thing twice (also when one spelling is escaped).</summary>
+/// <summary>
+/// The member names of one JSON object. They serve to refuse an object that has one name twice, even if one of the
+/// spellings is escaped.
+/// </summary>
 internal ref struct JwtMemberNames
 {
-    // `"":0,` is the shortest member. Half of the slots stay empty.
+    // The shortest member is `"":0,`. At least half of the slots stay empty.
     private const int ShortestMember = 5;
 
     private readonly Span<ushort> slots;
     private readonly Span<byte> text;
     private int used;
 
-    /// <summary>Prepares for an object of so many bytes of JSON.</summary>
+    /// <summary>Prepares for an object of <paramref name="jsonLength"/> bytes of JSON.</summary>
     /// <param name="room">Working space of <see cref="RoomFor"/> bytes.</param>
-    /// <param name="jsonLength">Up to 64 KB less one.</param>
+    /// <param name="jsonLength">At most 65,535 bytes.</param>
     public JwtMemberNames(Span<byte> room, int jsonLength)
     {
         var count = SlotsFor(jsonLength);
@@ -26,17 +29,20 @@ internal ref struct JwtMemberNames
         text = room[(count * sizeof(ushort))..];
     }
 
-    /// <summary>Bytes of working space for an object of so many bytes of JSON.</summary>
+    /// <summary>Bytes of working space for an object of <paramref name="jsonLength"/> bytes of JSON.</summary>
     public static int RoomFor(int jsonLength) => (SlotsFor(jsonLength) * sizeof(ushort)) + jsonLength;
 
-    /// <summary>False if the name that <paramref name="reader"/> is at was there before.</summary>
+    /// <summary>
+    /// Adds the name at the position of <paramref name="reader"/>. False if the object had that name before.
+    /// </summary>
     public bool TryAdd(ref Utf8JsonReader reader)
     {
-        // Each name stands in the text after its length; a slot holds its position, from 1. Two quotes become the two bytes of the length.
+        // Each name stands in the text after its length. A slot holds the position of a name, counted from 1. The two
+        // quotes of a name in the JSON make room for the two bytes of its length.
         var length = reader.CopyString(text[(used + sizeof(ushort))..]);
         BinaryPrimitives.WriteUInt16LittleEndian(text[used..], (ushort)length);
         var name = NameAt(used);
-        // Seeded per process: nobody can choose names that fall into one slot.
+        // The hash is seeded per process, so an attacker cannot choose names that fall into one slot.
         var hash = default(HashCode);
         hash.AddBytes(name);
         for (var i = hash.ToHashCode() & (slots.Length - 1); ; i = (i + 1) & (slots.Length - 1))
@@ -58,7 +64,10 @@ internal ref struct JwtMemberNames
         text.Slice(position + sizeof(ushort), BinaryPrimitives.ReadUInt16LittleEndian(text[position..]));
 }
 
-/// <summary>The members of a token's header, as far as they matter; <see cref="Key"/> is set if its <c>kid</c> names a configured key.</summary>
+/// <summary>
+/// The members of a token's header that the verifier uses. <see cref="Key"/> is set if <c>kid</c> names a configured
+/// key.
+/// </summary>
 [StructLayout(LayoutKind.Auto)]
 internal struct JwtHeader
 {
@@ -66,10 +75,13 @@ internal struct JwtHeader
     public bool HasKid;
     public JwtKey? Key;
 
-    /// <summary>False if RFC 7515 does not allow the header, or if it asks for an extension. Throws <see cref="JsonException"/> on broken JSON.</summary>
+    /// <summary>
+    /// Reads the header. False if RFC 7515 does not allow it, or if it asks for an extension. Throws
+    /// <see cref="JsonException"/> on broken JSON.
+    /// </summary>
     /// <param name="json">The header.</param>
     /// <param name="room">Working space, see <see cref="JwtMemberNames"/>.</param>
-    /// <param name="keys">Those in force.</param>
+    /// <param name="keys">The keys in force.</param>
     /// <param name="header">The header's members.</param>
     public static bool TryRead(ReadOnlySpan<byte> json, Span<byte> room, JwtKey[] keys, out JwtHeader header)
     {
@@ -113,7 +125,7 @@ internal struct JwtHeader
 
         if (reader.ValueTextEquals("crit"u8))
         {
-            // No extension is understood here, so none can be honoured.
+            // This code implements no extension, so a header that demands one is refused.
             return false;
         }
 
@@ -121,7 +133,7 @@ internal struct JwtHeader
         return true;
     }
 
-    /// <summary>Null for an algorithm that is not on the list, `none` in every spelling included.</summary>
+    /// <summary>Null for every other algorithm, including all spellings of `none`.</summary>
     private static JwtAlgorithm? ReadAlgorithm(ref Utf8JsonReader reader) =>
         reader.ValueTextEquals("HS256"u8) ? JwtAlgorithm.HS256
         : reader.ValueTextEquals("RS256"u8) ? JwtAlgorithm.RS256

@@ -10,7 +10,7 @@ internal enum JwtAlgorithm
     ES256,
 }
 
-/// <summary>A key together with the only algorithm it is ever used for. Safe for use by many threads.</summary>
+/// <summary>A key and the only algorithm that it is used for. Safe for use by many threads.</summary>
 internal abstract class JwtKey(string kid, JwtAlgorithm algorithm)
 {
     public string Kid { get; } = kid;
@@ -19,10 +19,13 @@ internal abstract class JwtKey(string kid, JwtAlgorithm algorithm)
 
     private volatile byte[] usualHeader = [];
 
-    /// <summary>Whether a good token of this key came with the same header, byte by byte, before.</summary>
+    /// <summary>Whether the latest good token of this key had the same header, byte by byte.</summary>
     public bool IsUsualHeader(ReadOnlySpan<byte> encodedHeader) => encodedHeader.SequenceEqual(usualHeader);
 
-    /// <summary>A good token of this key came with this header: a forger cannot change what is usual.</summary>
+    /// <summary>
+    /// Remembers the header of a good token of this key. A forger has no good token, so it cannot change the remembered
+    /// header.
+    /// </summary>
     public void NoteHeader(ReadOnlySpan<byte> encodedHeader)
     {
         if (!IsUsualHeader(encodedHeader))
@@ -31,13 +34,17 @@ internal abstract class JwtKey(string kid, JwtAlgorithm algorithm)
         }
     }
 
-    /// <summary>Whether <paramref name="signature"/> is this key's over <paramref name="signingInput"/>; never throws on hostile input.</summary>
+    /// <summary>
+    /// Whether <paramref name="signature"/> is the signature of this key over <paramref name="signingInput"/>. Never
+    /// throws on hostile input.
+    /// </summary>
     public abstract bool Verify(ReadOnlySpan<byte> signingInput, ReadOnlySpan<byte> signature);
 }
 
 internal sealed class HmacJwtKey(string kid, byte[] secret) : JwtKey(kid, JwtAlgorithm.HS256)
 {
-    // The one-shot HMACSHA256.HashData sets the key up each time: 1.2 microseconds a token against 0.55 [measured].
+    // The one-shot HMACSHA256.HashData prepares the key on every call: 1.2 microseconds a token against 0.55
+    // [measured].
     private readonly KeyPool<IncrementalHash> pool = new(() => IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, secret));
 
     public override bool Verify(ReadOnlySpan<byte> signingInput, ReadOnlySpan<byte> signature)
@@ -89,8 +96,9 @@ internal sealed class EcJwtKey(string kid, ECParameters publicKey) : JwtKey(kid,
 }
 
 /// <summary>
-/// These objects are not thread-safe: each is used by one thread at a time. One that throws is not returned. What a thread returns it finds
-/// again; where two threads share a place, one of them makes a new object and the other's is left to the garbage collector.
+/// A pool of objects that are not thread-safe: only one thread uses an object at a time. The caller does not return an
+/// object that threw. A thread gets back the object that it returned. If two threads share a place, one of them creates
+/// a new object, and the garbage collector takes the other.
 /// </summary>
 internal sealed class KeyPool<T>(Func<T> create) where T : class
 {

@@ -6,8 +6,9 @@ using Microsoft.Extensions.Logging;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// Follows the key files while the host runs: identity providers change their keys, and a node that knew only those of its start would
-/// refuse everybody after a rotation, and go on trusting a key that was taken away. A file that is bad keeps the keys it had before.
+/// Follows the key files while the host runs, because identity providers change their keys. A node that knew only the
+/// keys of its start would refuse everybody after a rotation, and would go on trusting a revoked key. If a file is bad,
+/// its keys from before stay in force.
 /// </summary>
 public sealed partial class JwtKeyFollower : BackgroundService
 {
@@ -18,10 +19,10 @@ public sealed partial class JwtKeyFollower : BackgroundService
     private readonly (int Source, FollowedFile File)[] _files;
     private readonly Meter _meter = new("FlashSale.Tokens");
 
-    // By file: why its latest text is not in force; null where it is.
+    // For each file, the reason why its latest text is not in force. Null if it is in force.
     private readonly string?[] _refused;
 
-    /// <summary>Follows the files of the options' sources.</summary>
+    /// <summary>Prepares to follow the files of all key sources in the options.</summary>
     public JwtKeyFollower(JwtOptions options, JwtKeys keys, ILogger<JwtKeyFollower> logger)
     {
         (_keys, _logger) = (keys, logger);
@@ -32,7 +33,7 @@ public sealed partial class JwtKeyFollower : BackgroundService
             description: "Key files whose present content is not in force, because it is wrong or cannot be read.");
     }
 
-    /// <summary>The keys in force, and files that are not followed because they are bad: a line for the health page.</summary>
+    /// <summary>A line for the health page: the keys in force, and the files that were refused.</summary>
     public string Health
     {
         get

@@ -4,16 +4,20 @@ using FlashSale.Platform;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// Turns <see cref="JwtOptions"/> into keys; collects every fault at once, each with setting, value and the allowed values. A secret is never told.
+/// Turns <see cref="JwtOptions"/> into keys. It collects all faults, each with its setting, its value and the allowed
+/// values. It never shows a secret.
 /// </summary>
 internal static class JwtKeyLoader
 {
     private const int MaxClaimName = 128;
 
-    // The verifier gives these a meaning of their own.
+    // The verifier uses these claims for other purposes.
     private static readonly string[] OtherClaims = ["iss", "aud", "exp", "nbf", "iat", "jti", "client_id"];
 
-    /// <summary>The keys of each source. Throws <see cref="InvalidSettingException"/> with the faults of the whole section, one a line.</summary>
+    /// <summary>
+    /// The keys of each source. Throws <see cref="InvalidSettingException"/> with the faults of the whole section, one
+    /// a line.
+    /// </summary>
     public static JwtKey[][] Load(JwtOptions options)
     {
         List<string> errors = [.. CheckClaims(options)];
@@ -30,10 +34,10 @@ internal static class JwtKeyLoader
     }
 
     /// <summary>Reads one source.</summary>
-    /// <param name="source">Which.</param>
-    /// <param name="index">Its place in the section.</param>
-    /// <param name="others">Keys of other sources, whose names it must not repeat.</param>
-    /// <param name="text">The text of its file; null: it is read here.</param>
+    /// <param name="source">The source.</param>
+    /// <param name="index">The position of the source in <see cref="JwtOptions.Keys"/>.</param>
+    /// <param name="others">Keys of other sources. Their names must not be repeated.</param>
+    /// <param name="text">The text of the source's file. Null makes the method read the file.</param>
     public static JwtKeyReader Read(JwtKeyOptions source, int index, IEnumerable<JwtKey> others, string? text = null)
     {
         var setting = $"Jwt:Keys:{index}";

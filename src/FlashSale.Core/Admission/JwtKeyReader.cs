@@ -4,9 +4,9 @@ using Microsoft.IdentityModel.Tokens;
 
 namespace FlashSale.Admission;
 
-/// <summary>Reads the keys of one source; what is wrong with them is collected.</summary>
-/// <param name="kidSetting">The setting that names a key which does not bring its own name.</param>
-/// <param name="others">Keys whose names are taken.</param>
+/// <summary>Reads the keys of one source, and collects their faults in <see cref="Errors"/>.</summary>
+/// <param name="kidSetting">The setting that names a key, for keys that do not bring their own name.</param>
+/// <param name="others">Keys of other sources. Their names are taken.</param>
 internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others)
 {
     private const int MaxKidLength = 128;
@@ -18,11 +18,11 @@ internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others
 
     public List<JwtKey> Keys { get; } = [];
 
-    /// <summary>Reads a file, or its text where that is known.</summary>
-    /// <param name="path">Which file.</param>
-    /// <param name="text">Its text, or null.</param>
+    /// <summary>Reads the keys of a file, or of its text if the caller has it already.</summary>
+    /// <param name="path">The path of the file.</param>
+    /// <param name="text">The text of the file. Null makes the method read the file.</param>
     /// <param name="setting">The setting that names the file.</param>
-    /// <param name="use">Takes the text and how it is called in errors.</param>
+    /// <param name="use">Takes the text, and the name that errors use for it.</param>
     public void ReadFile(string path, string? text, string setting, Action<string, string> use)
     {
         try
@@ -49,7 +49,7 @@ internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others
 
     public void AddPem(string? kid, string pem, string setting)
     {
-        // A private key has no business on a host that only verifies; the labels say so before anything is parsed.
+        // A host that only verifies must not hold a private key. The PEM labels show one before anything is parsed.
         if (!PemEncoding.TryFind(pem, out var fields) || pem[fields.Label] is not ("PUBLIC KEY" or "RSA PUBLIC KEY"))
         {
             Errors.Add($"{setting} does not begin with a public key: allowed is PUBLIC KEY or RSA PUBLIC KEY.");
@@ -65,7 +65,8 @@ internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others
 
     public void AddJwks(string json, string setting)
     {
-        // Microsoft's parser keeps the last of two members of one name. Another reader may keep the first, and take another key.
+        // If a name occurs twice, Microsoft's parser keeps the last member. Another reader may keep the first one, and
+        // so use another key.
         using var document = JsonDocument.Parse(json, new JsonDocumentOptions { AllowDuplicateProperties = false });
         if (document.RootElement.ValueKind != JsonValueKind.Object
             || !document.RootElement.TryGetProperty("keys", out var set) || set.ValueKind != JsonValueKind.Array)
@@ -99,7 +100,10 @@ internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others
         }
     }
 
-    /// <summary>Keys for encryption and of other kinds are passed over, as RFC 7517 5 asks; a faulty one of a known kind is a fault.</summary>
+    /// <summary>
+    /// Adds one key of a set. Encryption keys and unknown kinds are skipped, as RFC 7517 section 5 asks. A faulty key
+    /// of a known kind is an error.
+    /// </summary>
     private void AddJwk(JsonWebKey jwk, string setting)
     {
         var (key, name) = ($"{setting} key '{jwk.Kid}'", $"{setting} kid");
@@ -163,7 +167,7 @@ internal sealed class JwtKeyReader(string kidSetting, IEnumerable<JwtKey> others
         }
         else if (!_taken.Add(kid))
         {
-            // Two keys of one name would let an attacker choose which of them judges.
+            // If two keys had one name, an attacker could choose which of them verifies.
             Errors.Add($"{setting} = '{kid}': allowed is a name that no other key has.");
         }
         else

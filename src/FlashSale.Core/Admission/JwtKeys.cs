@@ -3,8 +3,8 @@ using FlashSale.Platform;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// The keys that tokens are verified with. Each source of <see cref="JwtOptions.Keys"/> is replaced by itself, so one bad file keeps
-/// no other from being followed. Thread-safe.
+/// The keys that tokens are verified with. Each source of <see cref="JwtOptions.Keys"/> is replaced separately, so one
+/// bad file does not keep the others from being followed. Thread-safe.
 /// </summary>
 public sealed class JwtKeys
 {
@@ -13,8 +13,11 @@ public sealed class JwtKeys
     private readonly JwtKey[][] _bySource;
     private volatile JwtKeyRing _ring;
 
-    /// <summary>Loads all sources.</summary>
-    /// <exception cref="InvalidSettingException">Names each wrong setting of the section, its value and the allowed ones, one a line.</exception>
+    /// <summary>Loads the keys of all sources.</summary>
+    /// <exception cref="InvalidSettingException">
+    /// A setting is wrong. The message names each wrong setting of the section, its value and the allowed ones, one a
+    /// line.
+    /// </exception>
     public JwtKeys(JwtOptions options)
     {
         _options = options;
@@ -22,16 +25,19 @@ public sealed class JwtKeys
         _ring = new JwtKeyRing([.. _bySource.SelectMany(keys => keys)]);
     }
 
-    /// <summary>The names of the keys in force.</summary>
+    /// <summary>The names (<c>kid</c>) of the keys in force.</summary>
     public IEnumerable<string> Kids => _ring.Keys.Select(key => key.Kid);
 
-    /// <summary>All keys in force, as of one moment.</summary>
+    /// <summary>All keys in force at this moment.</summary>
     internal JwtKeyRing Current => _ring;
 
-    /// <summary>Puts the keys of a source's new text in the place of those it had, or leaves all as it was.</summary>
+    /// <summary>
+    /// Replaces the keys of a source by those of its file's new text. If the text has a fault, all keys stay as they
+    /// were.
+    /// </summary>
     /// <param name="source">Index in <see cref="JwtOptions.Keys"/>.</param>
-    /// <param name="text">The text of its file.</param>
-    /// <returns>What is wrong with the text, one fault a line; null when its keys are in force.</returns>
+    /// <param name="text">The new text of the source's file.</param>
+    /// <returns>The faults of the text, one a line. Null when its keys are in force.</returns>
     public string? Replace(int source, string text)
     {
         lock (_sync)
@@ -46,7 +52,7 @@ public sealed class JwtKeys
     }
 }
 
-/// <summary>The keys in force at one moment.</summary>
+/// <summary>An immutable set of the keys in force at one moment.</summary>
 internal sealed class JwtKeyRing
 {
     private readonly JwtKey?[] _onlyOf = new JwtKey?[Enum.GetValues<JwtAlgorithm>().Length];
@@ -62,6 +68,6 @@ internal sealed class JwtKeyRing
 
     public JwtKey[] Keys { get; }
 
-    /// <summary>The key of an algorithm that has exactly one.</summary>
+    /// <summary>The only key of an algorithm. Null if the algorithm has no key or several.</summary>
     public JwtKey? OnlyOf(JwtAlgorithm algorithm) => _onlyOf[(int)algorithm];
 }

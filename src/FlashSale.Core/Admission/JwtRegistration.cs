@@ -5,12 +5,12 @@ using Microsoft.Extensions.Options;
 
 namespace FlashSale.Admission;
 
-/// <summary>Puts the verifier of shoppers' tokens into a host.</summary>
+/// <summary>Registers the verifier of shoppers' tokens in a host.</summary>
 public static class JwtRegistration
 {
     /// <summary>
-    /// Adds <see cref="JwtVerifier"/> with the options of section <c>Jwt</c>. A host with a wrong setting or an unreadable key
-    /// does not start: <see cref="InvalidSettingException"/>. Its key files are followed from then on.
+    /// Adds <see cref="JwtVerifier"/> with the options of section <c>Jwt</c>, and follows its key files while the host
+    /// runs. A host with a wrong setting or an unreadable key does not start: <see cref="InvalidSettingException"/>.
     /// </summary>
     public static IServiceCollection AddJwtVerifier(this IServiceCollection services)
     {
@@ -29,7 +29,8 @@ public static class JwtRegistration
 
     private sealed class JwtOptionsValidator : IValidateOptions<JwtOptions>
     {
-        // Throws the exception that a host answers with exit code 78 and one plain text; a failed result would end in a stack trace.
+        // Throws the exception that makes a host exit with code 78 and a plain text. A failed result would end in a
+        // stack trace.
         public ValidateOptionsResult Validate(string? name, JwtOptions options)
         {
             JwtKeyLoader.Load(options);

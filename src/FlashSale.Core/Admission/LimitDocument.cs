@@ -4,76 +4,87 @@ using FlashSale.Platform;
 
 namespace FlashSale.Admission;
 
-/// <summary>Who shares a bucket of a rule.</summary>
+/// <summary>The property of requests that decides which of them share a bucket of a rule.</summary>
 public enum LimitPartition
 {
-    /// <summary>A client address: IPv4 exactly, IPv6 by its /64, since a household or a bot has all of one.</summary>
+    /// <summary>
+    /// The client address: IPv4 exactly, IPv6 by its /64, since one household or bot has all addresses of a /64.
+    /// </summary>
     Ip,
 
-    /// <summary>A user id of a verified token; requests without one are not counted.</summary>
+    /// <summary>The user id of a verified token. Requests without one are not counted.</summary>
     User,
 
-    /// <summary>The <c>client_id</c> of a verified token (RFC 9068); requests without one are not counted.</summary>
+    /// <summary>The <c>client_id</c> of a verified token (RFC 9068). Requests without one are not counted.</summary>
     Client,
 
-    /// <summary>Everybody.</summary>
+    /// <summary>All requests share one bucket.</summary>
     Global,
 }
 
-/// <summary>Where the buckets of a rule are.</summary>
+/// <summary>The place of the buckets of a rule.</summary>
 public enum LimitScope
 {
-    /// <summary>In each node: costs nothing, and n nodes admit n times as much.</summary>
+    /// <summary>Each node has its own buckets. That costs nothing, but n nodes admit n times as much.</summary>
     Node,
 
-    /// <summary>In Redis, for all nodes together: costs a round trip.</summary>
+    /// <summary>Redis holds the buckets for all nodes together. That costs a round trip.</summary>
     Cluster,
 }
 
-/// <summary>What a rule of cluster scope does while Redis does not answer.</summary>
+/// <summary>The behaviour of a rule of cluster scope while Redis does not answer.</summary>
 public enum StoreFailure
 {
-    /// <summary>Each node counts by itself.</summary>
+    /// <summary>Each node counts in buckets of its own.</summary>
     Local,
 
     /// <summary>The rule does not count.</summary>
     Allow,
 
-    /// <summary>The rule refuses.</summary>
+    /// <summary>The rule refuses all requests that it matches.</summary>
     Deny,
 }
 
-/// <summary>Who is refused so often is refused everything for a while.</summary>
-/// <param name="Rejections">That many,</param>
-/// <param name="WithinSeconds">within this time,</param>
-/// <param name="BlockSeconds">block for that long.</param>
+/// <summary>Blocks a partition for a while after too many refusals.</summary>
+/// <param name="Rejections">The number of refusals that leads to a block.</param>
+/// <param name="WithinSeconds">The time in which they must fall, in seconds.</param>
+/// <param name="BlockSeconds">The length of the block, in seconds.</param>
 public sealed record PenaltyBox(int Rejections, int WithinSeconds, int BlockSeconds);
 
-/// <summary>A rate limit: a token bucket for each partition of the requests that match.</summary>
+/// <summary>A rate limit: one token bucket for each partition of the matching requests.</summary>
 /// <param name="Name">1-64 of A-Z a-z 0-9 . _ -</param>
 /// <param name="Method">An HTTP method, or * for any.</param>
-/// <param name="Path">A path whose segments may be {names} or *, and which may end in /**; all that match share the buckets.</param>
-/// <param name="Partition">Who shares a bucket.</param>
-/// <param name="Scope">Where the buckets are.</param>
+/// <param name="Path">
+/// A path. A segment may be {name} or *, and the last one may be **. All paths that match share the buckets.
+/// </param>
+/// <param name="Partition">The property that decides which requests share a bucket.</param>
+/// <param name="Scope">The place of the buckets.</param>
 /// <param name="Capacity">Tokens of a full bucket.</param>
-/// <param name="RefillPerSecond">Tokens that come back in a second.</param>
-/// <param name="Cost">Tokens of a request.</param>
-/// <param name="OnStoreFailure">For cluster scope.</param>
-/// <param name="MonitorOnly">Counts what it would refuse, and refuses nothing.</param>
-/// <param name="Penalty">For those who do not stop.</param>
+/// <param name="RefillPerSecond">Tokens that a bucket gets back in a second.</param>
+/// <param name="Cost">Tokens that a request takes.</param>
+/// <param name="OnStoreFailure">The behaviour while Redis does not answer. Used with cluster scope only.</param>
+/// <param name="MonitorOnly">
+/// Whether the rule only counts the requests that it would refuse, and refuses no request.
+/// </param>
+/// <param name="Penalty">The block after many refusals. Null for no block.</param>
 public sealed record LimitRule(
     string Name, string Method, string Path, LimitPartition Partition, LimitScope Scope, int Capacity, double RefillPerSecond, int Cost,
     StoreFailure OnStoreFailure, bool MonitorOnly, PenaltyBox? Penalty);
 
-/// <summary>The rate limits as operators write them; the form is http-contract's, <c>limits.json</c> beside this class is an example.</summary>
-/// <param name="Rules">In no particular order: a request takes from all that match, or from none.</param>
+/// <summary>
+/// The rate limits in the form that operators write. The HTTP contract describes it, and <c>limits.json</c> beside this
+/// class is an example.
+/// </summary>
+/// <param name="Rules">
+/// The rules, in no particular order. A request takes tokens from all rules that match, or from no rule.
+/// </param>
 /// <param name="Networks">Client addresses that no rule counts.</param>
 /// <param name="Users">User ids that no rule counts.</param>
 /// <param name="Clients">Clients that no rule counts.</param>
 public sealed record LimitDocument(
     IReadOnlyList<LimitRule> Rules, IReadOnlyList<IPNetwork> Networks, IReadOnlyList<string> Users, IReadOnlyList<string> Clients)
 {
-    /// <summary>Most rules: each costs every request that matches.</summary>
+    /// <summary>Most rules of a document. Each rule costs time in every request that matches it.</summary>
     public const int MaxRules = 64;
 
     private const int MaxAllowed = 10_000;
@@ -81,13 +92,18 @@ public sealed record LimitDocument(
     private const double SlowestRefill = 0.001;
     private const int DaySeconds = 86_400;
 
-    /// <summary>What holds where nobody has set anything, as JSON.</summary>
+    /// <summary>The limits that hold until operators set others, as JSON.</summary>
     public static string DefaultJson { get; } = Resources.Read("Admission.limits.json");
 
-    /// <summary>Reads a document; what is wrong with it, by line, goes to <paramref name="errors"/>, and then it is of no use.</summary>
+    /// <summary>
+    /// Reads a document. Its faults, with their lines, go to <paramref name="errors"/>. If there are any, the returned
+    /// document must not be used.
+    /// </summary>
     public static LimitDocument Parse(ReadOnlySpan<byte> json, List<ProblemError> errors) => Read(json, errors, mustMatch: false);
 
-    /// <summary>As <see cref="Parse"/>; a rule that no request of the shopper API can match is wrong, too.</summary>
+    /// <summary>
+    /// As <see cref="Parse"/>, but a rule that no request of the shopper API can match is a fault too.
+    /// </summary>
     public static LimitDocument ParseStrictly(ReadOnlySpan<byte> json, List<ProblemError> errors) => Read(json, errors, mustMatch: true);
 
     private static LimitDocument Read(ReadOnlySpan<byte> json, List<ProblemError> errors, bool mustMatch)

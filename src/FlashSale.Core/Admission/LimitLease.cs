@@ -2,10 +2,10 @@ using System.Threading.RateLimiting;
 
 namespace FlashSale.Admission;
 
-/// <summary>What the limits say about a request.</summary>
+/// <summary>The decision of the rate limits about a request.</summary>
 public sealed class LimitLease : RateLimitLease
 {
-    /// <summary>No rule counts the request.</summary>
+    /// <summary>The lease of a request that no rule counts.</summary>
     public static readonly LimitLease Unlimited = new(null, 0, 0);
 
     internal LimitLease(LimitHeaders? headers, long left, long waitMilliseconds)
@@ -23,13 +23,15 @@ public sealed class LimitLease : RateLimitLease
     /// <inheritdoc />
     public override bool IsAcquired => !IsRefused;
 
-    /// <summary>When the request would pass, seconds, rounded up.</summary>
+    /// <summary>Seconds until the request would pass, rounded up. 0 for a request that may go on.</summary>
     public int RetryAfterSeconds { get; }
 
-    /// <summary>RateLimit-Policy of the rule that leaves the least; null where no rule counts.</summary>
+    /// <summary>
+    /// The <c>RateLimit-Policy</c> field of the rule with the least left. Null when no rule counts the request.
+    /// </summary>
     public string? Policy { get; }
 
-    /// <summary>RateLimit of that rule.</summary>
+    /// <summary>The <c>RateLimit</c> field of that rule.</summary>
     public string? State { get; }
 
     /// <inheritdoc />
@@ -44,8 +46,9 @@ public sealed class LimitLease : RateLimitLease
 }
 
 /// <summary>
-/// The header fields of a rule (draft-ietf-httpapi-ratelimit-headers-10): q tokens in w seconds, of which r are left,
-/// and all are there again in t seconds. Made once for each number of tokens left, since every answer carries one.
+/// The header fields of a rule (draft-ietf-httpapi-ratelimit-headers-10): q tokens in w seconds. Of them r are left,
+/// and all are back in t seconds. Every answer carries these fields, so a lease is made once for each number of tokens
+/// left, up to 1,024.
 /// </summary>
 internal sealed class LimitHeaders(LimitRule rule)
 {

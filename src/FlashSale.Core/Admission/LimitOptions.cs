@@ -3,14 +3,19 @@ using FlashSale.Platform;
 
 namespace FlashSale.Admission;
 
-/// <summary>The rate limits that hold until operators set others. Section <c>Limits</c>.</summary>
+/// <summary>
+/// The rate limits that hold until operators set others. Source: configuration section <c>Limits</c>.
+/// </summary>
 public sealed class LimitOptions
 {
-    /// <summary>A file of the form of PUT /api/v1/ops/limits; without one, <see cref="LimitDocument.DefaultJson"/>.</summary>
+    /// <summary>
+    /// Path of a file in the form of PUT /api/v1/ops/limits. If it is empty, <see cref="LimitDocument.DefaultJson"/>
+    /// holds.
+    /// </summary>
     [MaxLength(4096)]
     public string File { get; set; } = "";
 
-    /// <summary>The document as text.</summary>
+    /// <summary>Reads the document's JSON.</summary>
     /// <exception cref="InvalidSettingException">The file cannot be read.</exception>
     public string ReadText()
     {
@@ -25,8 +30,10 @@ public sealed class LimitOptions
         }
     }
 
-    /// <summary>The document.</summary>
-    /// <exception cref="InvalidSettingException">It cannot be read, or says something wrong.</exception>
+    /// <summary>Reads and checks the document.</summary>
+    /// <exception cref="InvalidSettingException">
+    /// The file cannot be read, or has a fault. The message names the first one with its line.
+    /// </exception>
     public LimitDocument Read()
     {
         var errors = new List<ProblemError>();

@@ -6,23 +6,25 @@ using StackExchange.Redis;
 
 namespace FlashSale.Admission;
 
-/// <summary>At which degradation level a node works, as it reports it.</summary>
+/// <summary>The report of a node about its degradation level.</summary>
 /// <param name="Level">0-5.</param>
-/// <param name="Cause">For people.</param>
-/// <param name="Since">Unix milliseconds.</param>
-/// <param name="At">When it was reported, Redis TIME, Unix milliseconds.</param>
+/// <param name="Cause">The cause of the level, for people.</param>
+/// <param name="Since">Beginning of the level, Unix milliseconds.</param>
+/// <param name="At">The time of the report, Redis TIME, Unix milliseconds.</param>
 public sealed record NodeState(int Level, string Cause, long Since, long At)
 {
-    /// <summary>Hash of the reports, by node.</summary>
+    /// <summary>The Redis hash of the reports: node name -> JSON.</summary>
     public static readonly RedisKey Key = "fs:ops:nodes";
 
-    // A node reports every second; one that is silent is gone.
+    // A node reports every second. One that is silent for this long is gone.
     private const long LifeMilliseconds = 10_000;
 
-    /// <summary>As JSON.</summary>
+    /// <summary>The JSON form of a report.</summary>
     public static JsonTypeInfo<NodeState> Json => NodeStateJson.Default.NodeState;
 
-    /// <summary>The nodes that have reported lately, by name. Those that are gone are forgotten.</summary>
+    /// <summary>
+    /// Reads the reports of the nodes that have reported lately, by name. Deletes the reports of nodes that are gone.
+    /// </summary>
     public static async Task<SortedDictionary<string, NodeState>> ReadAllAsync(RedisConnection redis)
     {
         var nodes = new SortedDictionary<string, NodeState>(StringComparer.Ordinal);

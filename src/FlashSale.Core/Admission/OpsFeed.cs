@@ -5,12 +5,12 @@ using StackExchange.Redis;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// Brings the documents of operators to a node within a second of their change. One that a node cannot read is logged,
-/// and the last good one stays. Before the first look nothing is known to have been set.
+/// Brings changed documents of operators to a node within a second. If a node cannot read a document, it logs that, and
+/// the last good one stays in force. Before the first look, the node works as if operators had set nothing.
 /// </summary>
 public sealed partial class OpsFeed(RedisConnection redis, ILogger<OpsFeed> logger) : RedisFeed(redis, Key.ToString(), logger)
 {
-    /// <summary>The hash in Redis, see <see cref="PublishedDocuments"/>.</summary>
+    /// <summary>The Redis hash of the documents, see <see cref="PublishedDocuments"/>.</summary>
     public static readonly RedisKey Key = "fs:ops";
 
     private readonly Dictionary<string, long> _seen = new(StringComparer.Ordinal);
@@ -20,9 +20,13 @@ public sealed partial class OpsFeed(RedisConnection redis, ILogger<OpsFeed> logg
     /// <inheritdoc />
     public override bool IsReady => _isReady;
 
-    /// <summary>Hands each new version of a document to its follower, one at a time. Called before the feed starts.</summary>
-    /// <param name="name">As of <see cref="OpsSettings"/>.</param>
-    /// <param name="follow">Takes UTF-8 JSON; throws <see cref="FormatException"/> on what it cannot read.</param>
+    /// <summary>
+    /// Hands each new version of a document to its follower, one at a time. It must be called before the feed starts.
+    /// </summary>
+    /// <param name="name">The name, one of those in <see cref="OpsSettings"/>.</param>
+    /// <param name="follow">
+    /// Takes UTF-8 JSON. Throws <see cref="FormatException"/> on a document that it cannot read.
+    /// </param>
     public void Follow(string name, Action<byte[]> follow) => _followers.Add(name, follow);
 
     /// <inheritdoc />
@@ -31,7 +35,7 @@ public sealed partial class OpsFeed(RedisConnection redis, ILogger<OpsFeed> logg
         var versions = await PublishedDocuments.VersionsAsync(Redis, Key);
         foreach (var (name, follow) in _followers)
         {
-            // A document that went away is a Redis that forgot: the worker publishes it again.
+            // A document that is gone means that Redis lost its data. The worker publishes it again.
             if (!versions.TryGetValue(name, out var version) || _seen.GetValueOrDefault(name) >= version) continue;
             if (await PublishedDocuments.ReadAsync(Redis, Key, name) is not { } json) continue;
             _seen[name] = version;

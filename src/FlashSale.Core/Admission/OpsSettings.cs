@@ -6,13 +6,16 @@ using Npgsql;
 namespace FlashSale.Admission;
 
 /// <summary>A document that operators change while the product runs.</summary>
-/// <param name="Version">Rises with each change, Unix milliseconds or above; 0 when nobody has set it.</param>
-/// <param name="Json">The document.</param>
+/// <param name="Version">
+/// The version. Every change raises it. It is at least the time of the change in Unix milliseconds. 0 when no operator
+/// has set the document.
+/// </param>
+/// <param name="Json">The document as JSON.</param>
 public sealed record OpsSetting(long Version, string Json);
 
 /// <summary>
-/// The documents of operators: kept in Postgres, published in Redis, where every node looks. Whoever finds Redis behind
-/// publishes again, so a process that dies between the two leaves nothing to a person.
+/// The documents of operators. Postgres keeps them, and they are published in Redis, where every node looks. A process
+/// that finds Redis behind publishes again, so if a process dies between the two, nobody needs to repair anything.
 /// </summary>
 public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis)
 {
@@ -22,7 +25,7 @@ public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis
     /// <summary>Name of the degradation level and switches.</summary>
     public const string Switches = "switches";
 
-    /// <summary>Reads a document; null when nobody has set it.</summary>
+    /// <summary>Reads a document from Postgres. Null when no operator has set it.</summary>
     public async Task<OpsSetting?> ReadAsync(string name, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -30,19 +33,24 @@ public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis
             "select version, document::text as json from ops_setting where name = @name", new { name }, cancellationToken: cancellation));
     }
 
-    /// <summary>Replaces a document and publishes it.</summary>
-    /// <param name="name">Which.</param>
-    /// <param name="json">The new one, checked.</param>
-    /// <param name="ifVersions">Only if one of these is the version it replaces (0: none); null replaces any.</param>
-    /// <param name="actor">Who.</param>
-    /// <returns>The new version, null when it is another one that would be replaced; and whether it reached Redis.</returns>
+    /// <summary>Replaces a document in Postgres, with an audit entry, and publishes it.</summary>
+    /// <param name="name">The name of the document.</param>
+    /// <param name="json">The new document. The caller has checked it.</param>
+    /// <param name="ifVersions">
+    /// The versions that may be replaced (0: the document was not set). Null replaces any version.
+    /// </param>
+    /// <param name="actor">The name and role for the audit log.</param>
+    /// <returns>
+    /// The new version, and whether it reached Redis. The version is null when the present one is not among those that
+    /// may be replaced.
+    /// </returns>
     public async Task<(long? Version, bool Published)> ReplaceAsync(string name, string json, IReadOnlyList<long>? ifVersions, Actor actor)
     {
         long version;
         await using (var connection = await postgres.OpenConnectionAsync())
         await using (var transaction = await connection.BeginTransactionAsync())
         {
-            // The first version has no row to lock.
+            // An advisory lock, because before the first version there is no row to lock.
             await connection.ExecuteAsync("select pg_advisory_xact_lock(8, hashtext(@name))", new { name }, transaction);
             var before = await connection.QuerySingleOrDefaultAsync<OpsSetting>(
                 "select version, document::text as json from ops_setting where name = @name", new { name }, transaction);
@@ -59,7 +67,7 @@ public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis
         return (version, await TryPublishAsync(name, version, json));
     }
 
-    /// <summary>Publishes what Redis lacks.</summary>
+    /// <summary>Publishes the documents that Redis lacks or has in an older version.</summary>
     public async Task PublishAsync(CancellationToken cancellation)
     {
         var published = await PublishedDocuments.VersionsAsync(redis, OpsFeed.Key);
@@ -73,8 +81,8 @@ public sealed class OpsSettings(NpgsqlDataSource postgres, RedisConnection redis
     }
 
     /// <summary>
-    /// Raises what Redis has in a later version above that version, as <see cref="PublishAsync"/> then publishes it: Postgres
-    /// was restored to an earlier point, and is right.
+    /// If Redis has a later version of a document than Postgres, raises the version in Postgres above it, so that
+    /// <see cref="PublishAsync"/> then publishes it. Postgres was restored to an earlier point, and it is right.
     /// </summary>
     public async Task OutrankAsync(CancellationToken cancellation)
     {

@@ -1,15 +1,15 @@
 namespace FlashSale.Admission;
 
-/// <summary>A pattern for paths, compared as routing compares them: without regard to case or a slash at the end.</summary>
+/// <summary>A pattern for paths. It compares as routing does: case and a slash at the end do not matter.</summary>
 public sealed class PathPattern
 {
-    /// <summary>What a pattern must be.</summary>
+    /// <summary>The form of a pattern in words, for error texts.</summary>
     public const string Rule = "a path of at most 256 characters such as /api/v1/sales/{saleId}/orders, where a segment may be {name} or *, and the last one **";
 
     private readonly string?[] _segments;
     private readonly bool _open;
 
-    /// <summary>Takes a valid pattern.</summary>
+    /// <summary>Prepares a pattern that <see cref="IsValid"/> accepts.</summary>
     public PathPattern(string pattern)
     {
         var segments = pattern.Trim('/').Split('/', StringSplitOptions.RemoveEmptyEntries);
@@ -17,14 +17,14 @@ public sealed class PathPattern
         _segments = [.. (_open ? segments[..^1] : segments).Select(segment => segment is "*" or ['{', .., '}'] ? null : segment)];
     }
 
-    /// <summary>Whether a text is a pattern.</summary>
+    /// <summary>Whether a text is a pattern in the form of <see cref="Rule"/>.</summary>
     public static bool IsValid(string text) =>
         text is ['/', ..] and { Length: <= 256 }
         && text.Trim('/').Split('/') is var segments
         && segments.Select((segment, i) => segment is "*" || (segment is "**" && i == segments.Length - 1) || segment is ['{', _, .., '}'] || !segment.AsSpan().ContainsAny("*{}?#")).All(valid => valid)
         && segments.SkipLast(1).All(segment => segment.Length > 0);
 
-    /// <summary>Whether a path matches.</summary>
+    /// <summary>Whether a path matches the pattern.</summary>
     public bool Matches(ReadOnlySpan<char> path)
     {
         path = path.Trim('/');
@@ -39,7 +39,9 @@ public sealed class PathPattern
         return _open || path.IsEmpty;
     }
 
-    /// <summary>Whether some path of a route, given as a template such as /a/{b}, matches.</summary>
+    /// <summary>
+    /// Whether the pattern matches at least one path of a route. The route is a template such as /a/{b}.
+    /// </summary>
     public bool Overlaps(string route)
     {
         var parts = route.Trim('/').Split('/');

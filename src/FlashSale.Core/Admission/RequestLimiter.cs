@@ -9,17 +9,19 @@ using FlashSale.Contracts;
 
 namespace FlashSale.Admission;
 
-/// <summary>What a request is counted by.</summary>
+/// <summary>The properties of a request that the rules count by.</summary>
 /// <param name="Method">HTTP method.</param>
 /// <param name="Path">Decoded path.</param>
-/// <param name="Address">Of the client, behind proxies that are trusted.</param>
-/// <param name="User">Hash of the user id of a verified token; null without one.</param>
-/// <param name="Client">Hash of the client of a verified token; null without one.</param>
+/// <param name="Address">The client's address, as trusted proxies report it. Null when it is not known.</param>
+/// <param name="User">The user's <see cref="Fingerprints.OfUser"/>. Null without a verified token.</param>
+/// <param name="Client">
+/// The client's <see cref="Fingerprints.OfClient"/>. Null if no verified token names a client.
+/// </param>
 public readonly record struct LimitedRequest(string Method, string Path, IPAddress? Address, ulong? User, ulong? Client);
 
 /// <summary>
-/// Lets requests through as far as the rules allow: a request takes from every rule it falls under, or from none. A
-/// change of the rules is one exchange of a reference; a rule that stays as it was keeps its buckets.
+/// Lets requests through as far as the rules allow. A request takes tokens from every rule that matches it, or from no
+/// rule. A change of the rules exchanges one reference. A rule that did not change keeps its buckets.
 /// </summary>
 public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
 {
@@ -30,7 +32,7 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
     private readonly Timer _forgetting;
     private volatile Rules _rules;
 
-    /// <summary>Begins with a document; see <see cref="Follow"/>.</summary>
+    /// <summary>Begins with the rules of a document. <see cref="Follow"/> replaces them.</summary>
     public RequestLimiter(LimitDocument document, ClusterBuckets cluster)
     {
         _cluster = cluster;
@@ -38,20 +40,23 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
         _forgetting = new Timer(_ => Forget(), null, TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(10));
     }
 
-    /// <summary>How many buckets this node keeps.</summary>
+    /// <summary>Number of buckets that this node keeps, over all rules.</summary>
     public int BucketCount => _rules.All.Sum(rule => rule.Buckets.Count);
 
-    /// <summary>Puts other rules in force.</summary>
+    /// <summary>Puts the rules of another document in force.</summary>
     public void Follow(LimitDocument document) => _rules = new(document, _rules);
 
-    /// <summary>Whether a user may buy now: everybody, or where purchases are not for all a share of the users, and whoever no rule counts.</summary>
+    /// <summary>
+    /// Whether a user may buy now. While <see cref="Features.PurchasesForAll"/> is off, only a share of the users and
+    /// the requests on the allowlist may.
+    /// </summary>
     public bool MayBuy(Degradation degradation, in LimitedRequest request) =>
         !degradation.IsOff(Features.PurchasesForAll) || (request.User is { } user && degradation.IsOfTheShare(user)) || _rules.Exempts(request);
 
     /// <inheritdoc />
     public override RateLimiterStatistics? GetStatistics(LimitedRequest resource) => null;
 
-    /// <summary>Decides; completes at once where no rule of cluster scope counts the request.</summary>
+    /// <summary>Decides about a request. Completes synchronously unless a rule of cluster scope counts it.</summary>
     public ValueTask<LimitLease> DecideAsync(in LimitedRequest request)
     {
         var rules = _rules;
@@ -79,7 +84,8 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
         base.Dispose(disposing);
     }
 
-    // From the buckets of this node; those of cluster scope as each rule wants it when Redis does not answer. Answers the refusal, if it is one.
+    // Takes tokens from the buckets of this node. For a rule of cluster scope, its OnStoreFailure decides. Returns the
+    // refusal if a rule refuses, else null.
     private static LimitLease? TakeHere(Rules rules, in LimitedRequest request, ulong among, ref Given given)
     {
         const int ComeAgain = 1_000;
@@ -150,7 +156,8 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
         foreach (var rule in _rules.All) rule.Buckets.Forget(now);
     }
 
-    // What a request has been given so far: the lease of the rule that leaves the least of its capacity, and the buckets of this node it took from.
+    // The result so far: the lease of the rule that leaves the smallest share of its capacity, and the buckets of this
+    // node that tokens were taken from.
     private struct Given()
     {
         private double _least = double.MaxValue;
@@ -166,7 +173,7 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
         }
     }
 
-    // One set of rules: immutable but for the buckets.
+    // One set of rules. Only its buckets change.
     private sealed class Rules
     {
         private readonly IPNetwork[] _networks;
@@ -190,7 +197,7 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
 
         public CompiledRule[] All { get; }
 
-        // Rules by their place, as bits.
+        // Bit i stands for rule i of All.
         public ulong OfNode { get; }
 
         public ulong OfCluster { get; }
@@ -233,7 +240,7 @@ public sealed class RequestLimiter : PartitionedRateLimiter<LimitedRequest>
             return found is not null && (rule.Method == "*" || rule.Method == request.Method) && _path.Matches(request.Path);
         }
 
-        // An IPv4 address as itself, mapped or not; an IPv6 address by the 64 bits that a site is given.
+        // An IPv4 address stands for itself, mapped or not. An IPv6 address is cut to the 64 bits that a site is given.
         private static ulong? PartitionOf(IPAddress? address)
         {
             if (address is null) return null;

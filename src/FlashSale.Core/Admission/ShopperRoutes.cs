@@ -1,12 +1,13 @@
 namespace FlashSale.Admission;
 
 /// <summary>
-/// What the shopper API takes, so that a limit for something else, a mistyped path above all, is refused instead of limiting nothing.
-/// Nodes do not ask: a document may name a route that only newer nodes know.
+/// The routes of the shopper API. A limit for another path, usually a mistyped one, would limit nothing. So it is
+/// refused when an operator sets it and when a host reads it from its Limits:File. Nodes do not check published
+/// documents, because one may name a route that only newer nodes know.
 /// </summary>
 public static class ShopperRoutes
 {
-    /// <summary>What a rule must match, for a message.</summary>
+    /// <summary>The end of an error text about the path of a rule.</summary>
     public const string Rule = "is no request of the shopper API, so that the rule would limit nothing; its paths are in that host's /openapi/v1.json";
 
     private static readonly (string Method, string Path)[] Known =
@@ -30,7 +31,9 @@ public static class ShopperRoutes
         ("GET", "/docs/{page}"),
     ];
 
-    /// <summary>Whether some request of the shopper API has that method (* for any) and a path of that pattern.</summary>
+    /// <summary>
+    /// Whether the shopper API has a request with that method (* for any) and a path of that pattern.
+    /// </summary>
     public static bool CanMatch(string method, PathPattern pattern) => Known.Any(route =>
         (method is "*" or "OPTIONS" || method == route.Method || (method == "HEAD" && route.Method == "GET")) && pattern.Overlaps(route.Path));
 }

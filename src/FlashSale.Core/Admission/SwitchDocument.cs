@@ -3,57 +3,57 @@ using FlashSale.Platform;
 
 namespace FlashSale.Admission;
 
-/// <summary>What the shopper host can do without, from the first thing to go to the last.</summary>
+/// <summary>The features that the shopper host can turn off, in the order in which they go.</summary>
 [Flags]
 public enum Features
 {
-    /// <summary>Nothing.</summary>
+    /// <summary>No feature.</summary>
     None = 0,
 
-    /// <summary>GET /api/v1/sales.</summary>
+    /// <summary>The list of sales: GET /api/v1/sales.</summary>
     SaleLists = 1,
 
-    /// <summary>GET /api/v1/orders: a shopper's history.</summary>
+    /// <summary>A shopper's history: GET /api/v1/orders.</summary>
     OrderHistory = 2,
 
-    /// <summary>Order streams, and the stock behind a sale page's availability.</summary>
+    /// <summary>Order streams, and the stock figures behind the availability on sale pages.</summary>
     LiveFigures = 4,
 
-    /// <summary>Sale pages that may be cached for a second only.</summary>
+    /// <summary>Sale pages that may be cached for only one second.</summary>
     FreshSalePages = 8,
 
-    /// <summary>Polling an order as often as one likes.</summary>
+    /// <summary>Polling an order without a Retry-After.</summary>
     FastPolling = 16,
 
     /// <summary>Tickets without a proof of work.</summary>
     TicketsWithoutChallenge = 32,
 
-    /// <summary>Purchases of everybody, not only of a share of the users.</summary>
+    /// <summary>Purchases by all users, instead of only a share of them.</summary>
     PurchasesForAll = 64,
 
-    /// <summary>Purchases.</summary>
+    /// <summary>Purchases and requests for admission.</summary>
     Purchases = 128,
 }
 
-/// <summary>What operators have set about degradation; the form is http-contract's.</summary>
-/// <param name="Level">0-5; null lets each node follow its own pressure, between floor and ceiling.</param>
-/// <param name="Reason">For people.</param>
-/// <param name="Until">When level and switches end, Unix milliseconds.</param>
+/// <summary>The degradation settings of operators. The HTTP contract describes their form.</summary>
+/// <param name="Level">0-5. Null lets each node follow its own pressure, between floor and ceiling.</param>
+/// <param name="Reason">The reason, for people.</param>
+/// <param name="Until">The end of level and switches, Unix milliseconds. Null for no end.</param>
 /// <param name="Floor">Lowest automatic level.</param>
 /// <param name="Ceiling">Highest automatic level.</param>
-/// <param name="On">Features on whatever the level.</param>
-/// <param name="Off">Features off whatever the level.</param>
+/// <param name="On">Features that are on at every level.</param>
+/// <param name="Off">Features that are off at every level.</param>
 public sealed record SwitchDocument(int? Level, string Reason, long? Until, int Floor, int Ceiling, Features On, Features Off)
 {
-    /// <summary>The highest level: purchases suspended.</summary>
+    /// <summary>The highest level. It suspends purchases.</summary>
     public const int MaxLevel = 5;
 
-    /// <summary>A member that answers carry, and that is passed over in a request: the nodes as they are.</summary>
+    /// <summary>A member of answers: the present state of each node. In a request it is ignored.</summary>
     public const string Nodes = "nodes";
 
     private const int MaxReason = 500;
 
-    /// <summary>The features as JSON names them, with the level from which on each is off.</summary>
+    /// <summary>The features, their names in JSON, and the lowest level that turns each off.</summary>
     public static IReadOnlyList<(string Name, Features Feature, int OffFrom)> Known { get; } =
     [
         ("saleLists", Features.SaleLists, 1), ("orderHistory", Features.OrderHistory, 1), ("liveFigures", Features.LiveFigures, 1),
@@ -63,10 +63,13 @@ public sealed record SwitchDocument(int? Level, string Reason, long? Until, int 
         ("purchases", Features.Purchases, 5),
     ];
 
-    /// <summary>What a level turns off.</summary>
+    /// <summary>The features that a level turns off.</summary>
     public static Features OffAt(int level) => Known.Where(known => known.OffFrom <= level).Aggregate(Features.None, (all, known) => all | known.Feature);
 
-    /// <summary>Reads a document; what is wrong with it, by line, goes to <paramref name="errors"/>, and then it is of no use.</summary>
+    /// <summary>
+    /// Reads a document. Its faults, with their lines, go to <paramref name="errors"/>. If there are any, the returned
+    /// document must not be used.
+    /// </summary>
     public static SwitchDocument Parse(ReadOnlySpan<byte> json, List<ProblemError> errors)
     {
         if (JsonPlace.Parse(json, errors) is not { } root) return new(null, "", null, 0, MaxLevel, Features.None, Features.None);

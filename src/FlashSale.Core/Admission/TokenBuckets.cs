@@ -3,30 +3,31 @@ using System.Runtime.InteropServices;
 namespace FlashSale.Admission;
 
 /// <summary>
-/// The token buckets of one rule on this node, one for each partition that has been seen lately. A full bucket says
-/// nothing that a new one would not, so it is forgotten: what remains is bounded by who came within the time a bucket
-/// takes to fill. A bucket is one number, the time at which it will be full, as in the generic cell rate algorithm (ITU-T
-/// I.371): about 50 bytes each. Thread-safe.
+/// The token buckets of one rule on this node, one for each partition seen lately. A full bucket holds no more
+/// information than a new one, so it is forgotten. The memory is bounded by the partitions that came within the time
+/// that a bucket takes to fill. A bucket is one number, the time at which it will be full, as in the generic cell rate
+/// algorithm (ITU-T I.371). It takes about 50 bytes. Thread-safe.
 /// </summary>
 public sealed class TokenBuckets(double capacity, double refillPerSecond, PenaltyBox? penalty)
 {
     private const int Shards = 32;
     private const int SweepAt = 256;
 
-    // Keys are often chosen by whoever sends the request: multiplied by a secret they cannot be made to collide.
+    // The sender of a request often chooses the key. Keys are multiplied by a secret, so they cannot be made to
+    // collide.
     private static readonly ulong Secret = (ulong)Random.Shared.NextInt64() | 1;
 
     private readonly double _millisecondsPerToken = 1_000 / refillPerSecond;
     private readonly Shard[] _shards = [.. Enumerable.Range(0, Shards).Select(_ => new Shard())];
 
-    /// <summary>How many partitions are remembered.</summary>
+    /// <summary>Number of partitions that have a bucket.</summary>
     public int Count => _shards.Sum(shard => shard.FullAt.Count);
 
-    /// <summary>Takes tokens, or tells how long to wait for them.</summary>
-    /// <param name="partition">Whose bucket.</param>
-    /// <param name="cost">Tokens.</param>
+    /// <summary>Takes tokens, or returns the time to wait for them.</summary>
+    /// <param name="partition">The partition that selects the bucket.</param>
+    /// <param name="cost">Tokens to take.</param>
     /// <param name="now">Milliseconds of a monotonic clock.</param>
-    /// <returns>Whether they were taken; what is left; milliseconds until they are there.</returns>
+    /// <returns>Whether the tokens were taken, the tokens left, and the milliseconds until enough are there.</returns>
     public (bool Taken, double Left, long WaitMilliseconds) Take(ulong partition, double cost, long now)
     {
         var (shard, key) = Find(partition);
@@ -46,7 +47,7 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
         }
     }
 
-    /// <summary>Gives back what a request took that another rule refused.</summary>
+    /// <summary>Gives back the tokens of a request that another rule refused.</summary>
     public void GiveBack(ulong partition, double cost)
     {
         var (shard, key) = Find(partition);
@@ -57,7 +58,10 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
         }
     }
 
-    /// <summary>Forgets who is not known for anything any more. Called now and then, so that memory follows the load down.</summary>
+    /// <summary>
+    /// Forgets full buckets, and refusals and blocks that no longer count. Called now and then, so that memory falls
+    /// with the load.
+    /// </summary>
     public void Forget(long now)
     {
         foreach (var shard in _shards)
@@ -85,7 +89,7 @@ public sealed class TokenBuckets(double capacity, double refillPerSecond, Penalt
     {
         foreach (var (key, fullAt) in shard.FullAt)
         {
-            // Removing while walking is allowed for this collection.
+            // Dictionary allows removing during an enumeration.
             if (fullAt <= now) shard.FullAt.Remove(key);
         }
         foreach (var (key, offender) in shard.Offenders)

@@ -1,17 +1,21 @@
--- admit: gives a user a ticket: the one that is still good, else a new one for a token from the sale's bucket and, where one is asked for, a solved challenge.
+-- admit: gives a user a ticket. If the user's latest ticket is still good, that is the one. A new ticket costs a token
+--   from the sale's bucket and, while challenges are on, a solved challenge.
 -- KEYS  1 sale  2 token bucket  3 mark of the solution  4 the user's latest ticket       (layout: Sales/SaleKeys.cs)
--- ARGV  1 expiry of the solved challenge (Unix ms; 0 = the caller needed none)  2 epoch  3 not-after (Redis TIME, Unix ms)
---       4 user hash (8 bytes)  5 id of a new ticket (16 bytes)  6 how long it is good for (ms)
--- Answers {code, now (Redis TIME, Unix ms), for L: ms until the bucket holds a token, for A: ticket (28 bytes: id | expiry | epoch)}:
---   A admitted   N V E D P O C as of door.lua   X the challenge has expired or its solution was used   L beyond the admission rate
--- Invariant: a user has at most one ticket that can buy, however often and wherever he asks. A solution admits once over all nodes, and a refused
---   one stays usable. Over any time t no more than rate * t + 1 + rate / 10 new tickets are given: the bucket holds one token and
---   the tokens of a tenth of a second, so that none is lost while callers are on their way.
+-- ARGV  1 expiry of the solved challenge (Unix ms; 0 = no challenge was needed)  2 epoch
+--       3 not-after (Redis TIME, Unix ms)  4 user hash (8 bytes)  5 id of a new ticket (16 bytes)  6 its lifetime (ms)
+-- Answers {code, now (Redis TIME, Unix ms), for L: ms until the bucket holds a token,
+--     for A: ticket (28 bytes: id | expiry | epoch)}:
+--   A admitted   N V E D P O C as of door.lua   X the challenge has expired or its solution was used
+--   L beyond the admission rate
+-- Invariant: a user has at most one ticket that can buy, no matter how often and through which node the user asks.
+--   A solution admits once over all nodes, and a refused one stays usable. Over any time t at most
+--   rate * t + 1 + rate / 10 new tickets are given: the bucket holds one token and the tokens of a tenth of a second,
+--   so that no token is lost while callers are on their way.
 --   All three keys expire by themselves: the bucket when it is full again, mark and ticket with their own time.
 local state = door()
 if state ~= 'A' then return { state, now, 0, '' } end
 
--- Asked first: a user whose answer was lost comes again with a solution that is used, and must find his ticket.
+-- Look for the ticket first. If an answer was lost, the user comes again with a used solution and must get the ticket.
 local held = redis.call('GET', KEYS[4])
 if held and struct.unpack('>I6', held, 17) > now and struct.unpack('>I6', held, 23) == tonumber(sale[1]) then
     local bucket = struct.unpack('>I4', ARGV[4]) % tonumber(sale[8] or 1)
@@ -30,7 +34,7 @@ if rate > 0 then
     local tokens = capacity
     if bucket[1] then
         local passed = micros - bucket[2]
-        -- A clock that was set back brings nothing, and is followed.
+        -- A clock that was set back adds no tokens. The bucket continues from the new time.
         if passed < 0 then redis.call('HSET', KEYS[2], 'at', micros) end
         tokens = math.min(capacity, bucket[1] + math.max(0, passed) * rate / 1000000)
     end

@@ -1,10 +1,11 @@
--- blocklist_publish: appends changes of the blocklist to its stream, and tells where the stream stands.
--- KEYS[1] fs:blocklist, or a stream that is to take its place: stream, entry id version-0, e -> BlockChange; the first
---         entry is 0-1 and names the stream's generation. Also the channel that announces a change.
--- ARGV    base, then for each change, by rising version: version, BlockChange, the version it takes the place of ('' = none)
+-- blocklist_publish: appends changes of the blocklist to its stream, and returns the stream's highest version.
+-- KEYS[1] fs:blocklist, or a stream that will take its place: stream, entry id version-0, e -> BlockChange. The first
+--         entry is 0-1 and names the stream's generation. The key is also the channel that announces a change.
+-- ARGV    base, then for each change, by rising version: version, BlockChange, the version that it replaces
+--         ('' = no version)
 -- Answers the stream's highest version after the call; -1 when there is no stream.
--- Invariant: a stream that holds a change has held every earlier one that still stands. So nothing is appended unless all up
--- to base is there; what is there is not appended again; and nothing is ever appended to a stream that was lost.
+-- Invariant: a stream that holds a change has held every earlier change that is still in force. So the script appends
+--   only if the stream has all changes up to base, it appends no change twice, and never to a stream that was lost.
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local info = redis.call('XINFO', 'STREAM', KEYS[1])
 local top

@@ -1,8 +1,10 @@
--- take: takes tokens from the buckets of all rules that a request falls under, or from none.
--- KEYS  one bucket per rule: hash of tokens, at (ms), rejections, since (ms), blocked (ms); expires once it says nothing any more
--- ARGV  per rule: capacity, refill per ms, cost, monitor only (1|0), penalty: rejections (0 = none), within ms, block ms
--- Answers per rule two numbers: what is left (-1: refused, -2: would be refused, but is only watched), and ms to wait.
--- Invariant: when one rule that is not only watched refuses, no bucket loses a token; refusals are counted all the same.
+-- take: takes tokens from the buckets of all rules that match a request, or from no bucket.
+-- KEYS  one bucket per rule: hash of tokens, at (ms), rejections, since (ms), blocked (ms). It expires when it holds no
+--       more information than a new bucket.
+-- ARGV  per rule: capacity, refill per ms, cost, monitor only (1|0),
+--       penalty: rejections (0 = no penalty), within ms, block ms
+-- Answers per rule two numbers: the tokens left (-1: refused, -2: a monitor-only rule would refuse), and ms to wait.
+-- Invariant: when a rule that is not monitor-only refuses, no bucket loses a token. Refusals are counted all the same.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local buckets, refused = {}, false
@@ -35,7 +37,7 @@ for i, key in ipairs(KEYS) do
     elseif not refused then
         b.tokens = b.tokens - b.cost
     end
-    -- 17 digits: what a double is, so that no part of a token is lost on the way.
+    -- 17 digits tell a double exactly, so no part of a token is lost in the text.
     redis.call('HSET', key, 'tokens', string.format('%.17g', b.tokens), 'at', string.format('%.0f', now), 'rejections', b.rejections,
         'since', string.format('%.0f', b.since), 'blocked', string.format('%.0f', b.blocked))
     local life = math.max((b.capacity - b.tokens) / b.refill, b.blocked - now, b.rejections > 0 and b.within or 0)

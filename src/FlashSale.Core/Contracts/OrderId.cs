@@ -8,7 +8,8 @@ namespace FlashSale.Contracts;
 /// The identity of an order: a UUID version 8 (RFC 9562, section 5.8), big-endian:
 /// 48 bit Unix milliseconds | version | 12 bit virtual shard | variant | 22 bit sale number | 40 bit random.
 /// From the id alone any process knows the sale and the shard, and ids sort by time.
-/// The time in it is the issuing node's clock and only sorts: business time is the script's acceptedAt.
+/// The time in it comes from the issuing node's clock and is good for sorting and estimates only. Business time is
+/// acceptedAt, which reserve.lua tells.
 /// </summary>
 public static class OrderId
 {
@@ -17,7 +18,8 @@ public static class OrderId
 
     private const int RandomSize = 5;
 
-    // One call of the generator costs about as much as a hundred bytes of it.
+    // One call of the generator costs about as much as generating a hundred bytes. So each thread fetches the bytes for
+    // 256 ids at once.
     private const int RandomChunk = 256 * RandomSize;
 
     [ThreadStatic]
@@ -31,7 +33,8 @@ public static class OrderId
 
     /// <summary>Issues a new id.</summary>
     /// <param name="unixMilliseconds">The node's time, Unix milliseconds.</param>
-    /// <param name="userHash">The user's hash, see <see cref="Fingerprints.OfUser"/>; its top 12 bits are the shard.</param>
+    /// <param name="userHash">The user's hash, see <see cref="Fingerprints.OfUser"/>. Its top 12 bits are the
+    /// shard.</param>
     /// <param name="saleNumber">1 to <see cref="MaxSaleNumber"/>.</param>
     public static Guid New(long unixMilliseconds, ulong userHash, int saleNumber)
     {
@@ -57,7 +60,9 @@ public static class OrderId
         _random.AsSpan(_unused -= RandomSize, RandomSize).CopyTo(destination);
     }
 
-    /// <summary>Reads the sale number out of an id; false when the UUID is not an order id of this layout.</summary>
+    /// <summary>
+    /// Reads the sale number from an id. Returns false when the UUID is not an order id of this layout.
+    /// </summary>
     public static bool TryGetSaleNumber(Guid orderId, out int saleNumber)
     {
         Span<byte> id = stackalloc byte[16];
@@ -66,7 +71,10 @@ public static class OrderId
         return id[6] >> 4 == 8 && id[8] >> 6 == 2 && saleNumber > 0;
     }
 
-    /// <summary>When an id was issued, by the clock of the node that did; anything where the id is not of this layout.</summary>
+    /// <summary>
+    /// The time when an id was issued, by the clock of the issuing node. The time is arbitrary when the id has another
+    /// layout.
+    /// </summary>
     public static DateTimeOffset IssuedAt(Guid orderId)
     {
         Span<byte> id = stackalloc byte[16];
@@ -75,7 +83,7 @@ public static class OrderId
         return DateTimeOffset.FromUnixTimeMilliseconds(Math.Min(milliseconds, DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()));
     }
 
-    /// <summary>The virtual shard of an id, 0 to 4095: equal for all orders of one user.</summary>
+    /// <summary>The virtual shard of an id, 0 to 4095. All orders of one user have the same shard.</summary>
     public static int ShardOf(Guid orderId)
     {
         Span<byte> id = stackalloc byte[16];
@@ -85,9 +93,9 @@ public static class OrderId
 }
 
 /// <summary>
-/// Hashes under which Redis keeps facts about users, clients and idempotency keys: fixed-size fields keep the hashes
-/// that hold them listpacks, at a fraction of the bytes of plain text. SHA-256, truncated: nobody can choose
-/// a key or an account that collides with another shopper's.
+/// Hashes under which Redis keeps facts about users, clients and idempotency keys. Fields of a fixed size let Redis
+/// store its hashes as listpacks, at a fraction of the bytes of plain text. They are truncated SHA-256, so nobody can
+/// choose a key or an account that collides with another shopper's.
 /// </summary>
 public static class Fingerprints
 {
@@ -104,7 +112,10 @@ public static class Fingerprints
         return BinaryPrimitives.ReadUInt64BigEndian(digest);
     }
 
-    /// <summary>The 64 bit hash of a client id (RFC 9068 <c>client_id</c>), UTF-8. Never 0, which stands for no client.</summary>
+    /// <summary>
+    /// The 64 bit hash of a client id (RFC 9068 <c>client_id</c>), UTF-8. It is never 0, because 0 stands for no
+    /// client.
+    /// </summary>
     public static ulong OfClient(ReadOnlySpan<byte> clientId)
     {
         Span<byte> digest = stackalloc byte[32];
@@ -115,8 +126,9 @@ public static class Fingerprints
     /// <summary>The 128 bit hash of (user id, idempotency key), written to <paramref name="destination"/>.</summary>
     public static void OfKey(ReadOnlySpan<char> userId, ReadOnlySpan<char> key, Span<byte> destination)
     {
-        // A user id that holds the separator is set apart by a byte that neither an id nor a key can hold: else (a|b, c) and (a, b|c)
-        // would be one order. All others keep the separator, and with it the fingerprint under which Redis knows their orders.
+        // A user id that contains '|' gets another separator: the byte 0, which neither an id nor a key can contain.
+        // Otherwise (a|b, c) and (a, b|c) would be one order. All other ids keep '|', and with it the fingerprint under
+        // which Redis knows their orders.
         var separator = userId.Contains('|') ? (byte)0 : (byte)'|';
         Span<byte> text = stackalloc byte[4 * UserId.MaxLength + 1 + 4 * 255];
         Span<byte> digest = stackalloc byte[32];

@@ -4,10 +4,10 @@ using System.Text;
 namespace FlashSale.Contracts;
 
 /// <summary>One accepted purchase on its way to Postgres.</summary>
-/// <param name="OrderId">See <see cref="Contracts.OrderId"/>.</param>
+/// <param name="OrderId">The order's id, see <see cref="Contracts.OrderId"/>.</param>
 /// <param name="ItemNumber">Number of the item in its sale, from 1.</param>
 /// <param name="Sku">1-64 characters.</param>
-/// <param name="UserId">See <see cref="Contracts.UserId"/>.</param>
+/// <param name="UserId">The shopper's id, see <see cref="Contracts.UserId"/>.</param>
 /// <param name="Key">The idempotency key, unquoted, 1-255 visible ASCII characters.</param>
 /// <param name="Quantity">Units, 1-1000.</param>
 /// <param name="Amount">Price of all units, in minor units of <paramref name="Currency"/>.</param>
@@ -24,11 +24,13 @@ public sealed record Reservation(
 /// 16  16  idempotency fingerprint  40   4  item number        54   3  currency
 ///                                  44   2  quantity           57      sku, user id, key: each length (1) + ASCII
 /// </code>
-/// An outbox entry is a version byte followed by records; acceptedAt is the millisecond part of its entry id.
+/// An outbox entry is a version byte followed by records. Their acceptedAt is the millisecond part of the entry's id.
 /// </summary>
 public static class ReservationCodec
 {
-    /// <summary>Version byte of outbox entries and messages that this code writes. Readers leave others alone.</summary>
+    /// <summary>
+    /// Version byte of the outbox entries and messages that this code writes. Readers do not process other versions.
+    /// </summary>
     public const byte Version = 1;
 
     /// <summary>Bytes before the first text.</summary>
@@ -36,7 +38,9 @@ public static class ReservationCodec
 
     private const int MaxSize = HeadSize + 3 + 64 + Contracts.UserId.MaxLength + 255;
 
-    /// <summary>Encodes a reservation for reserve.lua; the order's acceptance time is not known yet and not part of it.</summary>
+    /// <summary>
+    /// Encodes a reservation for reserve.lua. The record holds no acceptance time, because Redis tells that later.
+    /// </summary>
     public static byte[] Encode(Guid orderId, ulong userHash, int itemNumber, string sku, string userId, ReadOnlySpan<char> key, int quantity, long amount, string currency)
     {
         Span<byte> buffer = stackalloc byte[MaxSize];

@@ -3,16 +3,18 @@ using System.Text.RegularExpressions;
 
 namespace FlashSale.Contracts;
 
-/// <summary>Times as the HTTP contract spells them: written in UTC with milliseconds, read in any form of RFC 3339.</summary>
+/// <summary>
+/// Times as the HTTP contract spells them. They are written in UTC with milliseconds, and read in any form of RFC 3339.
+/// </summary>
 public static partial class Timestamps
 {
-    /// <summary>Format string of <see cref="DateTimeOffset"/>.</summary>
+    /// <summary>Format string for a UTC <see cref="DateTimeOffset"/>, with milliseconds.</summary>
     public const string Format = "yyyy-MM-dd'T'HH:mm:ss.fff'Z'";
 
-    /// <summary>What <see cref="TryRead"/> takes, for a message.</summary>
+    /// <summary>Describes in error messages the texts that <see cref="TryRead"/> takes.</summary>
     public const string Rule = "a time as of RFC 3339 from 1970 to 9999, such as 2026-11-11T12:00:00Z";
 
-    // Beyond these the stores differ: Npgsql takes the first and the last moment that .NET knows for infinity.
+    // The bounds keep the stores in agreement: Npgsql takes the first and the last moment that .NET knows for infinity.
     private const long Last = 253_402_300_799_999;
 
     /// <summary>Formats Unix milliseconds.</summary>
@@ -21,7 +23,7 @@ public static partial class Timestamps
     /// <summary>Formats a time.</summary>
     public static string Text(DateTimeOffset time) => time.ToUniversalTime().ToString(Format);
 
-    /// <summary>Reads a time from 1970 to 9999, to Unix milliseconds; false for any other text.</summary>
+    /// <summary>Reads a time from 1970 to 9999 as Unix milliseconds. Returns false for any other text.</summary>
     public static bool TryRead(string text, out long unixMilliseconds)
     {
         unixMilliseconds = 0;

@@ -1,13 +1,14 @@
 namespace FlashSale.Contracts;
 
 /// <summary>
-/// The grammar of user ids: OpenID Connect Core 2 bounds <c>sub</c> by 255 ASCII characters, and identity providers use most of them
-/// (<c>auth0|5f7c…</c>, addresses with <c>+</c>, base64, URLs). Blanks and control characters are left out, so an id is one word
-/// in a header, a log line and a file, and a separator outside of this range can never be part of an id.
+/// The grammar of user ids. OpenID Connect Core 2 limits <c>sub</c> to 255 ASCII characters, and identity providers use
+/// most of them (<c>auth0|5f7c…</c>, addresses with <c>+</c>, base64, URLs). Blanks and control characters are
+/// excluded, so an id is one word in a header, a log line and a file. A separator outside this range can never be part
+/// of an id.
 /// </summary>
 public static class UserId
 {
-    /// <summary>Longest id, in characters, each of which is one byte.</summary>
+    /// <summary>Longest id, in characters. Each character is one byte.</summary>
     public const int MaxLength = 255;
 
     /// <summary>The grammar in words, for error texts.</summary>

@@ -8,41 +8,51 @@ using StackExchange.Redis;
 namespace FlashSale.Ledger;
 
 /// <summary>The account of one item, in units.</summary>
-/// <param name="Sku">The item.</param>
-/// <param name="Stock">What there is, sold or not (Postgres).</param>
-/// <param name="Remaining">For sale (Redis).</param>
-/// <param name="InFlight">On their way: accepted and not in Postgres yet, or given back and not in Redis yet.</param>
-/// <param name="Live">Sold: waiting for payment or paid (Postgres).</param>
+/// <param name="Sku">SKU of the item.</param>
+/// <param name="Stock">All units of the item, sold or not (Postgres).</param>
+/// <param name="Remaining">Units for sale (Redis).</param>
+/// <param name="InFlight">
+/// Units on their way between the stores: accepted and not in Postgres yet, or given back and not in Redis yet.
+/// </param>
+/// <param name="Live">Sold units, which are those of orders that wait for payment or are paid (Postgres).</param>
 public sealed record ItemLedger(string Sku, long Stock, long Remaining, long InFlight, long Live)
 {
-    /// <summary>0 when every unit is accounted for once.</summary>
+    /// <summary>
+    /// 0 when every unit is accounted for exactly once. Positive when units are missing, negative when there are too
+    /// many.
+    /// </summary>
     public long Difference => Stock - Remaining - InFlight - Live;
 }
 
 /// <summary>The books of a sale at one moment.</summary>
-/// <param name="Balanced">Whether no item has a difference.</param>
-/// <param name="Items">By item number.</param>
-/// <param name="LastOutboxId">The last id that the sale's outbox ever gave; 0-0 when it gave none.</param>
-/// <param name="Returned">How many returns and changes of stock Redis has applied or refused under this epoch.</param>
+/// <param name="Balanced">True when no item has a difference.</param>
+/// <param name="Items">One account per item, in the sequence of item numbers.</param>
+/// <param name="LastOutboxId">The last id that the sale's outbox ever gave. 0-0 if it never gave one.</param>
+/// <param name="Returned">
+/// The number of returns and stock changes that Redis has applied or refused under this epoch.
+/// </param>
 public sealed record SaleLedger(bool Balanced, IReadOnlyList<ItemLedger> Items, string LastOutboxId, long Returned);
 
 /// <summary>
-/// Reads the books at one moment, while the sale runs: under the sale's exclusive lock nothing changes in Postgres, and
-/// Redis is read by one script. An order that is committed but not settled yet is in both and counts once; units that
-/// were given back and have not reached Redis are in neither and count as in flight.
+/// Reads the books of one moment while the sale runs. Under the sale's exclusive lock nothing changes in Postgres, and
+/// one script reads Redis. An order that is committed but not settled yet is in both stores and counts once. Units that
+/// were given back and have not reached Redis are in neither store and count as in flight.
 /// </summary>
 public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redis)
 {
     private const int OrdersPerLook = 5_000;
     private const int ReturnsPerLook = 1_000;
 
-    // Asking for them in one script holds Redis for about half a microsecond each.
+    // LookScript takes about half a microsecond per order id, and blocks Redis meanwhile.
     private const int MostUnsettled = 200_000;
 
     private static readonly RedisScript LookScript = new("Ledger.look.lua");
 
-    /// <summary>Reads the books; null when there is no such sale. Those of an archived sale are closed, and come from Postgres alone.</summary>
-    /// <exception cref="PostgresException">55P03: the sale's lock is taken; call again.</exception>
+    /// <summary>
+    /// Reads the books. Null when no sale has this id. The books of an archived sale are closed and come from Postgres
+    /// alone.
+    /// </summary>
+    /// <exception cref="PostgresException">55P03: another transaction holds the sale's lock. Call again.</exception>
     public async Task<SaleLedger?> ReadAsync(string saleId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -50,18 +60,18 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
         var sale = await connection.QuerySingleOrDefaultAsync<(int Number, string Status)?>("select number, status from sale where sale_id = @saleId", new { saleId });
         if (sale is not { } found) return null;
         if (found.Status == "archived") return await ReadClosedAsync(connection, saleId);
-        // Everything that would change the sale waits behind this: not for long.
+        // Every transaction that would change the sale waits behind this one, so it must not wait long.
         await connection.ExecuteAsync("set local lock_timeout = '2s'");
         await SaleLock.TakeAsync(connection, found.Number);
-        // Archived meanwhile: it has left Redis.
+        // The sale may have been archived meanwhile. Then it has left Redis.
         var isArchived = await connection.ExecuteScalarAsync<bool>("select status = 'archived' from sale where sale_id = @saleId", new { saleId });
         return isArchived ? await ReadClosedAsync(connection, saleId) : await ReadLockedAsync(connection, saleId);
     }
 
-    /// <summary>How many orders Redis holds that are not settled.</summary>
+    /// <summary>Counts the orders that Redis holds and has not settled.</summary>
     public Task<long> InFlightAsync(string saleId) => redis.CallAsync(database => database.HashLengthAsync(new SaleKeys(saleId).Inflight));
 
-    /// <summary>Reads the books; the caller holds the sale's exclusive lock.</summary>
+    /// <summary>Reads the books of a sale that is not archived. The caller holds the sale's exclusive lock.</summary>
     internal async Task<SaleLedger> ReadLockedAsync(NpgsqlConnection connection, string saleId)
     {
         var keys = new SaleKeys(saleId);
@@ -78,7 +88,7 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
         return new SaleLedger(items.TrueForAll(item => item.Difference == 0), items, (string)look[3]!, (long)look[4]);
     }
 
-    // A sale is archived only with books that balance: from then on every unit that nobody holds remains.
+    // A sale is archived only with books that balance. From then on every unit that is not sold remains.
     private static async Task<SaleLedger> ReadClosedAsync(NpgsqlConnection connection, string saleId) =>
         new(true, [.. (await ItemsAsync(connection, saleId)).Select(row => new ItemLedger(row.Sku, row.Stock, row.Stock - row.Sold, 0, row.Sold))], "0-0", 0);
 
@@ -88,9 +98,9 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
             from sale_item i join sale s using (sale_id) where i.sale_id = @saleId order by i.item_no
             """, new { saleId });
 
-    // Orders that both stores hold. Redis is gone through page by page, and purchases run between the pages; but none of
-    // theirs comes into Postgres under the lock, and an order that is settled meanwhile never comes back. So all that are
-    // in both stores when the script looks are among these.
+    // Finds the orders that both stores hold. HSCAN reads Redis page by page, and purchases run between the pages. But
+    // Postgres stores no new order under the lock, and an order that is settled meanwhile never comes back. So this
+    // result includes every order that is in both stores when the script looks.
     private async Task<Dictionary<Guid, (string Sku, int Quantity)>> StoredInFlightAsync(NpgsqlConnection connection, SaleKeys keys)
     {
         var stored = new Dictionary<Guid, (string Sku, int Quantity)>();
@@ -101,7 +111,8 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
             cursor = (string)page[0]!;
             var ids = ((RedisResult[])page[1]!).Where((_, i) => i % 2 == 0).Select(id => new Guid((byte[])id!, bigEndian: true)).ToArray();
             if (ids.Length == 0) continue;
-            // A rejected order's units are in flight until they are settled, unless there never were such units.
+            // The units of a rejected order stay in flight until it is settled. An order rejected as sold out is
+            // different: its units never existed, so they must not count as in flight.
             var orders = await connection.QueryAsync<(Guid Id, string Sku, int Quantity)>("""
                 select order_id, sku, quantity from orders where order_id = any (@ids) and (status <> 'rejected' or reason = 'sold_out')
                 """, new { ids });
@@ -113,8 +124,8 @@ public sealed class LedgerReader(NpgsqlDataSource postgres, RedisConnection redi
         return stored;
     }
 
-    // Units per sku that Postgres has given back and Redis has not taken. Of a pending return Redis may know already:
-    // whoever applied it died before saying so.
+    // Returns the units per SKU that Postgres has given back and Redis has not taken. Redis may already know a pending
+    // return: a worker applied it and died before its commit.
     private async Task<Dictionary<string, long>> ReturningAsync(NpgsqlConnection connection, SaleKeys keys, string saleId)
     {
         var units = new Dictionary<string, long>(StringComparer.Ordinal);

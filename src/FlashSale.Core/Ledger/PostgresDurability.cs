@@ -3,10 +3,15 @@ using Npgsql;
 
 namespace FlashSale.Ledger;
 
-/// <summary>Whether Postgres keeps what it has committed. An order leaves Redis' outbox on the word of Postgres, so that word must hold.</summary>
+/// <summary>
+/// Checks that Postgres keeps its commits. An order leaves Redis' outbox once Postgres has committed it, so a commit
+/// must be durable.
+/// </summary>
 public static class PostgresDurability
 {
-    /// <summary>What stands against it, and what would be right; null when nothing does.</summary>
+    /// <summary>
+    /// Describes the setting that makes commits unsafe or impossible, and the remedy. Null when all settings are right.
+    /// </summary>
     public static async Task<string?> ProblemAsync(NpgsqlConnection connection, CancellationToken cancellation)
     {
         var (commit, fsync, names, synchronous) = await connection.QuerySingleAsync<(string, string, string, long)>(new CommandDefinition("""
@@ -18,7 +23,7 @@ public static class PostgresDurability
         if (names.Length == 0) return null;
         if (commit == "local")
             return $"Postgres runs with synchronous_commit = local, so commits do not wait for synchronous_standby_names = '{names}': set synchronous_commit = on.";
-        // Without the right to see sync_state any standby counts.
+        // Without the right to see sync_state, any standby counts as synchronous.
         return synchronous > 0
             ? null
             : $"Postgres runs with synchronous_standby_names = '{names}', and no synchronous standby is connected, so every commit waits: start the standby, or name one that is there.";

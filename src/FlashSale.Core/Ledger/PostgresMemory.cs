@@ -4,18 +4,24 @@ using StackExchange.Redis;
 namespace FlashSale.Ledger;
 
 /// <summary>
-/// What Redis remembers of Postgres, so that one that lost something is noticed, however late and by whichever worker:
-/// <code>fs:postgres  hash  system, timeline, lineage, beat, lsn, number (highest sale number), at (Unix ms), kept (since when settled reservations are kept, Unix ms)</code>
+/// The last heartbeat of Postgres that Redis remembers. With it any worker notices a Postgres that lost something,
+/// however late.
+/// <code>
+/// fs:postgres  hash  system, timeline, lineage, beat, lsn, number (highest sale number), at (Unix ms),
+///                    kept (since when settled reservations are kept, Unix ms)
+/// </code>
 /// </summary>
 public sealed class PostgresMemory(RedisConnection redis)
 {
-    /// <summary>The hash.</summary>
+    /// <summary>The key of the hash.</summary>
     public static readonly RedisKey Key = "fs:postgres";
 
     private static readonly RedisValue[] Fields = ["system", "timeline", "lineage", "beat", "lsn", "number", "at", "kept"];
     private static readonly RedisScript Script = new("Ledger.remember_beat.lua");
 
-    /// <summary>What is remembered, null when nothing is, and Redis TIME in Unix milliseconds.</summary>
+    /// <summary>
+    /// Reads the remembered beat, null when Redis remembers none, and Redis TIME in Unix milliseconds.
+    /// </summary>
     public async Task<(SeenPostgres? Seen, long Now)> ReadAsync()
     {
         var (fields, time) = await redis.CallAsync(async database =>
@@ -30,11 +36,13 @@ public sealed class PostgresMemory(RedisConnection redis)
             (int)fields[5], (long)fields[6], (long?)fields[7]), now);
     }
 
-    /// <summary>Remembers a beat that was committed.</summary>
+    /// <summary>Remembers a committed beat.</summary>
     /// <param name="beat">The beat.</param>
-    /// <param name="at">When it was counted, as the beat's row says.</param>
-    /// <param name="isKeeping">Whether this worker keeps what it settles.</param>
-    /// <param name="replaces">Whether it takes the place of another Postgres, which was dealt with.</param>
+    /// <param name="at">When it was counted, as in the beat's row. Redis TIME in Unix milliseconds.</param>
+    /// <param name="isKeeping">Whether this worker keeps the packs that it settles.</param>
+    /// <param name="replaces">
+    /// Whether the beat may replace that of another Postgres, because the failover or restore was dealt with.
+    /// </param>
     public Task WriteAsync(PostgresBeat beat, long at, bool isKeeping, bool replaces) => Script.CallAsync(redis, [Key],
         [beat.System, beat.Timeline, beat.Lineage.ToString("D"), beat.Count, beat.Position, beat.SaleNumber, at, isKeeping ? 1 : 0, replaces ? 1 : 0]);
 }

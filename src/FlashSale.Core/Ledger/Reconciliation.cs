@@ -4,35 +4,40 @@ using Npgsql;
 
 namespace FlashSale.Ledger;
 
-/// <summary>How the books of a sale have stood lately.</summary>
-/// <param name="RunAt">When they were compared.</param>
-/// <param name="RunsUnbalanced">In how many runs in a row the same difference stood; one run may see a moment that passes.</param>
-/// <param name="Differences">Units per sku, those that are not 0.</param>
-/// <param name="FullRunAt">When every order was counted; null when they never were.</param>
-/// <param name="Findings">What that count found wrong within Postgres.</param>
+/// <summary>The results of the latest comparisons of a sale's books.</summary>
+/// <param name="RunAt">When the books were last compared.</param>
+/// <param name="RunsUnbalanced">
+/// The number of runs in a row that found the same difference. A single run may see a passing moment.
+/// </param>
+/// <param name="Differences">Units per SKU, only for items with a difference.</param>
+/// <param name="FullRunAt">When every order was last counted. Null if that never happened.</param>
+/// <param name="Findings">The errors within Postgres that the last count of every order found, one line each.</param>
 public sealed record ReconciliationReport(
     DateTimeOffset RunAt, int RunsUnbalanced, IReadOnlyDictionary<string, long> Differences, DateTimeOffset? FullRunAt, IReadOnlyList<string> Findings)
 {
-    /// <summary>From how many runs on a difference is real.</summary>
+    /// <summary>A difference counts as real from this number of runs in a row.</summary>
     public const int RunsThatCount = 3;
 
-    /// <summary>Whether a difference has stood long enough to be told.</summary>
+    /// <summary>Whether the difference has stood long enough to be reported.</summary>
     public bool HasStood => RunsUnbalanced >= RunsThatCount;
 }
 
 /// <summary>
-/// Compares the books, again and again: from counters, which takes milliseconds however many orders there are, and by
-/// counting every order, which takes seconds for a million. Results are kept in the table reconciliation.
+/// Compares the books again and again. A comparison from counters takes milliseconds, however many orders there are.
+/// Counting every order takes seconds for a million orders. The table reconciliation keeps the results.
 /// </summary>
 public sealed class Reconciliation(NpgsqlDataSource postgres, LedgerReader ledger)
 {
     private const int MostFindings = 100;
 
-    // With more orders in flight a comparison would keep persistence waiting when it has most to do.
+    // With more orders in flight, a comparison would block persistence when it has most to do.
     private const int MostInFlight = 50_000;
 
-    /// <summary>Compares from counters, and says how long a difference has stood.</summary>
-    /// <returns>Null when there is no such sale, or too much is in flight: it is compared when there is less.</returns>
+    /// <summary>Compares the books from counters, and tells how long a difference has stood.</summary>
+    /// <returns>
+    /// Null when no sale has this id, or when more than 50,000 orders are in flight. A later run compares the sale
+    /// then.
+    /// </returns>
     public async Task<ReconciliationReport?> RunAsync(string saleId, CancellationToken cancellation)
     {
         if (await ledger.InFlightAsync(saleId) > MostInFlight) return null;
@@ -48,13 +53,16 @@ public sealed class Reconciliation(NpgsqlDataSource postgres, LedgerReader ledge
         return await LastAsync(saleId, cancellation);
     }
 
-    /// <summary>Counts every order of a sale and compares with what is kept about them: units sold, and users' quotas.</summary>
-    /// <returns>What is wrong, a hundred lines at most.</returns>
+    /// <summary>
+    /// Counts every order of a sale, and compares the sums with the units sold and the users' quotas that Postgres
+    /// keeps.
+    /// </summary>
+    /// <returns>The errors found, at most 100 lines.</returns>
     public async Task<IReadOnlyList<string>> CountAsync(string saleId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await connection.ExecuteAsync("set statement_timeout = '120s'");
-        // One statement, and so one moment.
+        // A single statement sees the data of a single moment.
         var findings = (await connection.QueryAsync<string>(new CommandDefinition("""
             with live as materialized (
                 select user_id, sku, sum(quantity)::bigint as units from orders
@@ -81,7 +89,7 @@ public sealed class Reconciliation(NpgsqlDataSource postgres, LedgerReader ledge
         return findings;
     }
 
-    /// <summary>The last results; null before the first.</summary>
+    /// <summary>Reads the last results. Null before the first comparison.</summary>
     public async Task<ReconciliationReport?> LastAsync(string saleId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);

@@ -3,28 +3,30 @@ using StackExchange.Redis;
 
 namespace FlashSale.Ledger;
 
-/// <summary>How the append-only file of Redis stands.</summary>
-/// <param name="Size">Bytes now; 0 where Redis does not tell or has none.</param>
-/// <param name="BaseSize">Bytes after the last rewrite, or at the start of Redis.</param>
-/// <param name="IsWritten">Whether the last write succeeded.</param>
-/// <param name="IsBeingRewritten">Whether a rewrite runs.</param>
+/// <summary>The state of the append-only file of Redis.</summary>
+/// <param name="Size">Size now, in bytes. 0 where Redis does not tell or has no such file.</param>
+/// <param name="BaseSize">Size after the last rewrite, or at the start of Redis, in bytes.</param>
+/// <param name="IsWritten">Whether the last write to the file succeeded.</param>
+/// <param name="IsBeingRewritten">Whether a rewrite runs or is scheduled.</param>
 public sealed record RedisLogState(long Size, long BaseSize, bool IsWritten, bool IsBeingRewritten);
 
 /// <summary>
-/// The append-only file of Redis. Redis never rewrites it by itself, since a rewrite in the middle of a rush takes a core and
-/// the disk from purchases: the product says when.
+/// Reads and rewrites the append-only file of Redis. Redis must never rewrite it by itself: a rewrite in the middle of
+/// a rush would take a core and the disk from purchases. So the loader and the worker choose the time.
 /// </summary>
 public sealed class RedisLog(RedisConnection redis)
 {
     private volatile bool _isWanted;
 
-    /// <summary>Whether much has left Redis that the file still holds.</summary>
+    /// <summary>Whether much data has left Redis, as after archiving a sale, and the file still holds it.</summary>
     public bool IsRewriteWanted => _isWanted;
 
     /// <summary>Asks for a rewrite at the next quiet moment.</summary>
     public void WantRewrite() => _isWanted = true;
 
-    /// <summary>Reads how it stands. Exceptions as of <see cref="RedisConnection.CallAsync"/>.</summary>
+    /// <summary>
+    /// Reads the state of the file. Throws the same exceptions as <see cref="RedisConnection.CallAsync"/>.
+    /// </summary>
     public async Task<RedisLogState> ReadAsync()
     {
         var persistence = await RedisRun.InfoAsync(redis, "persistence");
@@ -33,8 +35,8 @@ public sealed class RedisLog(RedisConnection redis)
             persistence.Number("aof_rewrite_in_progress") == 1 || persistence.Number("aof_rewrite_scheduled") == 1);
     }
 
-    /// <summary>Begins to rewrite it, unless that is under way.</summary>
-    /// <returns>Whether it has begun.</returns>
+    /// <summary>Starts a rewrite of the file, unless one is under way or Redis has no such file.</summary>
+    /// <returns>Whether this call has started one.</returns>
     public async Task<bool> RewriteAsync()
     {
         var state = await ReadAsync();
@@ -47,7 +49,7 @@ public sealed class RedisLog(RedisConnection redis)
         }
         catch (RedisServerException)
         {
-            // One was started meanwhile, a snapshot runs, or the server keeps the command to itself.
+            // A rewrite was started meanwhile, a snapshot runs, or the server does not allow the command.
             return false;
         }
     }

@@ -7,13 +7,17 @@ using StackExchange.Redis;
 namespace FlashSale.Ledger;
 
 /// <summary>
-/// Archives sales that are over: their keys leave Redis, their orders stay readable in Postgres. Only once nothing can
-/// happen in Redis any more: all orders settled and paid or closed, all returns and changes applied, the books reconciled.
-/// The books that are closed then are true for ever: they balanced with Redis, which nobody can ask again.
+/// Archives sales that are over: their keys leave Redis, and their orders stay readable in Postgres. A sale is archived
+/// only when nothing can happen to it in Redis any more: all orders are settled and paid or closed, all returns and
+/// changes of stock are applied, and the books are reconciled. The books closed at that moment are final. They balanced
+/// with Redis, which cannot be asked again.
 /// </summary>
 public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, LedgerReader ledger)
 {
-    /// <summary>Sales that have been over for that long and are reconciled, and archived ones whose keys are still there.</summary>
+    /// <summary>
+    /// Lists the sales that have been over for the retention time and are reconciled, and archived sales that still
+    /// have keys in Redis.
+    /// </summary>
     public async Task<IReadOnlyList<string>> DueAsync(TimeSpan retention, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -27,12 +31,14 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
             """, new { retention }, cancellationToken: cancellation))).AsList();
     }
 
-    /// <summary>Archives a sale, or takes up again what was begun.</summary>
-    /// <returns>False when something is still on its way.</returns>
+    /// <summary>Archives a sale, or resumes an archiving that was interrupted.</summary>
+    /// <returns>
+    /// False when the sale cannot be archived yet, because something is still on its way or the books do not balance.
+    /// </returns>
     public async Task<bool> ArchiveAsync(string saleId, Actor actor, CancellationToken cancellation)
     {
         if (!await CloseBooksAsync(saleId, actor, cancellation)) return false;
-        // The nodes first: what they still show must be there.
+        // Tell the nodes first, so that no node shows a sale without its keys.
         await publisher.PublishAsync(saleId, cancellation);
         await redis.CallAsync(database => database.SetRemoveAsync(SaleKeys.Outboxes, saleId));
         await RemoveKeysAsync($"{new SaleKeys(saleId).Prefix}*");
@@ -41,7 +47,7 @@ public sealed class SaleArchiver(NpgsqlDataSource postgres, RedisConnection redi
         return true;
     }
 
-    // Whatever there is of the sale. A thousand keys at a time, so that no purchase waits long for it.
+    // Removes all keys of the sale, a thousand at a time, so that no purchase waits long for it.
     private async Task RemoveKeysAsync(string pattern)
     {
         var cursor = "0";

@@ -3,14 +3,16 @@ using FlashSale.Sales;
 
 namespace FlashSale.Ledger;
 
-/// <summary>The caller of hold.lua.</summary>
+/// <summary>Calls hold.lua.</summary>
 public static class SaleHold
 {
     private static readonly RedisScript Script = new("Ledger.hold.lua");
 
-    /// <summary>Stops the selling of a loaded sale until it is loaded under that epoch or a later one.</summary>
-    /// <param name="redis">Where.</param>
-    /// <param name="keys">Of the sale.</param>
-    /// <param name="epoch">Above the one that the sale has.</param>
+    /// <summary>
+    /// Stops the selling of a loaded sale until it is loaded under <paramref name="epoch"/> or a later epoch.
+    /// </summary>
+    /// <param name="redis">The connection to Redis.</param>
+    /// <param name="keys">The keys of the sale.</param>
+    /// <param name="epoch">An epoch above the one that the sale has in Redis. Otherwise the call does nothing.</param>
     public static Task HoldAsync(RedisConnection redis, SaleKeys keys, long epoch) => Script.CallAsync(redis, [keys.Sale], [epoch]);
 }

@@ -9,8 +9,8 @@ using StackExchange.Redis;
 namespace FlashSale.Ledger;
 
 /// <summary>
-/// What Redis must know of a sale, computed from Postgres and written beside what is there. Streams the orders, so that
-/// a million of them take no more memory here than a few thousand.
+/// Computes the state that Redis needs of a sale from Postgres, and writes it beside the present state. It streams the
+/// orders, so a million of them take no more memory here than a few thousand.
 /// </summary>
 internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoch, int buckets)
 {
@@ -22,12 +22,12 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
 
     public int Buckets { get; } = buckets;
 
-    /// <summary>Fills the shadow. The caller holds the sale's exclusive lock.</summary>
+    /// <summary>Fills the shadow keys. The caller holds the sale's exclusive lock.</summary>
     public async Task FillAsync(NpgsqlConnection connection, PublishedSale sale, CancellationToken cancellation)
     {
         await ClearAsync();
         var numbers = sale.Items.ToDictionary(item => item.Sku, item => item.Number, StringComparer.Ordinal);
-        // Rejected ones first: where one shares its key with a live order, the live one's record stays.
+        // Rejected orders first: if one shares its key with a live order, the record of the live order overwrites it.
         await FillRejectedLettersAsync(connection, sale.SaleId, cancellation);
         foreach (var rejected in new[] { true, false }) await FillOrdersAsync(connection, sale.SaleId, numbers, rejected, cancellation);
         await FillCountsAsync(connection, sale, numbers, cancellation);
@@ -35,11 +35,12 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         await FillStockAsync(connection, sale, inFlight);
     }
 
-    // Whoever removes old epochs finds this one by its entry. There are leftovers where a load of this very epoch died.
+    // Record the epoch in the list first, so that the removal of old epochs finds these keys. There are leftovers if an
+    // earlier load of this very epoch died.
     private async Task ClearAsync()
     {
         await redis.CallAsync(database => database.HashSetAsync(keys.Epochs, epoch, Buckets));
-        // Facts are overwritten.
+        // Facts need no removal, since this load overwrites them.
         await redis.UnlinkAsync(keys.OfEpoch(epoch, buckets: 0));
     }
 
@@ -63,7 +64,7 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
 
     private async Task FillCountsAsync(NpgsqlConnection connection, PublishedSale sale, Dictionary<string, int> numbers, CancellationToken cancellation)
     {
-        // The count of the whole sale (sku '') is there where the sale has a limit of its own.
+        // Postgres keeps a count for the whole sale (sku '') only where the sale has a limit of its own.
         var quotas = connection.QueryUnbufferedAsync<(string UserId, string Sku, int Units)>(
             "select user_id, sku, units from user_quota where sale_id = @SaleId and units > 0", new { sale.SaleId });
         var count = 0;
@@ -77,7 +78,7 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         await FlushAsync();
     }
 
-    // Their keys go on replaying the 202 that they were given; they hold nothing else.
+    // The keys of rejected dead letters go on replaying their 202. They hold no units or counts.
     private async Task FillRejectedLettersAsync(NpgsqlConnection connection, string saleId, CancellationToken cancellation)
     {
         var letters = await connection.QueryAsync<(byte[] Record, DateTime AcceptedAt)>(new CommandDefinition("""
@@ -95,7 +96,7 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         await FlushAsync();
     }
 
-    // Reservations that wait for an operator hold their units and counts; answers the units per sku.
+    // Reservations that wait for an operator hold their units and counts. Returns the units per SKU.
     private async Task<Dictionary<string, long>> FillDeadLettersAsync(NpgsqlConnection connection, PublishedSale sale)
     {
         var inFlight = new Dictionary<string, long>(StringComparer.Ordinal);
@@ -142,12 +143,12 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         facts.Add(new HashEntry(field, value));
     }
 
-    // Pipelined: all of a chunk is under way at once, and waited for together.
+    // Sends all calls of a chunk at once and waits for them together.
     private async Task FlushAsync()
     {
         await redis.CallAsync(async database =>
         {
-            // Once more: a load that was taken for dead may still write, after its entry has gone.
+            // Record the epoch again: another loader may have taken this one for dead and removed its entry.
             var calls = new List<Task>(_facts.Count + 2) { database.HashSetAsync(keys.Epochs, epoch, Buckets) };
             foreach (var (bucket, facts) in _facts) calls.Add(database.HashSetAsync(keys.Facts(epoch, bucket), [.. facts]));
             if (_buyers.Count > 0 && _buyersBytes < SaleKeys.MaxBuyersBytes)
@@ -199,7 +200,7 @@ internal sealed class SaleShadow(RedisConnection redis, SaleKeys keys, long epoc
         return bytes[2..];
     }
 
-    // As reserve.lua writes it: order id, acceptedAt, item, quantity.
+    // The layout is that of reserve.lua: order id, acceptedAt, item, quantity.
     private static byte[] Record(Guid orderId, long acceptedAt, int item, int quantity)
     {
         var record = new byte[28];

@@ -7,22 +7,23 @@ using StackExchange.Redis;
 namespace FlashSale.Ledger;
 
 /// <summary>
-/// Decides whether a Redis that was started anew may go on selling a sale with what it still knows. It has lost nothing
-/// that matters when it carries Postgres' epoch, its outbox has come at least as far as the newest order that Postgres
-/// holds, it knows every return and change that Postgres knows it to have applied, and the books balance. Else the sale must be loaded again.
+/// Decides whether a restarted Redis may go on selling a sale with the data that it still has. Redis has lost nothing
+/// that matters if all of this holds: it has Postgres' epoch, its outbox has come at least as far as the newest order
+/// in Postgres, it knows every return and stock change that Postgres knows it to have applied, and the books balance.
+/// Otherwise the sale must be loaded again.
 /// </summary>
 public sealed class SaleVerifier(NpgsqlDataSource postgres, RedisConnection redis, LedgerReader ledger)
 {
     private static readonly RedisScript VerifyScript = new("Ledger.verify.lua");
 
-    /// <summary>Looks, and lets the sale sell when nothing was lost.</summary>
+    /// <summary>Verifies the sale, and lets it sell if Redis has lost nothing.</summary>
     /// <returns>False when the sale must be loaded again.</returns>
-    /// <exception cref="PostgresException">55P03: the sale's lock is taken; call again.</exception>
+    /// <exception cref="PostgresException">55P03: another transaction holds the sale's lock. Call again.</exception>
     public async Task<bool> VerifyAsync(string saleId, int number, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        // A sale whose lock is taken is passed over: others wait to be verified.
+        // Give up a sale if its lock is taken for longer than this, since other sales wait to be verified.
         await connection.ExecuteAsync("set local lock_timeout = '1s'");
         await SaleLock.TakeAsync(connection, number);
         var runId = await RedisRun.IdAsync(redis);
@@ -37,7 +38,10 @@ public sealed class SaleVerifier(NpgsqlDataSource postgres, RedisConnection redi
         return await LetSellAsync(redis, new SaleKeys(saleId), runId, epoch);
     }
 
-    /// <summary>Lets a sale sell in the Redis process of that run id, as long as it has that epoch there.</summary>
+    /// <summary>
+    /// Lets a sale sell in the Redis process with that run id, if Redis still holds the sale under that epoch. False
+    /// otherwise.
+    /// </summary>
     internal static async Task<bool> LetSellAsync(RedisConnection redis, SaleKeys keys, string runId, long epoch) =>
         (int)await VerifyScript.CallAsync(redis, [keys.Sale], [runId, epoch]) == 1;
 }

@@ -4,9 +4,9 @@ using System.Diagnostics;
 namespace FlashSale.Ledger;
 
 /// <summary>
-/// Reads the books for many readers. A look holds the sale's exclusive lock, so persistence waits for it: readers who come
-/// while one runs share the next, and each look is followed by a rest of nine times its length (up to two seconds). An
-/// answer is never older than its question. Safe for use by many threads.
+/// Reads the books for many readers. A read holds the sale's exclusive lock, so persistence waits for it. Readers that
+/// come while a read runs share the next one, and after each read comes a rest of nine times its length (at most two
+/// seconds). A reader never gets books from before its question. Safe for use by many threads.
 /// </summary>
 public sealed class SharedLedger(LedgerReader ledger)
 {
@@ -16,8 +16,10 @@ public sealed class SharedLedger(LedgerReader ledger)
 
     private readonly ConcurrentDictionary<string, Looks> _sales = new(StringComparer.Ordinal);
 
-    /// <summary>Reads the books; null when there is no such sale.</summary>
-    /// <exception cref="Npgsql.PostgresException">55P03: the sale's lock is taken; call again.</exception>
+    /// <summary>Reads the books. Null when no sale has this id.</summary>
+    /// <exception cref="Npgsql.PostgresException">
+    /// 55P03: another transaction holds the sale's lock. Call again.
+    /// </exception>
     public Task<SaleLedger?> ReadAsync(string saleId, CancellationToken cancellation)
     {
         var looks = _sales.GetOrAdd(saleId, static _ => new Looks());
@@ -28,13 +30,13 @@ public sealed class SharedLedger(LedgerReader ledger)
 
     private async Task<SaleLedger?> LookAsync(string saleId, Looks looks)
     {
-        // Next is this task before it begins.
+        // Let the caller set Next to this task before it runs.
         await Task.Yield();
         await looks.Turn.WaitAsync();
         try
         {
             await Task.Delay(looks.Rest);
-            // Readers who come from here on ask for a later moment.
+            // Readers that come from here on need the books of a later moment.
             lock (looks) looks.Next = null;
             var since = Stopwatch.GetTimestamp();
             var books = await ledger.ReadAsync(saleId, CancellationToken.None);
@@ -49,7 +51,7 @@ public sealed class SharedLedger(LedgerReader ledger)
         }
     }
 
-    // The looks at one sale.
+    // The reads of one sale.
     private sealed class Looks
     {
         private long _free;
@@ -58,7 +60,7 @@ public sealed class SharedLedger(LedgerReader ledger)
 
         public Task<SaleLedger?>? Next { get; set; }
 
-        // What is left of the rest after the last look.
+        // The time left of the rest after the last read.
         public TimeSpan Rest
         {
             get

@@ -1,9 +1,11 @@
--- remember_beat: remembers the last heartbeat of Postgres that was seen.
--- KEYS[1] fs:postgres: hash system, timeline, lineage, beat, lsn, number, at, kept        (layout: Ledger/PostgresMemory.cs)
--- ARGV  1 system identifier  2 timeline  3 lineage  4 beat  5 lsn  6 highest sale number  7 when it was counted (Redis TIME, Unix ms)
---       8 whether this worker keeps settled reservations (1 | 0)  9 whether it takes the place of another Postgres (1 | 0)
--- Answers 1, or 0 when another Postgres is remembered, which stays.
--- Invariant: a call that comes late neither brings back an earlier beat nor another Postgres than the one that was seen last.
+-- remember_beat: remembers the last heartbeat of Postgres that a worker saw.
+-- KEYS[1] fs:postgres: hash system, timeline, lineage, beat, lsn, number, at, kept
+--                                                                               (layout: Ledger/PostgresMemory.cs)
+-- ARGV  1 system identifier  2 timeline  3 lineage  4 beat  5 lsn  6 highest sale number
+--   7 when the beat was counted (Redis TIME, Unix ms)  8 whether this worker keeps settled reservations (1 | 0)
+--   9 whether the beat may replace that of another Postgres (1 | 0)
+-- Answers 1, or 0 when Redis remembers another Postgres, which stays.
+-- Invariant: a late call brings back neither an earlier beat nor another Postgres than the one seen last.
 local seen = redis.call('HMGET', KEYS[1], 'system', 'timeline', 'lineage', 'beat', 'number')
 local is_same = seen[1] == ARGV[1] and seen[2] == ARGV[2] and seen[3] == ARGV[3]
 if seen[1] and not is_same and ARGV[9] ~= '1' then return 0 end

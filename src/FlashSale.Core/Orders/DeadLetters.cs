@@ -9,8 +9,9 @@ namespace FlashSale.Orders;
 
 /// <summary>
 /// Reservations that Postgres can never store. Their units stay in flight, also through a rebuild, until an operator
-/// retries (after the cause is mended) or rejects them. A decision is one transaction in Postgres, its audit row included;
-/// Redis is told after it, at once or by a worker (<see cref="SettleDecidedAsync"/>), whatever dies in between.
+/// retries them (after mending the cause) or rejects them. A decision is one transaction in Postgres and includes its
+/// audit row. Redis learns of it afterwards: at once, or from a worker (<see cref="SettleDecidedAsync"/>) when a
+/// process or Redis dies in between.
 /// </summary>
 public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
 {
@@ -19,7 +20,9 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
 
     private const int SettledAtOnce = 100;
 
-    /// <summary>Keeps a record; the same one once, however often it is delivered.</summary>
+    /// <summary>
+    /// Stores a dead letter in Postgres. Repeated deliveries of the same order id and record store it only once.
+    /// </summary>
     public async Task AddAsync(
         string saleId, Guid orderId, ReadOnlyMemory<byte> record, long acceptedAt, string error, string? sqlState, CancellationToken cancellation)
     {
@@ -37,9 +40,9 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
             }, cancellationToken: cancellation));
     }
 
-    /// <summary>Dead letters, newest first.</summary>
-    /// <param name="limit">How many at most.</param>
-    /// <param name="before">Only those with a lower id.</param>
+    /// <summary>Lists dead letters, newest first.</summary>
+    /// <param name="limit">The highest number of letters to return.</param>
+    /// <param name="before">Return only letters with a lower id. Null starts at the newest.</param>
     /// <param name="cancellation">Ends the query.</param>
     public async Task<IReadOnlyList<DeadLetter>> ListAsync(int limit, long? before, CancellationToken cancellation)
     {
@@ -49,23 +52,28 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
             """, new { limit, before }, cancellationToken: cancellation))).AsList();
     }
 
-    /// <summary>How many wait for a decision.</summary>
+    /// <summary>Counts the letters that wait for a decision.</summary>
     public async Task<long> CountOpenAsync(CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         return await connection.ExecuteScalarAsync<long>(new CommandDefinition("select count(*) from dead_letter where state = 'open'", cancellationToken: cancellation));
     }
 
-    /// <summary>Tries once more to store it.</summary>
+    /// <summary>Tries once more to store the reservation as an order.</summary>
     public Task<DeadLetterOutcome> RetryAsync(long id, Actor actor, CancellationToken cancellation) =>
         DecideAsync(id, actor, "retried", null, StoreAsync, cancellation);
 
-    /// <summary>Gives it up: its units and the user's counts go back, and whoever asks for the order is told that it was rejected.</summary>
+    /// <summary>
+    /// Gives the reservation up. Its units and the user's counts go back, and the order reads as rejected from then on.
+    /// </summary>
     public Task<DeadLetterOutcome> RejectAsync(long id, Actor actor, string reason, CancellationToken cancellation) =>
         DecideAsync(id, actor, "rejected", reason, static (_, _, _) => Task.FromResult(true), cancellation);
 
-    /// <summary>Tells Redis of decisions whose process died, or found Redis away, before it had done so. May be repeated.</summary>
-    /// <returns>How many there were.</returns>
+    /// <summary>
+    /// Settles decisions in Redis that the deciding process could not settle, because it died or Redis was away. May be
+    /// repeated.
+    /// </summary>
+    /// <returns>The number of letters that were settled, at most 100 per call.</returns>
     public async Task<int> SettleDecidedAsync(CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -76,8 +84,9 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
         return letters.Count;
     }
 
-    // One decision at a time and letter, and none while a rebuild reads the open ones. One connection alone: a second one
-    // would ask for the sale's lock behind a ledger that waits for the first.
+    // The row lock lets one decision about a letter run at a time. The shared sale lock keeps decisions out while a
+    // rebuild reads the open letters. The decision uses a single connection: a second one would ask for the sale's lock
+    // behind a ledger read, and that read waits for the first connection.
     private async Task<DeadLetterOutcome> DecideAsync(
         long id, Actor actor, string state, string? reason, Func<NpgsqlTransaction, DeadLetter, CancellationToken, Task<bool>> act,
         CancellationToken cancellation)
@@ -103,7 +112,7 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
         }
         catch (Exception e) when (Stores.IsRedisAway(e))
         {
-            // The decision stands; a worker tells Redis when it is back.
+            // The decision stands. A worker tells Redis when it is back.
         }
         return DeadLetterOutcome.Resolved;
     }
@@ -126,7 +135,7 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
         }
     }
 
-    // From what Postgres holds by now, so that it may be done late and again.
+    // The verdict comes from the order row in Postgres as it is now, so settling may come late and may be repeated.
     private async Task SettleAsync(NpgsqlConnection connection, DeadLetter letter, CancellationToken cancellation)
     {
         if (letter.OrderId != Guid.Empty)
@@ -138,7 +147,7 @@ public sealed class DeadLetters(NpgsqlDataSource postgres, SettleScript settle)
             {
                 ("retried", { } stored) => ReservationSettler.VerdictOf(new(OrderStatuses.Parse(stored.Status), stored.Reason, Same: true)),
                 ("rejected", null) => Verdict.Rejected,
-                // The id belongs to another purchase: that one is in flight or stored, and stays.
+                // The id belongs to another purchase. That purchase is in flight or stored, and must stay.
                 _ => null,
             };
             if (verdict is { } decided)

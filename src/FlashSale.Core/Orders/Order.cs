@@ -1,53 +1,58 @@
 namespace FlashSale.Orders;
 
-/// <summary>Where an order stands.</summary>
+/// <summary>The state of an order.</summary>
 public enum OrderStatus
 {
-    /// <summary>Reserved in Redis, not yet in Postgres. Never a row's state.</summary>
+    /// <summary>
+    /// Redis has reserved the units, and Postgres has not stored the order yet. No row of Postgres has this status.
+    /// </summary>
     Accepted,
 
-    /// <summary>Stored; waits for its payment.</summary>
+    /// <summary>Postgres has stored the order. It waits for its payment.</summary>
     PendingPayment,
 
-    /// <summary>Paid.</summary>
+    /// <summary>The payment has succeeded.</summary>
     Paid,
 
-    /// <summary>Cancelled by the shopper.</summary>
+    /// <summary>The shopper or an operator cancelled the order before it was paid.</summary>
     Cancelled,
 
-    /// <summary>Not paid in time.</summary>
+    /// <summary>The order was not paid in time.</summary>
     Expired,
 
-    /// <summary>Refused by Postgres: Redis had forgotten what it had sold.</summary>
+    /// <summary>
+    /// Postgres refused the order for stock, a limit or as a duplicate, which happens where Redis had forgotten earlier
+    /// orders. An operator can also reject a dead letter.
+    /// </summary>
     Rejected,
 
-    /// <summary>Paid, and paid back.</summary>
+    /// <summary>The order was paid, and the money was given back.</summary>
     Refunded,
 }
 
-/// <summary>An order as it can be read.</summary>
+/// <summary>An order as the readers return it.</summary>
 /// <param name="OrderId">See <see cref="Contracts.OrderId"/>.</param>
-/// <param name="SaleId">Its sale.</param>
-/// <param name="Sku">Its item.</param>
-/// <param name="UserId">Who bought.</param>
-/// <param name="Quantity">Units.</param>
-/// <param name="Amount">Of all units, minor units.</param>
-/// <param name="Currency">ISO 4217.</param>
-/// <param name="Status">Where it stands.</param>
-/// <param name="Reason">Why it was rejected, cancelled or refunded.</param>
+/// <param name="SaleId">Id of the sale.</param>
+/// <param name="Sku">SKU of the item.</param>
+/// <param name="UserId">Id of the shopper that bought.</param>
+/// <param name="Quantity">Units bought.</param>
+/// <param name="Amount">Price of all units together, in minor units of <paramref name="Currency"/>.</param>
+/// <param name="Currency">ISO 4217 code.</param>
+/// <param name="Status">The state of the order.</param>
+/// <param name="Reason">Why the order was rejected, cancelled or refunded. Null otherwise.</param>
 /// <param name="AcceptedAt">Redis TIME of the acceptance.</param>
-/// <param name="PlacedAt">When Postgres stored it.</param>
-/// <param name="PayBy">Until when it can be paid.</param>
-/// <param name="PaidAt">When it was paid.</param>
-/// <param name="ClosedAt">When it was cancelled, expired, rejected or refunded.</param>
+/// <param name="PlacedAt">When Postgres stored the order. Null while Postgres has no row for it.</param>
+/// <param name="PayBy">The end of the time to pay. Null while the order is in flight and for rejected orders.</param>
+/// <param name="PaidAt">When the order was paid. Null if it never was.</param>
+/// <param name="ClosedAt">When the order was cancelled, expired, rejected or refunded. Null before that.</param>
 public sealed record Order(
     Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, long Amount, string Currency, OrderStatus Status, string? Reason,
     DateTimeOffset AcceptedAt, DateTimeOffset? PlacedAt, DateTimeOffset? PayBy, DateTimeOffset? PaidAt, DateTimeOffset? ClosedAt);
 
-/// <summary>How statuses are spelled in the contract and in the table.</summary>
+/// <summary>The spellings of order statuses in the HTTP contract and in the table.</summary>
 public static class OrderStatuses
 {
-    /// <summary>The spelling of a status.</summary>
+    /// <summary>Returns the spelling of a status.</summary>
     public static string Text(this OrderStatus status) => status switch
     {
         OrderStatus.Accepted => "accepted",
@@ -59,8 +64,8 @@ public static class OrderStatuses
         OrderStatus.Refunded => "refunded",
     };
 
-    /// <summary>The status of a spelling.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">There is none.</exception>
+    /// <summary>Returns the status that a spelling stands for.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The text is not the spelling of a status.</exception>
     public static OrderStatus Parse(string text) => text switch
     {
         "accepted" => OrderStatus.Accepted,
@@ -73,6 +78,6 @@ public static class OrderStatuses
         _ => throw new ArgumentOutOfRangeException(nameof(text), text, "Not an order status."),
     };
 
-    /// <summary>Whether the order is decided: paid (a refund may follow) or closed.</summary>
+    /// <summary>Whether the order is decided: paid (a refund may still follow) or closed.</summary>
     public static bool IsFinal(this OrderStatus status) => status is not (OrderStatus.Accepted or OrderStatus.PendingPayment);
 }

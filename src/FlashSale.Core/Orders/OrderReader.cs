@@ -8,10 +8,11 @@ using Npgsql;
 namespace FlashSale.Orders;
 
 /// <summary>
-/// Reads orders where they are: in flight in Redis, then in Postgres. In this order: an order moves from Redis to
-/// Postgres, committed before it leaves, so one that is missing in both at these moments does not exist. Where there is a
-/// replica it is read first, unless it is too far behind the primary or the order was changed through this node a moment ago; what it
-/// does not have the primary is asked for. With the primary away an old answer is better than none.
+/// Reads an order from the store that has it: first from the in-flight records in Redis, then from Postgres. The
+/// sequence matters. An order leaves Redis only after its commit in Postgres, so an order that is missing from both
+/// stores, read in this sequence, does not exist. A replica, if there is one, is read before the primary, unless it is
+/// too far behind or this node changed the order a moment ago. The primary is asked for the orders that the replica
+/// lacks. While the primary is away, an old answer of the replica is better than no answer.
 /// </summary>
 public sealed class OrderReader
 {
@@ -29,7 +30,7 @@ public sealed class OrderReader
     private readonly Dependency _redisGuard;
     private readonly SharedLooks _looks;
 
-    /// <summary>Takes the stores; the replica only where one is configured.</summary>
+    /// <summary>Keeps the stores. The replica and its guard are null when no replica is configured.</summary>
     public OrderReader(
         NpgsqlDataSource postgres, [FromKeyedServices(Dependency.Postgres)] Dependency primary, RedisConnection redis, [FromKeyedServices(Dependency.Redis)] Dependency redisGuard,
         TimeProvider time, PostgresOptions options, [FromKeyedServices(Dependency.PostgresReplica)] NpgsqlDataSource? replica = null, [FromKeyedServices(Dependency.PostgresReplica)] Dependency? replicaGuard = null)
@@ -41,9 +42,11 @@ public sealed class OrderReader
         (_lag, _changedOrders, _changedUsers) = (new ReplicaLag(time, longest), new RecentChanges<Guid>(time, longest), new RecentChanges<string>(time, longest));
     }
 
-    /// <summary>Says that an order was changed through this node: its reads, and its owner's list, go to the primary for a while.</summary>
-    /// <param name="orderId">Which.</param>
-    /// <param name="userId">Whose; null where that is not known.</param>
+    /// <summary>
+    /// Records that this node changed an order. For a while its reads, and the list of its owner, go to the primary.
+    /// </summary>
+    /// <param name="orderId">Id of the order.</param>
+    /// <param name="userId">Owner of the order. Null when the caller does not know it.</param>
     public void Changed(Guid orderId, string? userId)
     {
         _changedOrders?.Add(orderId);
@@ -51,15 +54,16 @@ public sealed class OrderReader
     }
 
     /// <summary>
-    /// Finds an order; null when both stores answered and neither has it. A replica may tell an earlier status. Many who ask
-    /// for the same order share a look at Postgres; for one that is not there they wait up to a second for the next.
+    /// Finds an order. Null means that both stores answered and neither has it. A replica may answer with an earlier
+    /// status. Many callers that ask for the same order share a look at Postgres. For an order that is not there they
+    /// wait up to a second for the next look.
     /// </summary>
     /// <exception cref="RedisUnavailableException">Redis is away, and Postgres does not have the order.</exception>
     /// <exception cref="NpgsqlException">Postgres is away, and Redis does not have the order.</exception>
-    /// <param name="orderId">Which.</param>
-    /// <param name="saleId">Of which sale.</param>
-    /// <param name="cancellation">Ends the wait.</param>
-    /// <param name="resting">Called before a wait for the next look.</param>
+    /// <param name="orderId">Id of the order.</param>
+    /// <param name="saleId">Id of the order's sale.</param>
+    /// <param name="cancellation">Ends the wait. The shared look goes on.</param>
+    /// <param name="resting">Called before the caller waits for the next look.</param>
     public async Task<Order?> FindAsync(Guid orderId, string saleId, CancellationToken cancellation, Action? resting = null)
     {
         var (inFlight, redisAway) = await TryFindInFlightAsync(orderId, saleId, cancellation);
@@ -67,7 +71,10 @@ public sealed class OrderReader
         return Found(await _looks.FindAsync(orderId, notInFlight: redisAway is null, resting).WaitAsync(cancellation), redisAway);
     }
 
-    /// <summary>As <see cref="FindAsync"/>, but as the primary has it now. For orders that are known to exist.</summary>
+    /// <summary>
+    /// Finds an order as <see cref="FindAsync"/> does, but asks the primary at once and shares no look. Meant for
+    /// orders that are known to exist.
+    /// </summary>
     public async Task<Order?> FindCurrentAsync(Guid orderId, string saleId, CancellationToken cancellation)
     {
         var (inFlight, redisAway) = await TryFindInFlightAsync(orderId, saleId, cancellation);
@@ -75,10 +82,10 @@ public sealed class OrderReader
         return Found(await FindStoredAsync(orderId, cancellation), redisAway);
     }
 
-    /// <summary>A user's stored orders, newest first.</summary>
-    /// <param name="userId">Whose.</param>
-    /// <param name="limit">How many at most.</param>
-    /// <param name="before">Only those older than this one.</param>
+    /// <summary>Lists a user's stored orders, newest first.</summary>
+    /// <param name="userId">Id of the user.</param>
+    /// <param name="limit">The highest number of orders to return.</param>
+    /// <param name="before">Return only orders older than this one. Null starts at the newest.</param>
     /// <param name="cancellation">Ends the query.</param>
     public async Task<IReadOnlyList<Order>> OfUserAsync(string userId, int limit, Guid? before, CancellationToken cancellation)
     {
@@ -86,14 +93,17 @@ public sealed class OrderReader
         return await ReadAsync(static (source, query, token) => OfUserAsync(source, query, token), query, static _ => true, _changedUsers?.Contains(userId) == true, cancellation);
     }
 
-    /// <summary>Finds an order in Postgres only, as the primary has it; null when it is not there, or not yet.</summary>
+    /// <summary>
+    /// Finds an order in the primary of Postgres only. Null when it is not stored, or not stored yet.
+    /// </summary>
     public async Task<Order?> FindStoredAsync(Guid orderId, CancellationToken cancellation) =>
         await _primary.RepeatableAsync(static (call, token) => FindStoredAsync(call.Source, call.orderId, token), (Source: _postgres, orderId), cancellation);
 
     private async Task<Order?> LookAsync(Guid orderId) => await ReadAsync(
         static (source, orderId, token) => FindStoredAsync(source, orderId, token), orderId, static order => order is not null, _changedOrders?.Contains(orderId) == true, CancellationToken.None);
 
-    // A failure of the replica is no answer. What it says of orders that it has may be old, never wrong.
+    // A failure of the replica is not an answer, so the primary is asked. An order that the replica has may be out of
+    // date there, but never wrong.
     private async ValueTask<T> ReadAsync<TQuery, T>(
         Func<NpgsqlDataSource, TQuery, CancellationToken, ValueTask<T>> read, TQuery query, Func<T, bool> isAnswer, bool isChanged, CancellationToken cancellation)
     {
@@ -158,7 +168,7 @@ public sealed class OrderReader
     private static async ValueTask<IReadOnlyList<Order>> OfUserAsync(NpgsqlDataSource source, (string UserId, int Limit, Guid? Before) query, CancellationToken cancellation)
     {
         await using var connection = await source.OpenConnectionAsync(cancellation);
-        // Two halves, each with its own partial index.
+        // Two halves, so that each uses its own partial index.
         var rows = await connection.QueryAsync<OrderRow>(new CommandDefinition($"""
             (select {Columns} from orders where user_id = @UserId and status <> 'rejected' and (@Before::uuid is null or order_id < @Before)
              order by order_id desc limit @Limit)
@@ -190,7 +200,8 @@ public sealed class OrderReader
         return row?.ToOrder() ?? await FindDeadLetterAsync(connection, orderId, cancellation);
     }
 
-    // A reservation that no row can hold was accepted all the same: it stays so until an operator rejects it, and is rejected from then on.
+    // The shopper got a 202 for a reservation that no row can hold. So it stays accepted until an operator rejects it,
+    // and is rejected from then on.
     private static async Task<Order?> FindDeadLetterAsync(NpgsqlConnection connection, Guid orderId, CancellationToken cancellation)
     {
         var letter = await connection.QueryFirstOrDefaultAsync<LetterRow>(new CommandDefinition("""

@@ -3,30 +3,40 @@ using Npgsql;
 
 namespace FlashSale.Orders;
 
-/// <summary>A payment that the provider is to be asked about.</summary>
-/// <param name="PaymentId">The provider's.</param>
-/// <param name="OrderId">Its order.</param>
-/// <param name="Asks">How often the provider has been asked, this time included.</param>
-/// <param name="PayBy">When the order had to be paid.</param>
+/// <summary>A payment that a worker is to ask the provider about.</summary>
+/// <param name="PaymentId">The provider's id of the payment.</param>
+/// <param name="OrderId">Id of the order.</param>
+/// <param name="Asks">The number of times the provider was asked, this time included.</param>
+/// <param name="PayBy">
+/// The order's payBy, UTC. Where the order has none, the time at which the payment was recorded.
+/// </param>
 public sealed record PaymentToCheck(string PaymentId, Guid OrderId, int Asks, DateTime PayBy)
 {
-    /// <summary>How long ago the order had to be paid.</summary>
+    /// <summary>The time from <see cref="PayBy"/> to <paramref name="now"/>.</summary>
     public TimeSpan Since(DateTimeOffset now) => now - new DateTimeOffset(PayBy);
 }
 
 /// <summary>
-/// The payments of which the provider has told nothing final. When its order is due each is asked for, and for a while after:
-/// a notice may be lost, and the money with it. Several workers may take at once.
+/// The payments of which the provider has told nothing final. A worker asks about each when its order is due and for a
+/// while after, because a notice may get lost and the money with it. Several workers may take payments at once.
 /// </summary>
 public sealed class PaymentChecks(NpgsqlDataSource postgres)
 {
     private const int MaxErrorLength = 500;
 
-    /// <summary>Takes payments whose time has come, and keeps others from them for the length of a lease.</summary>
-    /// <param name="first">Whether only those that were never asked for, whose orders wait; else only the others.</param>
-    /// <param name="grace">How long after payBy the first question comes.</param>
-    /// <param name="limit">How many at most.</param>
-    /// <param name="lease">Longer than asking the provider takes. Whoever dies meanwhile leaves them to others after it.</param>
+    /// <summary>
+    /// Takes payments that are due for a question. Other workers do not get them for the length of the lease.
+    /// </summary>
+    /// <param name="first">
+    /// True takes only payments that were never asked about, since their orders wait for the answer. False takes only
+    /// the others.
+    /// </param>
+    /// <param name="grace">The time between payBy and the first question.</param>
+    /// <param name="limit">The highest number of payments to take. At 0 or below, the method asks for nothing.</param>
+    /// <param name="lease">
+    /// Must be longer than asking the provider takes. If the worker dies meanwhile, others can take its payments after
+    /// the lease.
+    /// </param>
     /// <param name="cancellation">Ends the query.</param>
     public async Task<IReadOnlyList<PaymentToCheck>> TakeAsync(bool first, TimeSpan grace, int limit, TimeSpan lease, CancellationToken cancellation)
     {
@@ -42,10 +52,12 @@ public sealed class PaymentChecks(NpgsqlDataSource postgres)
             """, new { limit, lease, wait = first ? grace : TimeSpan.Zero }, cancellationToken: cancellation))).AsList();
     }
 
-    /// <summary>The provider says that nothing was paid.</summary>
-    /// <param name="paymentId">Which.</param>
-    /// <param name="wait">After how long to ask again; null when that was its last word.</param>
-    /// <param name="error">What was odd about the answer.</param>
+    /// <summary>Records the provider's answer that the payment has not succeeded.</summary>
+    /// <param name="paymentId">The provider's id of the payment.</param>
+    /// <param name="wait">
+    /// The time until the next question. Null when no further question follows: an open payment then counts as failed.
+    /// </param>
+    /// <param name="error">A remark about an odd answer, cut to 500 characters. Null for a normal one.</param>
     /// <param name="cancellation">Ends the query.</param>
     public Task NotPaidAsync(string paymentId, TimeSpan? wait, string? error, CancellationToken cancellation) => ExecuteAsync("""
         update payment set answered_at = now(), ask_at = now() + @wait::interval, ask_error = @error, updated_at = now(),
@@ -53,17 +65,20 @@ public sealed class PaymentChecks(NpgsqlDataSource postgres)
         where payment_id = @paymentId and state in ('created', 'failed')
         """, new { paymentId, wait, error = Shortened(error) }, cancellation);
 
-    /// <summary>No more is to be asked: what the provider said is recorded elsewhere.</summary>
+    /// <summary>Ends the questions about a payment. The caller has recorded the provider's answer elsewhere.</summary>
     public Task EndAsync(string paymentId, string? error, CancellationToken cancellation) => ExecuteAsync(
         "update payment set answered_at = now(), ask_at = null, ask_error = @error, updated_at = now() where payment_id = @paymentId",
         new { paymentId, error = Shortened(error) }, cancellation);
 
-    /// <summary>There was no answer to rely on: to be asked again.</summary>
+    /// <summary>Records that the provider gave no reliable answer, and sets the time of the next question.</summary>
     public Task PostponeAsync(string paymentId, TimeSpan wait, string error, CancellationToken cancellation) => ExecuteAsync(
         "update payment set ask_at = now() + @wait, ask_error = @error where payment_id = @paymentId and ask_at is not null",
         new { paymentId, wait, error = Shortened(error) }, cancellation);
 
-    /// <summary>How many payments are due of which the provider has said nothing, and how many notices nothing could follow from.</summary>
+    /// <summary>
+    /// Counts the due payments of which the provider has said nothing, and the notices that were kept for operators
+    /// because nothing could follow from them.
+    /// </summary>
     public async Task<(long Unanswered, long Unmatched)> CountAsync(TimeSpan grace, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);

@@ -4,10 +4,10 @@ using FlashSale.Platform;
 
 namespace FlashSale.Orders;
 
-/// <summary>What a provider tells by webhook.</summary>
+/// <summary>The kinds of webhook that a provider sends.</summary>
 public enum PaymentNoticeType
 {
-    /// <summary>Of a type that says nothing to us. Recorded, and nothing else.</summary>
+    /// <summary>Any other type. The notice is recorded, and nothing follows from it.</summary>
     Other,
 
     /// <summary><c>payment.succeeded</c>: the shopper has paid.</summary>
@@ -16,19 +16,19 @@ public enum PaymentNoticeType
     /// <summary><c>payment.failed</c>: an attempt to pay has failed.</summary>
     Failed,
 
-    /// <summary><c>payment.refunded</c>: the money was given back.</summary>
+    /// <summary><c>payment.refunded</c>: the provider gave the money back.</summary>
     Refunded,
 }
 
-/// <summary>A webhook that was read.</summary>
-/// <param name="WebhookId">The same however often it is delivered.</param>
-/// <param name="Type">What it tells.</param>
-/// <param name="TypeText">As spelled.</param>
+/// <summary>The content of a webhook's body.</summary>
+/// <param name="WebhookId">The provider's id of the message. It is the same for every delivery of it.</param>
+/// <param name="Type">The kind of notice.</param>
+/// <param name="TypeText">The type as the provider spells it.</param>
 /// <param name="OrderId">The order; empty for <see cref="PaymentNoticeType.Other"/>.</param>
 /// <param name="PaymentId">The provider's id of the payment; empty for <see cref="PaymentNoticeType.Other"/>.</param>
-/// <param name="Amount">Minor units.</param>
-/// <param name="Currency">ISO 4217.</param>
-/// <param name="At">When that happened, as the notice says; null where it does not say.</param>
+/// <param name="Amount">Minor units of <paramref name="Currency"/>.</param>
+/// <param name="Currency">ISO 4217 code.</param>
+/// <param name="At">The <c>timestamp</c> of the notice. Null when it is missing or unreadable.</param>
 public sealed record PaymentNotice(
     string WebhookId, PaymentNoticeType Type, string TypeText, Guid OrderId, string PaymentId, long Amount, string Currency, DateTimeOffset? At = null)
 {
@@ -37,11 +37,11 @@ public sealed record PaymentNotice(
     private static readonly JsonDocumentOptions Strict = new() { MaxDepth = 32, AllowDuplicateProperties = false };
 
     /// <summary>
-    /// Reads a body: <c>{"type","timestamp"?,"data":{"orderId","paymentId","amount":{"amount","currency"}}}</c>. Members that are
-    /// not known are passed over, unlike those of our own clients: a provider adds some without asking. So is a byte order mark,
-    /// and an amount may be spelled with a fraction of zeros.
+    /// Reads a body: <c>{"type","timestamp"?,"data":{"orderId","paymentId","amount":{"amount","currency"}}}</c>.
+    /// Unknown members are ignored, unlike in the requests of shoppers and managers, because a provider adds members
+    /// without asking. A byte order mark is ignored too, and an amount may be written with a fraction of zeros.
     /// </summary>
-    /// <returns>The notice, or null with what is wrong.</returns>
+    /// <returns>The notice. Null when the body is wrong, and then <paramref name="error"/> says why.</returns>
     public static PaymentNotice? Read(string webhookId, ReadOnlyMemory<byte> body, out ProblemError error)
     {
         error = default;
@@ -52,7 +52,7 @@ public sealed record PaymentNotice(
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // The latter: text that is not Unicode, found when it is read.
+            // JsonDocument throws InvalidOperationException when it reads a text that is not Unicode.
             error = new("body", "must be a JSON object whose texts are Unicode");
             return null;
         }
@@ -96,7 +96,7 @@ public sealed record PaymentNotice(
         return null;
     }
 
-    // Some providers' serializers write every number as a floating-point one: 9900.0, 9.9e3.
+    // Some providers' serializers write every number as a floating-point one: 9900.0 or 9.9e3.
     private static bool TryReadWhole(JsonElement json, out long number)
     {
         number = 0;

@@ -9,27 +9,32 @@ using StackExchange.Redis;
 namespace FlashSale.Orders;
 
 /// <summary>
-/// Takes what the provider tells, each notice in one transaction with its receipt: a notice is either recorded with all
-/// its consequences or not at all, and its repeat finds the receipt. They come in any order, so none relies on another.
+/// Records the provider's notices. Each notice is one transaction with its receipt: it is recorded with all its
+/// consequences or not at all, and a repeat finds the receipt. Notices come in any order, so no notice relies on
+/// another.
 /// </summary>
-/// <param name="postgres">Where they are kept.</param>
-/// <param name="redis">Told of orders that change.</param>
-/// <param name="refundsReturnUnits">Whether units of an order that the provider refunds unasked go back on sale.</param>
+/// <param name="postgres">Stores the notices.</param>
+/// <param name="redis">Announces changed orders to event streams.</param>
+/// <param name="refundsReturnUnits">
+/// Whether the units of an order go back on sale when the provider refunds it unasked.
+/// </param>
 public sealed class PaymentNotices(NpgsqlDataSource postgres, RedisConnection redis, bool refundsReturnUnits)
 {
-    // So long after a notice's own time an order that is not known will not come up any more, and the provider need not come again.
+    // An order that is still unknown this long after the notice's own time will not appear any more. Then the notice is
+    // kept, and the provider need not send it again.
     private static readonly TimeSpan UnknownFor = TimeSpan.FromHours(1);
 
     private static readonly Actor Provider = new("provider", "system");
 
-    /// <summary>Records a notice.</summary>
-    /// <param name="notice">As it was read.</param>
-    /// <param name="cancellation">Ends the transaction; the outcome is unknown then.</param>
+    /// <summary>Records a notice and everything that follows from it.</summary>
+    /// <param name="notice">The notice.</param>
+    /// <param name="cancellation">Ends the transaction. The outcome is unknown then.</param>
     public async Task<PaymentNoticeOutcome> RecordAsync(PaymentNotice notice, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        // First, so that of two deliveries at once the later waits for the earlier, and then finds this row.
+        // Insert the receipt first. Of two deliveries at once, the later one then waits for the earlier one and finds
+        // its row.
         var isNew = await connection.ExecuteAsync("""
             insert into webhook_receipt (webhook_id, type, order_id, payment_id, amount, currency, outcome)
             values (@WebhookId, @TypeText, @OrderId, @PaymentId, @Amount, @Currency, 'ignored')
@@ -51,20 +56,24 @@ public sealed class PaymentNotices(NpgsqlDataSource postgres, RedisConnection re
                 : PaymentNoticeOutcome.UnknownOrder;
         }
         if (!await BelongsAsync(connection, transaction, notice)) return PaymentNoticeOutcome.PaymentOfOtherOrder;
-        // An order is paid and refunded as a whole. What the provider gives back of it is money that has gone all the same.
+        // An order is paid and refunded only as a whole. But a refund in part has moved money, so operators must see
+        // the notice.
         if (notice.Type is PaymentNoticeType.Refunded && notice.Currency == order.Currency && notice.Amount > 0 && notice.Amount < order.Amount)
             return await KeepAsync(transaction, notice, "partial_refund", PaymentNoticeOutcome.Unmatched, cancellation);
         if (order.Amount != notice.Amount || order.Currency != notice.Currency) return PaymentNoticeOutcome.AmountMismatch;
 
         var outcome = await ApplyAsync(connection, transaction, notice, order);
-        // Again: another transaction may have brought the payment in meanwhile, for another order.
+        // Check again: another transaction may have recorded this payment meanwhile for another order.
         if (!await BelongsAsync(connection, transaction, notice)) return PaymentNoticeOutcome.PaymentOfOtherOrder;
         await KeepAsync(transaction, notice, outcome, PaymentNoticeOutcome.Done, cancellation);
         if (outcome is "paid" or "order_refunded") _ = AnnounceAsync(order.SaleId, notice.OrderId);
         return PaymentNoticeOutcome.Done;
     }
 
-    /// <summary>Keeps a success of another amount than the order's, which the provider had to be asked for: it will not come again by itself.</summary>
+    /// <summary>
+    /// Keeps a success with another amount than the order's. A worker had to ask the provider for it, so the provider
+    /// will not send it again by itself.
+    /// </summary>
     public async Task KeepMismatchAsync(PaymentNotice notice, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -84,8 +93,8 @@ public sealed class PaymentNotices(NpgsqlDataSource postgres, RedisConnection re
         return outcome;
     }
 
-    // Of the order's sale, before any row lock: an unasked refund gives units back. A load of the sale takes seconds, and a
-    // notice that waited so long would keep a connection from everyone else.
+    // Share the lock of the order's sale before any row lock, because an unasked refund gives units back. A load of the
+    // sale takes seconds. A notice that waited for it would keep a connection from everyone else.
     private static async Task<bool> ShareSaleAsync(NpgsqlConnection connection, NpgsqlTransaction transaction, PaymentNotice notice)
     {
         if (notice.Type is not PaymentNoticeType.Refunded || !OrderId.TryGetSaleNumber(notice.OrderId, out var number)) return true;
@@ -116,8 +125,8 @@ public sealed class PaymentNotices(NpgsqlDataSource postgres, RedisConnection re
         (await connection.ExecuteScalarAsync<string>(
             "select pay_order(@OrderId, @PaymentId, @Amount, @Currency)", new { notice.OrderId, notice.PaymentId, notice.Amount, notice.Currency }, transaction))!;
 
-    // A failure that comes after the success is old news: the shopper has tried again. After a failure the shopper may try
-    // once more, so the provider is asked all the same.
+    // A failure that comes after the success is out of date: the shopper has tried again. After a failure the shopper
+    // may still try once more, so the provider is asked about the payment all the same.
     private static async Task<string> FailedAsync(NpgsqlConnection connection, NpgsqlTransaction transaction, PaymentNotice notice)
     {
         var rows = await connection.ExecuteAsync("""
@@ -128,8 +137,9 @@ public sealed class PaymentNotices(NpgsqlDataSource postgres, RedisConnection re
         return rows == 1 ? "failed" : "outdated";
     }
 
-    // Mostly the answer to a refund that was asked for. One that was not (the provider's own, or told before the success) is
-    // taken as it is: that payment pays nothing any more, and the order that it had paid is given back.
+    // Usually this notice answers a refund that was asked for. A refund that nobody asked for (the provider's own
+    // decision, or told before the success) is accepted too: the payment no longer pays for anything, and the order
+    // that it had paid is refunded.
     private async Task<string> RefundedAsync(NpgsqlConnection connection, NpgsqlTransaction transaction, PaymentNotice notice, OrderRow order)
     {
         var state = await connection.QuerySingleOrDefaultAsync<string>(
@@ -161,7 +171,7 @@ public sealed class PaymentNotices(NpgsqlDataSource postgres, RedisConnection re
         }
         catch (Exception e) when (Stores.IsRedisAway(e))
         {
-            // Streams poll by themselves every few seconds, so a lost announcement only delays them.
+            // Event streams poll by themselves every few seconds, so a lost announcement only delays them.
         }
     }
 

@@ -11,11 +11,11 @@ using Polly.Timeout;
 namespace FlashSale.Orders;
 
 /// <summary>
-/// The payment provider, over HTTP: <c>POST v1/payments</c> and <c>POST v1/refunds</c>, each with an idempotency key that
-/// stands for the thing itself (the order, the payment), so that a request may be repeated whatever became of it; and
-/// <c>GET v1/payments/{paymentId}</c>. A provider may repeat its first answer to a key for ever: after a refusal, which has
-/// done nothing, the next request carries another key. Each attempt has a deadline, transient failures are tried again, and
-/// a provider that keeps failing is left alone for a while.
+/// The payment provider, over HTTP: <c>POST v1/payments</c>, <c>POST v1/refunds</c> and <c>GET
+/// v1/payments/{paymentId}</c>. Each POST carries an idempotency key that stands for the thing itself (the order, the
+/// payment), so a request with an unknown outcome may be repeated. A provider may repeat its first answer to a key for
+/// ever. A refusal has done nothing, so the request after it carries another key. Each attempt has a deadline,
+/// transient failures are tried again, and a provider that keeps failing is left alone for a while.
 /// </summary>
 public sealed class PaymentProvider : IDisposable
 {
@@ -25,12 +25,14 @@ public sealed class PaymentProvider : IDisposable
     private readonly HttpClient _http;
     private readonly Dependency _dependency;
 
-    /// <summary>Does not connect yet.</summary>
-    /// <exception cref="InvalidSettingException">The address is none.</exception>
+    /// <summary>Reads the address and the API key. Does not connect yet.</summary>
+    /// <exception cref="InvalidSettingException">
+    /// The address is not an http or https address without user and query.
+    /// </exception>
     public PaymentProvider(PaymentProviderOptions options, [FromKeyedServices(Dependency.Payments)] Dependency dependency)
     {
         _dependency = dependency;
-        // A pooled connection is renewed now and then, so that a provider that moves is followed.
+        // Renew pooled connections now and then, so that this client follows a provider that moves to another address.
         _http = new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.FromMinutes(2), AllowAutoRedirect = false })
         {
             BaseAddress = options.Parse(),
@@ -40,25 +42,32 @@ public sealed class PaymentProvider : IDisposable
         };
     }
 
-    /// <summary>Longest that a call with all its retries may take.</summary>
+    /// <summary>The longest time that a call with all its retries may take.</summary>
     public TimeSpan Longest => _dependency.Options.Longest;
 
-    /// <summary>What stands between a host and the provider.</summary>
+    /// <summary>
+    /// Deadline, retries, circuit breaker and concurrency of calls to the provider, unless settings say otherwise.
+    /// </summary>
     public static DependencyDefinition Definition { get; } = new(
         Dependency.Payments, "Payments",
         new DependencyOptions { TimeoutMilliseconds = 3_000, Retries = 2, RetryMilliseconds = 200, MinCalls = 6, SamplingSeconds = 10, BreakMilliseconds = 5_000, MaxConcurrent = 100, WaitMilliseconds = 1_000 },
         static e => e is PaymentProviderException { IsTransient: true },
-        // With its key a request may be repeated whatever became of it.
+        // Each POST has a key and the GET changes nothing, so a request with an unknown outcome may be repeated.
         static e => e is TimeoutRejectedException or PaymentProviderException { IsTransient: true });
 
-    /// <summary>Has a payment made. The key is the order: asked again, the provider answers with the same payment.</summary>
-    /// <param name="orderId">The order.</param>
-    /// <param name="amount">Minor units.</param>
-    /// <param name="currency">ISO 4217.</param>
-    /// <param name="payBy">Until when it may be paid.</param>
-    /// <param name="refusals">How often the provider has refused this before.</param>
-    /// <param name="cancellation">Ends the call; its outcome is unknown then.</param>
-    /// <exception cref="PaymentProviderException">There is no answer to rely on.</exception>
+    /// <summary>
+    /// Asks the provider to make a payment. The order's id is the key, so the provider answers a repeat with the same
+    /// payment.
+    /// </summary>
+    /// <param name="orderId">Id of the order.</param>
+    /// <param name="amount">Minor units of <paramref name="currency"/>.</param>
+    /// <param name="currency">ISO 4217 code.</param>
+    /// <param name="payBy">The end of the time to pay.</param>
+    /// <param name="refusals">
+    /// The number of times the provider has refused this payment before. It makes the next key.
+    /// </param>
+    /// <param name="cancellation">Ends the call. Its outcome is unknown then.</param>
+    /// <exception cref="PaymentProviderException">The provider gave no reliable answer.</exception>
     public async Task<CreatedPayment> CreateAsync(
         Guid orderId, long amount, string currency, DateTimeOffset payBy, int refusals, CancellationToken cancellation)
     {
@@ -70,9 +79,9 @@ public sealed class PaymentProvider : IDisposable
             : throw new PaymentProviderException("The provider answered with a payment that is none.", isTransient: false);
     }
 
-    /// <summary>Asks how a payment stands.</summary>
+    /// <summary>Asks the provider how a payment stands.</summary>
     /// <returns>Null when the provider knows no such payment.</returns>
-    /// <exception cref="PaymentProviderException">There is no answer to rely on.</exception>
+    /// <exception cref="PaymentProviderException">The provider gave no reliable answer.</exception>
     public async Task<ProviderPayment?> FindAsync(string paymentId, CancellationToken cancellation)
     {
         try
@@ -95,14 +104,18 @@ public sealed class PaymentProvider : IDisposable
         }
     }
 
-    /// <summary>Has a payment given back. The key is the payment: to ask again gives nothing twice.</summary>
-    /// <param name="paymentId">The provider's.</param>
-    /// <param name="orderId">Its order.</param>
-    /// <param name="reason">Why.</param>
-    /// <param name="refusals">How often the provider has refused this before.</param>
-    /// <param name="cancellation">Ends the call; its outcome is unknown then.</param>
-    /// <returns>Whether it is given back already; else the provider will tell.</returns>
-    /// <exception cref="PaymentProviderException">There is no answer to rely on.</exception>
+    /// <summary>
+    /// Asks the provider to give a payment back. The payment's id is the key, so asking again gives nothing twice.
+    /// </summary>
+    /// <param name="paymentId">The provider's id of the payment.</param>
+    /// <param name="orderId">Id of the order.</param>
+    /// <param name="reason">The reason, passed on to the provider.</param>
+    /// <param name="refusals">
+    /// The number of times the provider has refused this refund before. It makes the next key.
+    /// </param>
+    /// <param name="cancellation">Ends the call. Its outcome is unknown then.</param>
+    /// <returns>True when the money is given back already. False when the provider will tell later.</returns>
+    /// <exception cref="PaymentProviderException">The provider gave no reliable answer.</exception>
     public async Task<bool> RefundAsync(string paymentId, Guid orderId, string reason, int refusals, CancellationToken cancellation)
     {
         var form = new RefundForm(paymentId, orderId, reason);
@@ -119,7 +132,7 @@ public sealed class PaymentProvider : IDisposable
     /// <inheritdoc />
     public void Dispose() => _http.Dispose();
 
-    /// <summary>Whether a text may be the id of a payment.</summary>
+    /// <summary>Whether a text can be a payment's id: 1 to 128 visible ASCII characters.</summary>
     internal static bool IsPaymentId(string? text) => text is { Length: > 0 and <= MaxPaymentIdLength } && !text.AsSpan().ContainsAnyExceptInRange('!', '~');
 
     private static PaymentProviderException Answered(int status)
@@ -130,7 +143,7 @@ public sealed class PaymentProvider : IDisposable
 
     private static string KeyOf(string thing, int refusals) => refusals == 0 ? thing : $"{thing}-{refusals}";
 
-    // Without a content it is a GET, and needs no key.
+    // A call without content is a GET and needs no key.
     private async Task<T> CallAsync<T>(
         string path, string? key, Func<HttpContent>? content, JsonTypeInfo<T> answer, CancellationToken cancellation)
     {
@@ -163,17 +176,18 @@ public sealed class PaymentProvider : IDisposable
         }
         catch (Exception e) when (e is JsonException or NotSupportedException)
         {
-            // Whoever answered so, a proxy perhaps, does not speak for the provider.
+            // An unreadable answer probably comes from a proxy in between and not from the provider, so asking again
+            // may help.
             throw new PaymentProviderException("The provider's answer could not be read.", isTransient: true, e);
         }
     }
 }
 
-/// <summary>Puts the provider into a host.</summary>
+/// <summary>Adds the payment provider to a host.</summary>
 public static class PaymentProviderRegistration
 {
-    /// <summary>Reads section <c>Payments</c>, and adds the provider as a dependency.</summary>
-    /// <exception cref="InvalidSettingException">A setting is not as it must be.</exception>
+    /// <summary>Reads section <c>Payments</c>, and registers the provider as a dependency.</summary>
+    /// <exception cref="InvalidSettingException">A setting of the section is invalid.</exception>
     public static void AddPaymentProvider(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<PaymentProviderOptions>(builder.Configuration, "Payments").Parse();

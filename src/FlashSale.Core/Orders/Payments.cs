@@ -5,22 +5,27 @@ using Npgsql;
 
 namespace FlashSale.Orders;
 
-/// <summary>Where and until when an order can be paid.</summary>
+/// <summary>The page on which a shopper can pay for an order, and the end of the time to pay.</summary>
 public sealed record PaymentStart(string PaymentUrl, DateTimeOffset PayBy);
 
-/// <summary>Starts payments: asks the provider for one, once for each order, and keeps where the shopper pays.</summary>
+/// <summary>
+/// Starts payments. Asks the provider for one payment per order, and stores the address at which the shopper pays.
+/// </summary>
 public sealed class Payments(NpgsqlDataSource postgres, [FromKeyedServices(Dependency.Postgres)] Dependency guard, PaymentProvider provider)
 {
-    /// <summary>Starts the payment of a stored order, or answers with the one that is open.</summary>
-    /// <returns>Null when the order does not wait for a payment, or no longer may be paid.</returns>
-    /// <exception cref="PaymentProviderException">The provider is away. Ask again.</exception>
+    /// <summary>Starts the payment of a stored order, or returns the payment that is open already.</summary>
+    /// <returns>Null when the order does not wait for a payment, or its time to pay is over.</returns>
+    /// <exception cref="PaymentProviderException">
+    /// The provider refused or gave no reliable answer. Ask again.
+    /// </exception>
     public async Task<PaymentStart?> StartAsync(Guid orderId, CancellationToken cancellation)
     {
         var found = await guard.RepeatableAsync(static async (call, token) => await call.Payments.FindAsync(call.orderId, token), (Payments: this, orderId), cancellation);
         if (found is not { } order) return null;
         var payBy = new DateTimeOffset(order.PayBy);
         if (order.PaymentUrl is { } open) return new(open, payBy);
-        // No transaction waits for the provider. Two requests at once get the same payment, since the order is the key.
+        // No transaction is open while the provider works. Two requests at once get the same payment, since the order
+        // is the key.
         CreatedPayment payment;
         try
         {
@@ -35,7 +40,7 @@ public sealed class Payments(NpgsqlDataSource postgres, [FromKeyedServices(Depen
         return new(url, payBy);
     }
 
-    // After pay_by no payment starts: what is under way then has the grace before expiry to come in.
+    // No payment starts after pay_by. A payment that is under way then has the grace before expiry to come in.
     private async Task<PayableRow?> FindAsync(Guid orderId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -48,7 +53,7 @@ public sealed class Payments(NpgsqlDataSource postgres, [FromKeyedServices(Depen
             """, new { orderId }, cancellationToken: cancellation));
     }
 
-    // Of two requests at once that were refused under the same key one counts.
+    // Two requests at once may be refused under the same key. They count as one refusal.
     private async Task<int> CountRefusalAsync(Guid orderId, int before, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -58,7 +63,8 @@ public sealed class Payments(NpgsqlDataSource postgres, [FromKeyedServices(Depen
             """, new { orderId, before }, cancellationToken: cancellation));
     }
 
-    // The webhook may have been faster: then only the address is added, and the state stays what the provider said.
+    // The webhook may have been faster. Then only the address is added, and the state stays as the provider reported
+    // it.
     private async Task<string> KeepAsync(Guid orderId, PayableRow order, CreatedPayment payment, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);

@@ -5,9 +5,10 @@ using Npgsql;
 namespace FlashSale.Orders;
 
 /// <summary>
-/// Whether the replica is close enough behind the primary to be read. It is asked twice a second, by the first read that
-/// comes after that; the others go by its last answer. The workers' heartbeats are commits that it replays four times a second, so the
-/// age of the last one is how far it is behind; without workers, or with the primary away, it counts as behind.
+/// Tells whether the replica is close enough behind the primary to be read. A read asks the replica if the last answer
+/// is 500 ms old. Other reads use that answer. The workers' heartbeats are commits, four a second, that the replica
+/// replays, so the age of the last replayed commit is the lag. Without workers, or with the primary away, the replica
+/// counts as behind.
 /// </summary>
 public sealed class ReplicaLag(TimeProvider time, TimeSpan longest)
 {
@@ -18,15 +19,18 @@ public sealed class ReplicaLag(TimeProvider time, TimeSpan longest)
     private bool _hasLooked;
     private Task<bool> _look = Task.FromResult(false);
 
-    /// <summary>Looks, or answers with the last look.</summary>
+    /// <summary>Returns the last answer, or asks the replica if that answer is too old or was a failure.</summary>
     /// <param name="replica">The replica.</param>
-    /// <param name="guard">What stands before it.</param>
-    /// <exception cref="NpgsqlException">The replica is away, as are its other exceptions.</exception>
+    /// <param name="guard">Deadline, retries and circuit breaker of the replica.</param>
+    /// <exception cref="NpgsqlException">
+    /// The replica is away. The exceptions of <paramref name="guard"/> mean the same.
+    /// </exception>
     public Task<bool> IsCloseAsync(NpgsqlDataSource replica, Dependency guard)
     {
         lock (_sync)
         {
-            // A failed look is no answer: the next read looks again, so that the replica's breaker hears of it.
+            // A failed look is not an answer. The next read looks again, so that the replica's breaker counts the
+            // failure.
             if (_hasLooked && !_look.IsFaulted && time.GetElapsedTime(_lookedAt) < Interval) return _look;
             (_hasLooked, _lookedAt) = (true, time.GetTimestamp());
             return _look = LookAsync(replica, guard);
@@ -37,7 +41,8 @@ public sealed class ReplicaLag(TimeProvider time, TimeSpan longest)
         static async (call, token) =>
         {
             await using var connection = await call.replica.OpenConnectionAsync(token);
-            // Null before it has replayed anything. A server that replays nothing is no standby: other means keep it up to date.
+            // The lag is null before the server has replayed any commit, and then counts as too long. A server that is
+            // not in recovery replays nothing: it is not a standby, and other means keep it up to date.
             var lag = await connection.ExecuteScalarAsync<TimeSpan?>(new CommandDefinition(
                 "select case when pg_is_in_recovery() then clock_timestamp() - pg_last_xact_replay_timestamp() else interval '0' end", cancellationToken: token));
             return lag <= call.longest;

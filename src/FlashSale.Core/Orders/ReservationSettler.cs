@@ -6,14 +6,15 @@ using Npgsql;
 namespace FlashSale.Orders;
 
 /// <summary>
-/// Takes packed reservations to where they are at rest: stored in Postgres, or in its dead letters, and then settled in
-/// Redis, where only now their outbox entries go. Everything here may happen again: what is stored is settled again.
+/// Stores packed reservations in Postgres, or in its dead letters, and then settles them in Redis. Their outbox entries
+/// are removed only by that settlement. Every step may be repeated, because stored orders are settled again without
+/// effect.
 /// </summary>
 public sealed class ReservationSettler(ReservationStore store, DeadLetters deadLetters, SettledLog log, SettleScript settle)
 {
     /// <summary>Stores and settles a pack.</summary>
-    /// <returns>How many of its orders Redis had forgotten.</returns>
-    /// <exception cref="Exception">A store is away. Nothing is lost: call again.</exception>
+    /// <returns>The number of its orders that Redis had forgotten.</returns>
+    /// <exception cref="Exception">A store is away. Nothing is lost. Call again.</exception>
     public async Task<int> HandleAsync(ReservationPack pack, CancellationToken cancellation)
     {
         var settlements = new List<Settlement>();
@@ -48,7 +49,8 @@ public sealed class ReservationSettler(ReservationStore store, DeadLetters deadL
         items.AddRange(decoded);
     }
 
-    // A value that no row may hold fails the whole statement: halve until it stands alone. Everything else is passed on.
+    // A value that no row may hold fails the whole statement. Halve the items until that one stands alone. All other
+    // errors go to the caller.
     private async Task PersistAsync(string saleId, int saleNumber, ArraySegment<Item> items, List<Settlement> settlements, CancellationToken cancellation)
     {
         try
@@ -74,7 +76,7 @@ public sealed class ReservationSettler(ReservationStore store, DeadLetters deadL
         }
     }
 
-    // Its in-flight record stays in Redis until an operator decides: no settlement.
+    // No settlement: the order's in-flight record stays in Redis until an operator decides.
     private Task BuryAsync(string saleId, Item item, string error, string? sqlState, CancellationToken cancellation) =>
         deadLetters.AddAsync(saleId, item.Reservation.OrderId, item.Record, item.Reservation.AcceptedAt, error, sqlState, cancellation);
 

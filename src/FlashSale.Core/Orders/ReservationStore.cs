@@ -4,22 +4,27 @@ using Npgsql;
 
 namespace FlashSale.Orders;
 
-/// <summary>What Postgres holds of a reservation.</summary>
+/// <summary>The row that Postgres has for a reservation.</summary>
 /// <param name="Status">The order's status.</param>
-/// <param name="Reason">Why it was rejected.</param>
-/// <param name="Same">False when the id belongs to another purchase; then this one is not stored.</param>
+/// <param name="Reason">Why the order was rejected. Null if it was not.</param>
+/// <param name="Same">False when the id belongs to another purchase. Then this reservation is not stored.</param>
 public sealed record StoredReservation(OrderStatus Status, string? Reason, bool Same);
 
-/// <summary>The caller of <c>persist_reservations</c> (Migrations/0036_persist_new_orders_first.sql) and of <c>pay_free_orders</c>.</summary>
+/// <summary>
+/// Calls <c>persist_reservations</c> (Migrations/0036_persist_new_orders_first.sql) and <c>pay_free_orders</c>.
+/// </summary>
 public sealed class ReservationStore(NpgsqlDataSource postgres)
 {
     private static readonly StoredReservation Placed = new(OrderStatus.PendingPayment, null, Same: true);
 
     /// <summary>
-    /// Stores reservations of one sale, each once, and judges those that are new. One transaction; one round trip, unless one of them costs nothing.
+    /// Stores reservations of one sale, each once, and judges the new ones by stock and limits. Uses one transaction
+    /// and one round trip. A pack with a reservation that costs nothing takes more round trips.
     /// </summary>
-    /// <returns>One answer per reservation, in order.</returns>
-    /// <exception cref="PostgresException">Classes 22 and 23: at least one of them can never be stored; nothing was.</exception>
+    /// <returns>One answer per reservation, in their order.</returns>
+    /// <exception cref="PostgresException">
+    /// Classes 22 and 23: at least one of the reservations can never be stored. The whole call stored nothing.
+    /// </exception>
     public async Task<IReadOnlyList<StoredReservation>> PersistAsync(
         string saleId, int saleNumber, IReadOnlyList<Reservation> reservations, CancellationToken cancellation)
     {
@@ -31,13 +36,16 @@ public sealed class ReservationStore(NpgsqlDataSource postgres)
         return stored;
     }
 
-    /// <summary>The same in the caller's transaction.</summary>
-    /// <exception cref="PostgresException">Classes 22 and 23: at least one of them can never be stored; the transaction is to be rolled back.</exception>
+    /// <summary>Does the same in the caller's transaction.</summary>
+    /// <exception cref="PostgresException">
+    /// Classes 22 and 23: at least one of the reservations can never be stored. The caller must roll the transaction
+    /// back.
+    /// </exception>
     public static async Task<IReadOnlyList<StoredReservation>> PersistAsync(
         NpgsqlTransaction transaction, string saleId, int saleNumber, IReadOnlyList<Reservation> reservations, CancellationToken cancellation)
     {
         var stored = await StoreAsync(transaction.Connection!, saleId, saleNumber, reservations, cancellation);
-        // In the same transaction: nobody ever sees such an order wait for a payment.
+        // Pay in the same transaction, so that nobody ever sees an order that costs nothing wait for a payment.
         if (AnyFree(reservations))
         {
             await transaction.Connection!.ExecuteAsync(new CommandDefinition("select pay_free_orders(@saleId, @orderIds)",
@@ -79,7 +87,7 @@ public sealed class ReservationStore(NpgsqlDataSource postgres)
         if (rows.Count > 0 && rows.Count != reservations.Count)
             throw new InvalidOperationException($"persist_reservations answered {rows.Count} rows for {reservations.Count} reservations; allowed are none or all.");
         var stored = new StoredReservation[reservations.Count];
-        // Postgres says nothing of a pack in which all is as Redis had it.
+        // Postgres answers no rows for a pack in which it agrees with Redis about every order.
         Array.Fill(stored, Placed);
         foreach (var (pos, status, reason, same) in rows) stored[pos - 1] = new(OrderStatuses.Parse(status), reason, same);
         return stored;

@@ -6,9 +6,9 @@ using StackExchange.Redis;
 namespace FlashSale.Orders;
 
 /// <summary>
-/// Keeps what was settled lately, in Redis (<see cref="SaleKeys.Kept"/>), while Postgres has a standby: one that is promoted
-/// may lack the last commits of the primary, and the outbox has forgotten those orders. A pack is kept after its commit and
-/// before its entries leave the outbox, so at every moment its orders are in one of both.
+/// Keeps lately settled packs in Redis (<see cref="SaleKeys.Kept"/>) while Postgres has a standby. A promoted standby
+/// may lack the last commits of the primary, and the outbox has forgotten those orders. A pack is kept after its commit
+/// and before its entries leave the outbox, so at every moment one of the two has its orders.
 /// </summary>
 public sealed class SettledLog(RedisConnection redis)
 {
@@ -17,19 +17,19 @@ public sealed class SettledLog(RedisConnection redis)
     private long _since;
     private volatile bool _isKeeping;
 
-    /// <summary>Whether packs are kept.</summary>
+    /// <summary>Whether packs are kept now.</summary>
     public bool IsKeeping => _isKeeping;
 
-    /// <summary>Keeps packs from now on, or no longer.</summary>
-    /// <param name="isKeeping">Whether to keep.</param>
-    /// <param name="since">What was kept before that may go, Redis TIME in Unix milliseconds.</param>
+    /// <summary>Turns keeping on or off.</summary>
+    /// <param name="isKeeping">Whether packs are kept from now on.</param>
+    /// <param name="since">Packs kept before this time may be dropped. Redis TIME in Unix milliseconds.</param>
     public void Keep(bool isKeeping, long since)
     {
         Volatile.Write(ref _since, since);
         _isKeeping = isKeeping;
     }
 
-    /// <summary>Keeps a pack that Postgres has committed.</summary>
+    /// <summary>Keeps a pack that Postgres has committed. Does nothing while keeping is off.</summary>
     public async Task AddAsync(ReservationPack pack)
     {
         if (!_isKeeping || pack.Entries.Count == 0) return;
@@ -46,15 +46,16 @@ public sealed class SettledLog(RedisConnection redis)
         }
         catch (RedisServerException e) when (e.Message.StartsWith("OOM", StringComparison.Ordinal))
         {
-            // A full Redis must settle: that is what frees its memory. The next beat of Postgres says that nothing is kept.
+            // A full Redis must go on settling, since that frees its memory. The next heartbeat tells Redis that
+            // nothing is kept.
             _isKeeping = false;
         }
     }
 
-    /// <summary>The packs of a sale that were kept in that time, oldest first.</summary>
-    /// <param name="saleId">Which.</param>
-    /// <param name="since">Redis TIME, Unix milliseconds.</param>
-    /// <param name="until">Redis TIME, Unix milliseconds.</param>
+    /// <summary>Reads the packs of a sale that were kept in a time span, oldest first.</summary>
+    /// <param name="saleId">Id of the sale.</param>
+    /// <param name="since">Start of the span. Redis TIME, Unix milliseconds.</param>
+    /// <param name="until">End of the span. Redis TIME, Unix milliseconds.</param>
     public async IAsyncEnumerable<ReservationPack> ReadAsync(string saleId, long since, long until)
     {
         var from = $"{Math.Max(0, since)}";
@@ -70,7 +71,10 @@ public sealed class SettledLog(RedisConnection redis)
         }
     }
 
-    /// <summary>Forgets what was kept before the time given to <see cref="Keep"/>, of sales in which nothing is settled any more.</summary>
+    /// <summary>
+    /// Drops the packs kept before the time given to <see cref="Keep"/>. Needed for sales that settle nothing any more,
+    /// since <see cref="AddAsync"/> trims only the sale of its pack.
+    /// </summary>
     public async Task TrimAsync(IEnumerable<string> saleIds)
     {
         foreach (var saleId in saleIds)

@@ -3,27 +3,27 @@ using FlashSale.Contracts;
 namespace FlashSale.Orders;
 
 /// <summary>
-/// Looks for stored orders on behalf of many at once: one look for an order at a time, shared by all who had asked before it
-/// began; and after one that found nothing the next begins a second later. So whoever asks gets what a look found that began
-/// after the question: an order that left Redis for Postgres between somebody else's look and this question is not missed.
-/// Thread-safe; bounded in memory.
+/// Looks for stored orders on behalf of many callers at once. Each order has one look at a time, which answers every
+/// caller that asked before it began. After a look that found nothing, the next one begins a second later. So a caller
+/// always gets the answer of a look that began after the question, and does not miss an order that left Redis for
+/// Postgres after another caller's look. Thread-safe and bounded in memory.
 /// </summary>
-/// <param name="look">Looks for an order. Ends in a bounded time.</param>
-/// <param name="time">For the second.</param>
+/// <param name="look">Looks for an order in Postgres. Must end in a bounded time.</param>
+/// <param name="time">Measures the second between looks.</param>
 public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time)
 {
     private const int MaxRemembered = 10_000;
 
     private static readonly TimeSpan Rest = TimeSpan.FromSeconds(1);
 
-    // Longer than a purchase may take from its id to its acceptance, clocks that differ included.
+    // Longer than a purchase may take from the making of its id to its acceptance, including clocks that differ.
     private static readonly TimeSpan AcceptedWithin = TimeSpan.FromMinutes(5);
 
     private readonly Lock _sync = new();
     private readonly Dictionary<Guid, Looked> _orders = [];
     private readonly Queue<(Guid OrderId, long MissedAt)> _misses = new();
 
-    /// <summary>Ids that are remembered or being looked for.</summary>
+    /// <summary>The number of ids that are remembered or being looked for.</summary>
     public int Remembered
     {
         get
@@ -32,10 +32,15 @@ public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time
         }
     }
 
-    /// <summary>Finds a stored order; null when there was none at a moment after the call, or there cannot be one.</summary>
-    /// <param name="orderId">Which.</param>
+    /// <summary>
+    /// Finds a stored order. Null when it was not stored at a moment after the call, or can never be.
+    /// </summary>
+    /// <param name="orderId">Id of the order.</param>
     /// <param name="notInFlight">Whether the caller has just seen that the order is not in flight either.</param>
-    /// <param name="resting">Called when the caller has to wait for the next look, up to a second: it gives back whatever others need meanwhile.</param>
+    /// <param name="resting">
+    /// Called when the caller has to wait for the next look, up to a second. It can give back resources that other
+    /// requests need meanwhile.
+    /// </param>
     public Task<Order?> FindAsync(Guid orderId, bool notInFlight, Action? resting = null)
     {
         Task<Order?> answer;
@@ -44,7 +49,8 @@ public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time
         lock (_sync)
         {
             if (!_orders.TryGetValue(orderId, out order!)) _orders[orderId] = order = new Looked();
-            // Accepted long ago or never, it was neither in flight nor stored: it will not come up any more.
+            // The order was neither in flight nor stored, and its id is too old to be accepted now. It will never
+            // appear.
             if (order.NeverWas && IsWithinRest(order) && !MayStillBeAccepted(orderId)) return Task.FromResult<Order?>(null);
             order.Next ??= new TaskCompletionSource<Order?>(TaskCreationOptions.RunContinuationsAsynchronously);
             order.NextKnowsFlight |= notInFlight;
@@ -61,7 +67,7 @@ public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time
     {
         while (true)
         {
-            // Again and again, since a timer may end a moment early.
+            // Loop, since a timer may end a moment early.
             while (order.MissedAt is { } missedAt && Rest - time.GetElapsedTime(missedAt) is { Ticks: > 0 } rest) await Task.Delay(rest, time);
             var (asked, knowsFlight) = Take(order);
             try
@@ -85,19 +91,19 @@ public sealed class SharedLooks(Func<Guid, Task<Order?>> look, TimeProvider time
         }
     }
 
-    // From here on whoever asks gets the next look.
+    // From here on, new callers wait for the next look.
     private (TaskCompletionSource<Order?> Asked, bool KnowsFlight) Take(Looked order)
     {
         lock (_sync)
         {
-            // There is one: a look runs only as long as somebody asks.
+            // Next is never null here, because a look runs only while a caller waits for it.
             var taken = (order.Next!, order.NextKnowsFlight);
             (order.Next, order.NextKnowsFlight) = (null, false);
             return taken;
         }
     }
 
-    // Nobody asks any more: forgotten, but for a miss, which is remembered for its second as long as there is room.
+    // No caller waits any more, so the order is forgotten. A miss is remembered for its second while there is room.
     private bool Rests(Guid orderId, Looked order)
     {
         lock (_sync)

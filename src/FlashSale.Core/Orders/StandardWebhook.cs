@@ -6,22 +6,24 @@ using FlashSale.Platform;
 
 namespace FlashSale.Orders;
 
-/// <summary>What a payment provider signs its webhooks with. Section <c>Webhook</c>.</summary>
+/// <summary>The secrets with which a payment provider signs its webhooks. Section <c>Webhook</c>.</summary>
 public sealed class WebhookOptions
 {
-    /// <summary><c>whsec_</c> and the base64 of 24 to 64 bytes.</summary>
+    /// <summary>The current secret: <c>whsec_</c> and the base64 of 24 to 64 bytes.</summary>
     [Required, Secret]
     public string Secret { get; set; } = "";
 
-    /// <summary>The secret before that one: during a rotation the provider may still sign with it.</summary>
+    /// <summary>The secret before the current one. During a rotation the provider may still sign with it.</summary>
     [Secret]
     public string? PreviousSecret { get; set; }
 
-    /// <summary>Whether the units of a paid order go back on sale when the provider refunds it without having been asked.</summary>
+    /// <summary>Whether the units of a paid order go back on sale when the provider refunds it unasked.</summary>
     public bool RefundsReturnUnits { get; set; } = true;
 
-    /// <summary>Makes the verifier.</summary>
-    /// <exception cref="InvalidSettingException">A secret is not one.</exception>
+    /// <summary>Makes the verifier from the secrets.</summary>
+    /// <exception cref="InvalidSettingException">
+    /// A secret is not <c>whsec_</c> and the base64 of 24 to 64 bytes.
+    /// </exception>
     public StandardWebhook Read(TimeProvider time)
     {
         var keys = new List<byte[]> { ReadKey(Secret, nameof(Secret)) };
@@ -34,31 +36,31 @@ public sealed class WebhookOptions
         : throw new InvalidSettingException($"Webhook:{name} = (hidden): must be whsec_ and the base64 of {StandardWebhook.MinKeyBytes} to {StandardWebhook.MaxKeyBytes} bytes.");
 }
 
-/// <summary>What is to be said of a webhook's signature.</summary>
+/// <summary>The verdict on a webhook's signature.</summary>
 public enum WebhookSignature
 {
-    /// <summary>One of the signatures is of one of the keys, and recent.</summary>
+    /// <summary>One of the signatures was made with one of the keys, and its time is recent.</summary>
     Valid,
 
-    /// <summary>A header is missing or not of its form.</summary>
+    /// <summary>A header is missing or malformed.</summary>
     Malformed,
 
-    /// <summary>Signed too long ago.</summary>
+    /// <summary>The timestamp is too far in the past.</summary>
     TooOld,
 
-    /// <summary>Signed in the future.</summary>
+    /// <summary>The timestamp is too far in the future.</summary>
     TooNew,
 
-    /// <summary>No signature is of any of the keys.</summary>
+    /// <summary>No signature was made with any of the keys.</summary>
     NotOurs,
 }
 
 /// <summary>
 /// Standard Webhooks (standardwebhooks.com), symmetric: HMAC-SHA256 of <c>id.timestamp.body</c>, in base64 after
-/// <c>v1,</c>. A header may hold several signatures, and several keys may be good, so that a key can be rotated
-/// by one side at a time.
+/// <c>v1,</c>. A header may hold several signatures, and several keys may be valid, so that each side can rotate the
+/// key at its own time.
 /// </summary>
-/// <param name="keys">The keys, the one to sign with first.</param>
+/// <param name="keys">The valid keys. The first one signs.</param>
 /// <param name="time">Judges the age of a signature.</param>
 public sealed class StandardWebhook(IReadOnlyList<byte[]> keys, TimeProvider time)
 {
@@ -68,19 +70,22 @@ public sealed class StandardWebhook(IReadOnlyList<byte[]> keys, TimeProvider tim
     /// <summary>Longest key, in bytes.</summary>
     public const int MaxKeyBytes = 64;
 
-    /// <summary>Longest id, in characters.</summary>
+    /// <summary>Longest message id, in characters.</summary>
     public const int MaxIdLength = 256;
 
-    /// <summary>Header with the id of the message: the same however often it is delivered.</summary>
+    /// <summary>Header with the id of the message. All deliveries of a message carry the same id.</summary>
     public const string IdHeader = "webhook-id";
 
-    /// <summary>Header with the time of the delivery, Unix seconds.</summary>
+    /// <summary>Header with the time of the delivery, in Unix seconds.</summary>
     public const string TimestampHeader = "webhook-timestamp";
 
     /// <summary>Header with the signatures, separated by spaces.</summary>
     public const string SignatureHeader = "webhook-signature";
 
-    /// <summary>How far a timestamp may be off, into the past and into the future: longer, and a captured message could be sent again.</summary>
+    /// <summary>
+    /// How far a timestamp may be off, into the past and into the future. With a longer tolerance a captured message
+    /// could be sent again later.
+    /// </summary>
     public static readonly TimeSpan Tolerance = TimeSpan.FromMinutes(5);
 
     private const string SecretPrefix = "whsec_";
@@ -88,7 +93,7 @@ public sealed class StandardWebhook(IReadOnlyList<byte[]> keys, TimeProvider tim
     private const int SignatureLength = 44;   // base64 of 32 bytes
     private const int MaxTimestampLength = 12;
 
-    /// <summary>Reads a secret of the form <c>whsec_…</c>.</summary>
+    /// <summary>Reads a secret of the form <c>whsec_…</c>. False when it has another form or length.</summary>
     public static bool TryReadSecret(string secret, [NotNullWhen(true)] out byte[]? key)
     {
         key = null;
@@ -100,17 +105,17 @@ public sealed class StandardWebhook(IReadOnlyList<byte[]> keys, TimeProvider tim
     }
 
     /// <summary>Signs a message with the first key.</summary>
-    /// <param name="id">Of the message.</param>
-    /// <param name="unixSeconds">Of this delivery.</param>
-    /// <param name="body">As it goes over the wire.</param>
+    /// <param name="id">Id of the message.</param>
+    /// <param name="unixSeconds">Time of this delivery, in Unix seconds.</param>
+    /// <param name="body">The bytes that go over the wire.</param>
     public string Sign(string id, long unixSeconds, ReadOnlySpan<byte> body) =>
         VersionPrefix + Convert.ToBase64String(HMACSHA256.HashData(keys[0], Signed(id, unixSeconds.ToString(), body)));
 
-    /// <summary>Judges a message.</summary>
-    /// <param name="id">Header <see cref="IdHeader"/>.</param>
-    /// <param name="timestamp">Header <see cref="TimestampHeader"/>.</param>
-    /// <param name="signatures">Header <see cref="SignatureHeader"/>.</param>
-    /// <param name="body">As it came over the wire.</param>
+    /// <summary>Verifies the signature and the age of a message.</summary>
+    /// <param name="id">Value of header <see cref="IdHeader"/>.</param>
+    /// <param name="timestamp">Value of header <see cref="TimestampHeader"/>.</param>
+    /// <param name="signatures">Value of header <see cref="SignatureHeader"/>.</param>
+    /// <param name="body">The bytes that came over the wire.</param>
     public WebhookSignature Verify(string? id, string? timestamp, string? signatures, ReadOnlySpan<byte> body)
     {
         if (!IsId(id) || !TryReadTimestamp(timestamp, out var signedAt) || string.IsNullOrEmpty(signatures)) return WebhookSignature.Malformed;
@@ -128,7 +133,8 @@ public sealed class StandardWebhook(IReadOnlyList<byte[]> keys, TimeProvider tim
         return WebhookSignature.NotOurs;
     }
 
-    // Visible ASCII without the separator: a dot could be moved from the id to the body without changing what is signed.
+    // Visible ASCII without a dot, which separates the signed parts. Otherwise a dot could move from the id to the body
+    // without changing the signed text.
     private static bool IsId([NotNullWhen(true)] string? id) =>
         id is { Length: > 0 and <= MaxIdLength } && !id.AsSpan().ContainsAnyExceptInRange('!', '~') && !id.Contains('.', StringComparison.Ordinal);
 
@@ -147,7 +153,7 @@ public sealed class StandardWebhook(IReadOnlyList<byte[]> keys, TimeProvider tim
         return signed;
     }
 
-    // Signatures of other versions are somebody else's.
+    // Signatures of other versions are skipped. A sender may add them for other receivers.
     private static bool Contains(string signatures, ReadOnlySpan<byte> expected)
     {
         Span<byte> given = stackalloc byte[HMACSHA256.HashSizeInBytes];

@@ -7,31 +7,31 @@ using Microsoft.OpenApi;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// What the OpenAPI documents of all hosts have in common: the bearer token, the problem that every error is, a name for
-/// every operation, and schemas that say what is sent, no more and no less.
+/// The parts that the OpenAPI documents of all hosts share: the bearer token, the problem that every error answer is, a
+/// name for every operation, and schemas that describe exactly the members that are sent.
 /// </summary>
 public static class ApiDocument
 {
-    /// <summary>Where the document is.</summary>
+    /// <summary>Path of the document.</summary>
     public const string Path = "/openapi/v1.json";
 
-    /// <summary>Where people read it.</summary>
+    /// <summary>Path of the page on which people read the document.</summary>
     public const string DocsPath = "/docs";
 
     private const string Bearer = "bearer";
     private const string ProblemName = "Problem";
 
-    /// <summary>Adds it to a document.</summary>
-    /// <param name="options">Of the document.</param>
-    /// <param name="title">What the document is called.</param>
-    /// <param name="token">What a bearer token is.</param>
-    /// <param name="isOpen">Whether an operation takes no token.</param>
+    /// <summary>Adds the shared parts to a document.</summary>
+    /// <param name="options">Options of the document.</param>
+    /// <param name="title">Title of the document.</param>
+    /// <param name="token">Describes the bearer token that the host takes.</param>
+    /// <param name="isOpen">Tells whether an operation takes no token.</param>
     public static void Describe(OpenApiOptions options, string title, OpenApiSecurityScheme token, Func<OpenApiOperationTransformerContext, bool> isOpen)
     {
         options.AddDocumentTransformer((document, _, _) =>
         {
             document.Info = new OpenApiInfo { Title = title, Version = "1" };
-            // Wherever it was read from.
+            // The list of servers would hold the address from which this document happened to be read.
             document.Servers?.Clear();
             document.Components ??= new OpenApiComponents();
             document.Components.SecuritySchemes ??= new Dictionary<string, IOpenApiSecurityScheme>(StringComparer.Ordinal);
@@ -42,7 +42,7 @@ public static class ApiDocument
         });
         options.AddSchemaTransformer((schema, context, _) =>
         {
-            // Where a schema has a default, generators demand the member in requests.
+            // Client generators demand a member in requests when its schema has a default.
             schema.Default = null;
             foreach (var property in context.JsonTypeInfo.Properties)
             {
@@ -52,7 +52,8 @@ public static class ApiDocument
         });
         options.AddOperationTransformer((operation, context, _) =>
         {
-            // By what it is about, not by the class that answers it.
+            // Operations are grouped by their subject, the path segment after the version, not by the class that
+            // answers them.
             var subject = Capitalized(context.Description.RelativePath!.Split('/')[2]);
             (context.Document!.Tags ??= new HashSet<OpenApiTag>()).Add(new OpenApiTag { Name = subject });
             operation.Tags = new HashSet<OpenApiTagReference> { new(subject, context.Document) };
@@ -62,10 +63,10 @@ public static class ApiDocument
         });
     }
 
-    /// <summary>An answer that is a problem.</summary>
-    /// <param name="context">Of the operation.</param>
-    /// <param name="description">When it comes.</param>
-    /// <param name="asksToRetry">Whether it has a Retry-After.</param>
+    /// <summary>Describes an answer that is a problem.</summary>
+    /// <param name="context">Context of the operation.</param>
+    /// <param name="description">The case in which the host gives this answer.</param>
+    /// <param name="asksToRetry">Whether the answer has a Retry-After header.</param>
     public static OpenApiResponse ProblemResponse(OpenApiOperationTransformerContext context, string description, bool asksToRetry = false)
     {
         var response = new OpenApiResponse
@@ -94,15 +95,15 @@ public static class ApiDocument
         operation.Parameters.Add(new OpenApiParameter { Name = name, In = place, Description = description, Schema = schema, Required = isRequired });
     }
 
-    /// <summary>The page at /docs on which people read the document.</summary>
+    /// <summary>Serves the page at /docs on which people read the document.</summary>
     /// <param name="app">The host.</param>
-    /// <param name="page">Adds the page.</param>
+    /// <param name="page">Adds the middleware that serves the page.</param>
     public static void UseDocs(this WebApplication app, Action<IApplicationBuilder> page) =>
         app.UseWhen(context => context.Request.Path.StartsWithSegments(DocsPath, StringComparison.Ordinal), docs =>
         {
             docs.Use((context, next) =>
             {
-                // All of it comes from this host; its pictures are in its styles.
+                // The page loads everything from this host. Its pictures are data in its style sheets.
                 context.Response.Headers.ContentSecurityPolicy = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'";
                 context.Response.Headers.XContentTypeOptions = "nosniff";
                 return next(context);
@@ -110,10 +111,10 @@ public static class ApiDocument
             page(docs);
         });
 
-    /// <summary>A schema that is nothing but a type.</summary>
+    /// <summary>Makes a schema that has only a type.</summary>
     public static OpenApiSchema Of(JsonSchemaType type) => new() { Type = type };
 
-    // One that every generator can make a name of: postSalesPreload, getSalesOne, deleteOpsBlocklist.
+    // Makes an id that every generator can turn into a method name: postSalesPreload, getSalesOne, deleteOpsBlocklist.
     private static string OperationId(string method, string path) => method.ToLowerInvariant() + string.Concat(
         path.Replace("api/v1/", "", StringComparison.Ordinal).Split('/', ':', '-', '.').Where(part => part is not ['{', ..]).Select(Capitalized))
         + (path.EndsWith('}') && method is "GET" ? "One" : "");
@@ -145,8 +146,8 @@ public static class ApiDocument
                     },
                 },
             },
-            ["challenge"] = new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Of challenge_required: an ALTCHA challenge for widgets 1 and 2." },
-            ["challengeV2"] = new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Of challenge_required: the same for widget 3." },
+            ["challenge"] = new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Of challenge_required: an ALTCHA challenge of version 1, for widgets 1 to 3." },
+            ["challengeV2"] = new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Of challenge_required: the same as version 2." },
             ["traceId"] = Of(JsonSchemaType.String),
         },
     };

@@ -5,7 +5,9 @@ using Microsoft.Extensions.Logging;
 
 namespace FlashSale.Platform;
 
-/// <summary>Counts the connections of a host's own port, and closes those beyond the limit before anything is read of them.</summary>
+/// <summary>
+/// Counts the connections of a host's own port, and closes those beyond the limit before it reads anything from them.
+/// </summary>
 public sealed partial class ConnectionCap
 {
     private const long LogIntervalMilliseconds = 10_000;
@@ -18,11 +20,13 @@ public sealed partial class ConnectionCap
     private int _open;
     private long _loggedAt = -LogIntervalMilliseconds;
 
-    /// <summary>Takes the limit from the settings, or from the process where it may open fewer files.</summary>
+    /// <summary>
+    /// Takes the limit from the settings, or nine tenths of the files that the process may open if that is less.
+    /// </summary>
     public ConnectionCap(TransportOptions options, ILogger<ConnectionCap> logger)
     {
         _logger = logger;
-        // A process without a file left cannot accept on any port, nor open a connection to its stores.
+        // A process that has no file descriptor left cannot accept on any port, nor open a connection to its stores.
         _max = (int)Math.Min(options.MaxConnections, Math.Max(1, OpenFileLimit() / 10 * 9));
         if (_max < options.MaxConnections) LogLowered(_max, options.MaxConnections);
         Meter.CreateObservableGauge("flashsale_connections", () => Volatile.Read(ref _open), description: "Open connections of the host's own port.");
@@ -31,7 +35,7 @@ public sealed partial class ConnectionCap
     /// <summary>Most connections at once.</summary>
     public int Max => _max;
 
-    /// <summary>The connection middleware.</summary>
+    /// <summary>The connection middleware. It serves a connection within the limit and aborts any other.</summary>
     public ConnectionDelegate Before(ConnectionDelegate next) => connection =>
     {
         if (Interlocked.Increment(ref _open) <= _max) return ServeAsync(connection, next);
@@ -61,7 +65,8 @@ public sealed partial class ConnectionCap
         if (now - before >= LogIntervalMilliseconds && Interlocked.CompareExchange(ref _loggedAt, now, before) == before) LogFull(_max);
     }
 
-    // The soft limit; the runtime raises it to the hard one when it starts. Elsewhere than on Linux there is none to be read.
+    // Reads the soft limit, which the runtime raises to the hard one when it starts. Only Linux has this file, so other
+    // systems count as unlimited.
     private static long OpenFileLimit()
     {
         const string Limits = "/proc/self/limits";

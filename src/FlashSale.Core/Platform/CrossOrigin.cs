@@ -6,14 +6,18 @@ using Microsoft.Extensions.Primitives;
 
 namespace FlashSale.Platform;
 
-/// <summary>Which other origins' scripts may call the host. Section <c>Cors</c>.</summary>
+/// <summary>The other origins from which scripts may call the host. Section <c>Cors</c>.</summary>
 public sealed class CorsOptions
 {
-    /// <summary>Each as browsers send it: <c>https://shop.example</c>, with a port where it is not the scheme's own. None by default; never a wildcard.</summary>
+    /// <summary>
+    /// The origins, each spelled as browsers send it: <c>https://shop.example</c>, with a port where it is not the
+    /// scheme's own. The list is empty by default. A wildcard is never allowed.
+    /// </summary>
     public IReadOnlyList<string> Origins { get; set; } = [];
 
     /// <summary>Checks the origins.</summary>
-    /// <exception cref="InvalidSettingException">One is none.</exception>
+    /// <exception cref="InvalidSettingException">An entry is not an origin of the form
+    /// http(s)://host[:port].</exception>
     public void Check()
     {
         for (var i = 0; i < Origins.Count; i++)
@@ -25,8 +29,9 @@ public sealed class CorsOptions
 }
 
 /// <summary>
-/// Cross-origin requests (CORS) of the origins that are allowed. It stands before routing, as the purchase path does.
-/// Tokens travel in the Authorization header, so nobody's cookies are asked for, and credentials are never allowed.
+/// Answers cross-origin requests (CORS) of the allowed origins. The middleware stands before routing, because the
+/// purchase path does too. Tokens travel in the Authorization header, so browsers need to send no cookies, and
+/// credentials are never allowed.
 /// </summary>
 public sealed class CrossOrigin(CorsOptions options)
 {
@@ -45,11 +50,15 @@ public sealed class CrossOrigin(CorsOptions options)
     private readonly FrozenDictionary<string, StringValues> _origins =
         options.Origins.ToFrozenDictionary(origin => origin, origin => new StringValues(origin), StringComparer.Ordinal);
 
-    /// <summary>The middleware: answers preflights of allowed origins, and marks the other answers to them.</summary>
+    /// <summary>
+    /// The middleware. It answers preflights: those of allowed origins with 204, all others with 405. It adds the CORS
+    /// headers to the other answers to allowed origins.
+    /// </summary>
     public RequestDelegate Before(RequestDelegate next) => context =>
     {
         var (request, headers) = (context.Request, context.Response.Headers);
-        // Also without an origin: a shared cache must not hand the answer for one origin to another.
+        // Requests without an Origin header get it too. Otherwise a shared cache could hand the answer for one origin
+        // to another.
         if (_origins.Count > 0) headers.Vary = Origin;
         var isPreflight = IsPreflight(request);
         if (request.Headers.Origin is not [{ } from] || !_origins.TryGetValue(from, out var allowed))
@@ -68,10 +77,11 @@ public sealed class CrossOrigin(CorsOptions options)
     };
 
     /// <summary>
-    /// Marks the answer to a request that the server could not read to its end. Whose it is may not be known by then: such an
-    /// answer says nothing that others must not read, so any origin may.
+    /// Adds the CORS headers to the answer to a request that the server could not read to its end. The request's Origin
+    /// header may be among the parts that were not read. Such an answer holds nothing secret, so any origin may read it
+    /// then.
     /// </summary>
-    /// <param name="request">The header fields that were read.</param>
+    /// <param name="request">The request's header fields that were read.</param>
     /// <param name="answer">The answer's header fields.</param>
     public void AddToRejection(IHeaderDictionary? request, IHeaderDictionary answer)
     {
@@ -88,17 +98,18 @@ public sealed class CrossOrigin(CorsOptions options)
         HttpMethods.IsOptions(request.Method) && request.Headers.AccessControlRequestMethod.Count > 0;
 }
 
-/// <summary>Puts cross-origin requests into a host.</summary>
+/// <summary>Adds cross-origin requests to a host.</summary>
 public static class CrossOriginRegistration
 {
     /// <summary>Reads section <c>Cors</c>.</summary>
-    /// <exception cref="InvalidSettingException">An origin is none.</exception>
+    /// <exception cref="InvalidSettingException">An entry is not an origin of the form
+    /// http(s)://host[:port].</exception>
     public static void AddCrossOrigin(this WebApplicationBuilder builder)
     {
         builder.Services.AddSettings<CorsOptions>(builder.Configuration, "Cors").Check();
         builder.Services.AddSingleton<CrossOrigin>();
     }
 
-    /// <summary>Answers scripts of other origins from here on.</summary>
+    /// <summary>Adds the middleware at this place of the pipeline.</summary>
     public static void UseCrossOrigin(this WebApplication app) => app.Use(app.Services.GetRequiredService<CrossOrigin>().Before);
 }

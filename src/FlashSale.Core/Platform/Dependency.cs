@@ -5,28 +5,34 @@ using Polly.Timeout;
 
 namespace FlashSale.Platform;
 
-/// <summary>The call was not made: the dependency has failed too often lately, or too many calls are under way.</summary>
+/// <summary>
+/// The call was not made: the dependency has failed too often lately, or too many calls are under way.
+/// </summary>
 public sealed class DependencyRejectedException(string message, Exception? inner = null) : Exception(message, inner);
 
-/// <summary>The call was given up: whether it had an effect is not known.</summary>
+/// <summary>The call was given up. It may have had its effect or not.</summary>
 public sealed class DependencyTimeoutException(string message, Exception? inner = null) : TimeoutException(message, inner);
 
-/// <summary>What there is to know of a dependency beside its settings.</summary>
-/// <param name="Name">As on the health page and in metrics, in lower case.</param>
-/// <param name="Section">Its part of section <c>Dependencies</c>.</param>
-/// <param name="Defaults">What holds where nothing is set.</param>
-/// <param name="IsFailure">Whether an exception speaks against the dependency, not against what it was asked.</param>
-/// <param name="IsRepeatable">Whether a call that may be repeated should be after this exception; null where none should. Calls that were given up are of type <see cref="TimeoutRejectedException"/>.</param>
+/// <summary>Describes a dependency, apart from its settings.</summary>
+/// <param name="Name">Its name on the health page and in metrics, in lower case.</param>
+/// <param name="Section">Name of its part of section <c>Dependencies</c>.</param>
+/// <param name="Defaults">The settings that hold where nothing is configured.</param>
+/// <param name="IsFailure">Tells whether an exception speaks against the dependency, and not against the request that
+/// it got.</param>
+/// <param name="IsRepeatable">Tells whether a call that may be repeated should be made again after this exception. If
+/// it is null, no call is made again. A call that was given up arrives here as
+/// <see cref="TimeoutRejectedException"/>.</param>
 public sealed record DependencyDefinition(string Name, string Section, DependencyOptions Defaults, Func<Exception, bool> IsFailure, Func<Exception, bool>? IsRepeatable = null)
 {
-    /// <summary>Most calls at once, whatever the settings say: the size of a pool.</summary>
+    /// <summary>Most calls at once, even where the settings allow more: the size of a connection pool.</summary>
     public int MaxConcurrent { get; init; } = int.MaxValue;
 }
 
 /// <summary>
-/// What stands between a host and one thing it depends on: a bulkhead, so that a slow one cannot hold everything; a retry,
-/// for calls that may be repeated; a circuit breaker, so that nobody waits for one that is away; a timeout. In this order,
-/// from the outside. Thread-safe. New settings make a new pipeline: calls under way end in the old one, and its breaker is closed.
+/// Stands between a host and one of its dependencies. The layers are, from the outside: a bulkhead, so that a slow
+/// dependency cannot hold all of the host's work; a retry, for calls that may be repeated; a circuit breaker, so that
+/// callers do not wait for a dependency that is away; a timeout. Thread-safe. New settings make a new pipeline. Calls
+/// under way end in the old one, and the new breaker starts closed.
 /// </summary>
 public sealed class Dependency
 {
@@ -45,10 +51,10 @@ public sealed class Dependency
     /// <summary>Name of the payment provider.</summary>
     public const string Payments = "payments";
 
-    /// <summary>The section of the settings of all of them.</summary>
+    /// <summary>The configuration section with the settings of all dependencies.</summary>
     internal const string Section = "Dependencies";
 
-    /// <summary>The parts of that section, of all hosts together.</summary>
+    /// <summary>The parts of that section, for the dependencies of all hosts together.</summary>
     internal static readonly string[] Sections = ["Redis", "RabbitMq", "Postgres", "Payments"];
 
     private readonly DependencyDefinition _definition;
@@ -56,7 +62,7 @@ public sealed class Dependency
     private readonly DependencyMetrics _metrics;
     private volatile Built _built;
 
-    /// <summary>Makes the pipelines.</summary>
+    /// <summary>Builds the pipelines with the first settings.</summary>
     public Dependency(DependencyDefinition definition, DependencyOptions options, TimeProvider time)
     {
         _definition = definition;
@@ -65,27 +71,30 @@ public sealed class Dependency
         _built = Build(options, null);
     }
 
-    /// <summary>As on the health page and in metrics.</summary>
+    /// <summary>Its name on the health page and in metrics.</summary>
     public string Name => _definition.Name;
 
-    /// <summary>What there is to know beside the settings.</summary>
+    /// <summary>The description that it was made from, without the settings.</summary>
     public DependencyDefinition Definition => _definition;
 
     /// <summary>The settings that hold now.</summary>
     public DependencyOptions Options => _built.Options;
 
-    /// <summary>Whether calls go through.</summary>
+    /// <summary>State of the circuit breaker, which tells whether calls go through.</summary>
     public CircuitState State => _built.State.CircuitState;
 
-    /// <summary>Calls under way, those that wait between two attempts included.</summary>
+    /// <summary>Calls under way. Calls that wait between two attempts count too.</summary>
     public int InFlight => _built.Places.Taken;
 
-    /// <summary>The breaker alone, for calls that bring their own deadline and allow no waste. Whoever is refused by it calls <see cref="CountRejection"/>.</summary>
+    /// <summary>
+    /// The breaker alone, for calls that bring their own deadline and cannot afford the other layers. A caller that the
+    /// breaker refuses calls <see cref="CountRejection"/>.
+    /// </summary>
     public ResiliencePipeline Breaker => _built.Breaker;
 
     /// <summary>Makes a call that may be repeated.</summary>
-    /// <exception cref="DependencyRejectedException">It was not made.</exception>
-    /// <exception cref="DependencyTimeoutException">It was given up.</exception>
+    /// <exception cref="DependencyRejectedException">The call was not made.</exception>
+    /// <exception cref="DependencyTimeoutException">The call was given up.</exception>
     public ValueTask<T> RepeatableAsync<TState, T>(Func<TState, CancellationToken, ValueTask<T>> call, TState state, CancellationToken cancellation)
     {
         var built = _built;
@@ -93,8 +102,8 @@ public sealed class Dependency
     }
 
     /// <summary>Makes a call once.</summary>
-    /// <exception cref="DependencyRejectedException">It was not made.</exception>
-    /// <exception cref="DependencyTimeoutException">It was given up, and may have had its effect.</exception>
+    /// <exception cref="DependencyRejectedException">The call was not made.</exception>
+    /// <exception cref="DependencyTimeoutException">The call was given up, and may have had its effect.</exception>
     public ValueTask<T> OnceAsync<TState, T>(Func<TState, CancellationToken, ValueTask<T>> call, TState state, CancellationToken cancellation)
     {
         var built = _built;
@@ -104,7 +113,7 @@ public sealed class Dependency
     /// <summary>Counts a call that <see cref="Breaker"/> refused.</summary>
     public void CountRejection() => _metrics.Rejected("open");
 
-    /// <summary>Takes new settings; those that hold already change nothing.</summary>
+    /// <summary>Takes new settings. Nothing changes if they equal the present ones.</summary>
     /// <returns>Whether anything changed.</returns>
     public bool Apply(DependencyOptions options)
     {
@@ -172,7 +181,8 @@ public sealed class Dependency
             })
             .Build();
         var count = Math.Min(options.MaxConcurrent, _definition.MaxConcurrent);
-        // A bulkhead that stays as it was goes on counting calls of the old pipelines: a pool has no room for both.
+        // A bulkhead of the same size stays. It goes on counting the calls of the old pipelines, because a connection
+        // pool has no room for the old calls beside as many new ones.
         return new Built(options, state, breaker, once, Repeatable(options, once), places?.Count == count ? places : new Bulkhead(count));
     }
 
@@ -201,7 +211,7 @@ public sealed class Dependency
         DependencyOptions Options, CircuitBreakerStateProvider State, ResiliencePipeline Breaker, ResiliencePipeline Once, ResiliencePipeline Repeatable, Bulkhead Places);
 }
 
-/// <summary>A number of places; whoever finds none free waits for a moment.</summary>
+/// <summary>A fixed number of places. A caller that finds no free place waits for a limited time.</summary>
 internal sealed class Bulkhead(int count)
 {
     private readonly SemaphoreSlim _free = new(count, count);

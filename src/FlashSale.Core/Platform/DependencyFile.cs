@@ -9,9 +9,10 @@ using Polly.CircuitBreaker;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Settings of the dependencies that an operator turns while the host runs: the JSON file that <c>Dependencies:File</c> names,
-/// <c>{"Dependencies": {"Redis": {"BreakMilliseconds": 1000}}}</c>, on top of all other configuration. See
-/// <see cref="FollowedFile"/> for how it is followed. A text that is wrong anywhere changes nothing at all.
+/// Lets an operator change settings of the dependencies while the host runs. They come from the JSON file that
+/// <c>Dependencies:File</c> names, <c>{"Dependencies": {"Redis": {"BreakMilliseconds": 1000}}}</c>, and override all
+/// other configuration. <see cref="FollowedFile"/> follows the file. A text with an error anywhere changes nothing at
+/// all.
 /// </summary>
 public sealed partial class DependencyFile(IConfiguration configuration, IEnumerable<Dependency> dependencies, ILogger<DependencyFile> logger) : BackgroundService
 {
@@ -20,8 +21,8 @@ public sealed partial class DependencyFile(IConfiguration configuration, IEnumer
     private readonly string? _path = configuration[Setting];
     private readonly Dependency[] _dependencies = [.. dependencies];
 
-    /// <summary>Reads a dependency's settings, the file's included.</summary>
-    /// <exception cref="InvalidSettingException">A value or the file is not as it must be.</exception>
+    /// <summary>Reads a dependency's settings, including those of the file.</summary>
+    /// <exception cref="InvalidSettingException">A value is not allowed, or the file cannot be read.</exception>
     internal static DependencyOptions Read(IConfiguration configuration, DependencyDefinition definition)
     {
         if (configuration[Setting] is not { Length: > 0 } path) return DependencyOptions.Read(configuration, definition.Section, definition.Defaults);
@@ -50,7 +51,7 @@ public sealed partial class DependencyFile(IConfiguration configuration, IEnumer
         while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 
-    // All are read before the first one changes. Answers what is wrong.
+    // Reads the settings of all dependencies before it changes the first one. Answers the error text, or null.
     private string? Apply(string text)
     {
         try
@@ -75,8 +76,8 @@ public sealed partial class DependencyFile(IConfiguration configuration, IEnumer
         {
             using var json = new MemoryStream(System.Text.Encoding.UTF8.GetBytes(text));
             var file = new ConfigurationBuilder().AddJsonStream(json).Build();
-            // A name that is misspelt would silently change nothing. The file may be that of all hosts, so it may name
-            // what this one does not depend on.
+            // A misspelt name would silently change nothing, so unknown names are refused. All hosts may share one
+            // file, so it may name dependencies that this host does not have.
             if (file.GetChildren().FirstOrDefault(section => section.Key != Dependency.Section) is { } other)
                 throw new InvalidSettingException(
                     $"{other.Path}: there is no such section; all is below '{Dependency.Section}'.");
@@ -106,11 +107,11 @@ public sealed partial class DependencyFile(IConfiguration configuration, IEnumer
     private partial void LogApplied(string name, DependencyOptions options);
 }
 
-/// <summary>Puts dependencies into a host.</summary>
+/// <summary>Adds dependencies to a host.</summary>
 public static class DependencyRegistration
 {
     /// <summary>Adds a dependency under its name: as keyed service, on the health page and in metrics.</summary>
-    /// <exception cref="InvalidSettingException">Its settings are not as they must be.</exception>
+    /// <exception cref="InvalidSettingException">A setting of the dependency is not allowed.</exception>
     public static void AddDependency(this WebApplicationBuilder builder, DependencyDefinition definition)
     {
         var dependency = new Dependency(definition, DependencyFile.Read(builder.Configuration, definition), TimeProvider.System);

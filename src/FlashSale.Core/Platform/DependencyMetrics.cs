@@ -3,7 +3,7 @@ using Polly.CircuitBreaker;
 
 namespace FlashSale.Platform;
 
-/// <summary>What a dependency's pipelines did, for /metrics.</summary>
+/// <summary>Counts the events of a dependency's pipelines, for /metrics.</summary>
 internal sealed class DependencyMetrics
 {
     private static readonly Meter Meter = new("FlashSale.Dependencies");
@@ -20,7 +20,7 @@ internal sealed class DependencyMetrics
     public DependencyMetrics(Dependency dependency)
     {
         _name = new("dependency", dependency.Name);
-        // From the start, so that the first of each is an increase.
+        // Every series starts at 0, so that its first event shows as an increase.
         foreach (var counter in (Counter<long>[])[Retries, Timeouts, Openings]) counter.Add(0, _name);
         foreach (var reason in (string[])["open", "full"]) Rejections.Add(0, _name, new("reason", reason));
         Meter.CreateObservableGauge("flashsale_dependency_state", () => new Measurement<int>((int)dependency.State switch

@@ -3,7 +3,10 @@ using Microsoft.Extensions.Configuration;
 
 namespace FlashSale.Platform;
 
-/// <summary>How long, how often and how much a host asks of one dependency. Section <c>Dependencies:{name}</c>; may change while the host runs.</summary>
+/// <summary>
+/// Limits of a host's calls to one dependency: time, retries, breaker and number at once. Section
+/// <c>Dependencies:{name}</c>. The settings may change while the host runs.
+/// </summary>
 public sealed record DependencyOptions
 {
     /// <summary>How long one attempt may take, in milliseconds.</summary>
@@ -14,15 +17,17 @@ public sealed record DependencyOptions
     [Range(0, 10)]
     public int Retries { get; set; }
 
-    /// <summary>Before the first retry, in milliseconds; doubles with each, with jitter.</summary>
+    /// <summary>Wait before the first retry, in milliseconds. It doubles with each retry, and has jitter.</summary>
     [Range(10, 10_000)]
     public int RetryMilliseconds { get; set; } = 50;
 
-    /// <summary>The breaker opens when at least this share of the calls within the sampling time fails, in percent.</summary>
+    /// <summary>
+    /// The breaker opens when at least this share of the calls within the sampling time fails, in percent.
+    /// </summary>
     [Range(1, 100)]
     public int FailurePercent { get; set; } = 50;
 
-    /// <summary>Fewest calls within the sampling time for the breaker to judge by.</summary>
+    /// <summary>Fewest calls within the sampling time before the breaker may open.</summary>
     [Range(2, 10_000)]
     public int MinCalls { get; set; } = 4;
 
@@ -30,19 +35,19 @@ public sealed record DependencyOptions
     [Range(1, 600)]
     public int SamplingSeconds { get; set; } = 5;
 
-    /// <summary>How long the open breaker refuses before one call may try, in milliseconds.</summary>
+    /// <summary>How long the open breaker refuses calls before it lets one call try, in milliseconds.</summary>
     [Range(500, 60_000)]
     public int BreakMilliseconds { get; set; } = 1_000;
 
-    /// <summary>Most calls under way at once. For Postgres the pool's size is the limit where it is less.</summary>
+    /// <summary>Most calls under way at once. For Postgres the size of the pool is the limit if that is less.</summary>
     [Range(1, 10_000)]
     public int MaxConcurrent { get; set; } = 10_000;
 
-    /// <summary>How long a call beyond that waits for another one to end, in milliseconds.</summary>
+    /// <summary>How long a call beyond that limit waits for another call to end, in milliseconds.</summary>
     [Range(0, 10_000)]
     public int WaitMilliseconds { get; set; } = 500;
 
-    /// <summary>Longest that a call with its retries may take.</summary>
+    /// <summary>Longest time that a call with all its retries may take.</summary>
     public TimeSpan Longest => TimeSpan.FromMilliseconds(WaitMilliseconds + (Retries + 1L) * TimeoutMilliseconds + RetryMilliseconds * (2L << Retries));
 
     /// <summary>Reads and checks a section on top of the defaults.</summary>

@@ -2,14 +2,19 @@ using Microsoft.AspNetCore.Http;
 
 namespace FlashSale.Platform;
 
-/// <summary>A request body that is compressed, or encoded otherwise. No host decodes one: it may be a thousand times as large as it looks.</summary>
+/// <summary>
+/// Recognises and refuses request bodies that are compressed, or encoded otherwise. No host decodes one, because it may
+/// be a thousand times as large as it looks.
+/// </summary>
 public static class EncodedBody
 {
-    /// <summary>Whether a request says that it has one.</summary>
+    /// <summary>Whether the request's Content-Encoding names an encoding other than <c>identity</c>.</summary>
     public static bool IsIn(HttpRequest request) =>
         request.Headers.ContentEncoding is { Count: > 0 } encoding && !(encoding is [{ } one] && one.Equals("identity", StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>Refuses it, and says what is taken.</summary>
+    /// <summary>
+    /// Refuses the request with 415. Its Accept-Encoding header says that only <c>identity</c> is taken.
+    /// </summary>
     public static Task RefuseAsync(HttpContext context)
     {
         context.Response.Headers.AcceptEncoding = "identity";

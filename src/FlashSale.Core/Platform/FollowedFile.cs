@@ -1,22 +1,24 @@
 namespace FlashSale.Platform;
 
 /// <summary>
-/// A file that is followed while the host runs. It is compared by its text, which also sees a file that is replaced by a rename or
-/// through a symbolic link, on file systems that announce nothing and keep the times of the original.
+/// A file that the host reads again and again while it runs. Each look compares the text, because that also shows a
+/// file that was replaced by a rename or through a symbolic link, on file systems that announce nothing and keep the
+/// times of the original.
 /// </summary>
-/// <param name="path">Which.</param>
+/// <param name="path">Path of the file.</param>
 public sealed class FollowedFile(string path)
 {
-    /// <summary>How often a follower looks.</summary>
+    /// <summary>Time between two looks of a follower.</summary>
     public static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
     private string? _seen;
 
-    /// <summary>Which.</summary>
+    /// <summary>Path of the file.</summary>
     public string Path => path;
 
     /// <summary>Looks at the file.</summary>
-    /// <returns>Its text, or why it cannot be read; both null when that is as it was at the last look.</returns>
+    /// <returns>The file's text, or the reason why it cannot be read. Both are null if that has not changed since the
+    /// last look.</returns>
     public async Task<(string? Text, string? Failure)> LookAsync(CancellationToken cancellation)
     {
         var (text, failure) = await ReadAsync(cancellation);

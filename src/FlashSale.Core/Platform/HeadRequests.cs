@@ -5,8 +5,8 @@ using Microsoft.AspNetCore.Http;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// HEAD wherever GET is, on every port: the request is taken for a GET by all that follows, limits included, and the
-/// server, which read the method itself, sends the head alone.
+/// Answers HEAD wherever a host answers GET, on every port. Everything behind this filter takes the request for a GET,
+/// limits included. The server has read the method itself, so it sends the head alone.
 /// </summary>
 public sealed class HeadRequests : IStartupFilter
 {
@@ -27,7 +27,9 @@ public sealed class HeadRequests : IStartupFilter
         next(app);
     };
 
-    /// <summary>Whether the client asked for the head alone: an endpoint whose body is long or endless need not make it.</summary>
+    /// <summary>
+    /// Whether the client asked for the head alone. An endpoint with a long or endless body need not make it then.
+    /// </summary>
     public static bool IsHead(HttpContext context) => context.Features.Get<Mark>() is not null;
 
     private sealed class Mark;

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Options;
 
 namespace FlashSale.Platform;
 
-/// <summary>What the hosts have in common: how they start, log, migrate, and say what is wrong with their settings.</summary>
+/// <summary>The code that all hosts share: they start, log, migrate and report wrong settings with it.</summary>
 public static class HostRunner
 {
     /// <summary>Exit code of a host that cannot start with its settings (sysexits' EX_CONFIG).</summary>
@@ -16,7 +16,11 @@ public static class HostRunner
 
     private static int _isEnding;
 
-    /// <summary>Builds and runs a host. <c>--healthcheck</c> asks the running one instead; <c>--check</c> only says what is wrong with the settings.</summary>
+    /// <summary>
+    /// Builds and runs a host. <c>--healthcheck</c> asks the running host instead whether it is ready. <c>--check</c>
+    /// only reports errors in the settings.
+    /// </summary>
+    /// <returns>The exit code: 0, <see cref="BadConfiguration"/>, or the answer of the health check.</returns>
     public static async Task<int> RunAsync(string[] args, Func<WebApplicationBuilder, Task<WebApplication>> build)
     {
         try
@@ -28,7 +32,7 @@ public static class HostRunner
             builder.AddManagementPort();
             builder.AddTransport();
             builder.Services.AddSingleton(TimeProvider.System);
-            // Before anything that counts is made: figures that begin with 0 would not be seen.
+            // The exporter must exist before anything that counts. It would not see a counter that was set to 0 before.
             using var metrics = new PrometheusExporter();
             builder.Services.AddSingleton(metrics);
             await using var app = await build(builder);
@@ -49,8 +53,8 @@ public static class HostRunner
     }
 
     /// <summary>
-    /// Ends a host whose setting turned out wrong only when it was used. At once, not in order: an orderly end would
-    /// wait for work that must not be done with that setting, and whatever is under way outlives any process anyway.
+    /// Ends a host at once because a setting turned out wrong only when it was used. An orderly end would wait for work
+    /// that must not be done with that setting. Work under way survives the end of any process anyway.
     /// </summary>
     public static void End(InvalidSettingException refusal)
     {
@@ -70,10 +74,11 @@ public static class HostRunner
             console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
             console.UseUtcTimestamp = true;
         });
-        // Whoever does not read the log loses lines of it, and is told how many; the host goes on selling.
+        // A reader that is too slow for the log loses lines of it, and the log tells how many. The host goes on
+        // selling.
         logging.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
         logging.AddFilter("Microsoft.AspNetCore", LogLevel.Warning);
-        // Its activities and scopes cost more than a sold-out answer.
+        // The activities and scopes of this logger cost more than a sold-out answer.
         logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
     }
 
@@ -81,16 +86,17 @@ public static class HostRunner
     public static async Task AddRedisAsync(this WebApplicationBuilder builder)
     {
         var options = builder.Services.AddSettings<RedisOptions>(builder.Configuration, "Redis");
-        // The client would take more for options of its own, or for a host by that name.
+        // The client library would take any further text for options of its own, or for a part of the host's name.
         if (!Uri.TryCreate($"redis://{options.Endpoint}", UriKind.Absolute, out var uri) || uri.Port < 1
             || !string.Equals($"{uri.Host}:{uri.Port}", options.Endpoint, StringComparison.OrdinalIgnoreCase))
             throw new InvalidSettingException($"Redis:Endpoint = '{options.Endpoint}': allowed is host:port.");
-        // There is no host yet to log through.
+        // The host does not exist yet, so its logger cannot be used.
         var logging = LoggerFactory.Create(Configure);
         var redis = await RedisConnection.ConnectAsync(options, logging.CreateLogger<RedisConnection>());
         builder.Services.AddSingleton(redis);
         builder.Services.AddSingleton(new ReadinessCheck("redis", () => redis.HasAnswered ? null : "no answer yet"));
-        // For people only: hosts do without Redis what can be done without it, and all of them would leave the load balancer at once.
+        // This line is for people and does not make the host unready. Without Redis hosts still do all the work that
+        // does not need it, and if they became unready, all of them would leave the load balancer at once.
         builder.Services.AddSingleton(new HealthLine(() => redis.SilentSince is { } since
             ? $"redis: does not answer since {since.ToUniversalTime():yyyy-MM-ddTHH:mm:ssZ}"
             : redis.IsHealthy ? "redis: answers" : "redis: answers, but takes no writes: it is a replica, or has not told its role yet"));
@@ -101,7 +107,8 @@ public static class HostRunner
     {
         var options = builder.Services.AddSettings<PostgresOptions>(builder.Configuration, "Postgres");
         var name = builder.Environment.ApplicationName;
-        // There is no host yet to log through, and a URL that cannot be honoured must be told before there is one.
+        // The host does not exist yet, so its logger cannot be used, but a URL that cannot be honoured must be reported
+        // now.
         var logger = LoggerFactory.Create(Configure).CreateLogger(typeof(Postgres));
         builder.Services.AddSingleton(Postgres.CreateDataSource(options, name, logger));
         if (options.ReplicaUrl is { Length: > 0 })
@@ -117,7 +124,10 @@ public static class HostRunner
         Dapper.DefaultTypeMap.MatchNamesWithUnderscores = true;
     }
 
-    /// <summary>Makes the host ready only once the schema is up to date. The Api does without: it sells with Postgres away.</summary>
+    /// <summary>
+    /// Makes the host ready only once the schema is up to date. The Api does not call this, because it sells with
+    /// Postgres away.
+    /// </summary>
     public static void RequireSchema(this WebApplicationBuilder builder) => builder.Services.AddSingleton(services =>
     {
         var migrations = services.GetRequiredService<MigrateInBackground>();

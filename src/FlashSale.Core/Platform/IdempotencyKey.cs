@@ -4,8 +4,8 @@ using Microsoft.Extensions.Primitives;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// The Idempotency-Key header (IETF draft-ietf-httpapi-idempotency-key-header): 1 to 255 visible ASCII characters,
-/// bare or as a quoted string (RFC 9651, section 3.3.3); both spellings are the same key.
+/// The Idempotency-Key header (IETF draft-ietf-httpapi-idempotency-key-header): 1 to 255 visible ASCII characters, bare
+/// or as a quoted string (RFC 9651, section 3.3.3). Both spellings are the same key.
 /// </summary>
 public static class IdempotencyKey
 {
@@ -15,15 +15,16 @@ public static class IdempotencyKey
     /// <summary>The header's name.</summary>
     public const string Header = "Idempotency-Key";
 
-    /// <summary>There is no such header.</summary>
+    /// <summary>The problem of a request without the header.</summary>
     public static readonly Problem Missing = new(400, "idempotency_key_missing", "The header Idempotency-Key is required.");
 
-    /// <summary>What is wrong with a header that is there.</summary>
+    /// <summary>The errors of a request with a header that is not a key.</summary>
     public static readonly IReadOnlyList<ProblemError> Invalid =
         [new(Header, "must be 1 to 255 visible ASCII characters, bare or as a quoted string, given once")];
 
     /// <summary>Reads the key.</summary>
-    /// <returns>True with the key; false with <paramref name="key"/> empty when the header is missing, null when it is not a key.</returns>
+    /// <returns>True with the key. Otherwise false, and <paramref name="key"/> is empty if the header is missing, null
+    /// if it is not a key.</returns>
     public static bool TryRead(StringValues header, [NotNullWhen(true)] out string? key)
     {
         key = header.Count == 1 ? header[0] : header.Count == 0 ? "" : null;

@@ -4,8 +4,8 @@ using System.Text.Json;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// JSON that knows its lines, for documents that people write: what is wrong is told by line and place. The values are
-/// read one by one; what nobody asked for when <see cref="End"/> is called is unknown, and an error.
+/// A JSON value that knows its line, for documents that people write. Errors name the line and the place of a value.
+/// Callers read the values one by one. <see cref="End"/> makes every member that no caller has asked for an error.
 /// </summary>
 public sealed class JsonPlace
 {
@@ -33,7 +33,7 @@ public sealed class JsonPlace
             JsonTokenType.Number => Encoding.UTF8.GetString(reader.ValueSpan),
             _ => "",
         };
-        // Documents are kept by Postgres, which holds neither, whichever member they are found in.
+        // Postgres keeps the documents. It holds neither U+0000 nor numbers of any length, so every member is checked.
         if (_kind is JsonTokenType.String && _text.Contains('\0')) Error("must not contain the character U+0000");
         if (_kind is JsonTokenType.Number && _text.Length > MaxDigits) Error($"must be written in at most {MaxDigits} characters");
         if (_kind is JsonTokenType.StartArray)
@@ -51,7 +51,10 @@ public sealed class JsonPlace
         }
     }
 
-    /// <summary>Reads a document. What is wrong with it goes to <paramref name="errors"/>; null when it is no JSON object at all.</summary>
+    /// <summary>
+    /// Reads a document and adds its errors to <paramref name="errors"/>. Returns null when it is not a JSON object at
+    /// all.
+    /// </summary>
     public static JsonPlace? Parse(ReadOnlySpan<byte> json, List<ProblemError> errors)
     {
         json = Utf8Text.WithoutMark(json);
@@ -66,13 +69,13 @@ public sealed class JsonPlace
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            // The latter: text that is not Unicode.
+            // InvalidOperationException means text that is not Unicode.
             errors.Add(ProblemError.InLine((int)((e as JsonException)?.LineNumber ?? 0) + 1, "is not valid JSON here, or nested too deeply"));
         }
         return null;
     }
 
-    /// <summary>A text that keeps a rule; "" where there is none.</summary>
+    /// <summary>Reads a text that keeps a rule. After an error the result is "".</summary>
     public string Text(string name, Predicate<string> isValid, string rule, string? missing = null)
     {
         if (Take(name) is not { } value) return missing ?? Missing(name, "");
@@ -81,7 +84,7 @@ public sealed class JsonPlace
         return "";
     }
 
-    /// <summary>One of several words; the first where it is wrong.</summary>
+    /// <summary>Reads one of several words. After an error the result is the first of them.</summary>
     public T Word<T>(string name, T? missing = null) where T : struct, Enum
     {
         var names = Enum.GetNames<T>();
@@ -92,13 +95,16 @@ public sealed class JsonPlace
         return default;
     }
 
-    /// <summary>A number within bounds.</summary>
+    /// <summary>Reads a number within bounds. After an error the result is <paramref name="min"/>.</summary>
     public double Number(string name, double min, double max, double? missing = null) => OptionalNumber(name, min, max) ?? missing ?? Missing(name, min);
 
-    /// <summary>An integer within bounds.</summary>
+    /// <summary>Reads an integer within bounds. After an error the result is <paramref name="min"/>.</summary>
     public int Whole(string name, int min, int max, int? missing = null) => OptionalWhole(name, min, max) ?? missing ?? Missing(name, min);
 
-    /// <summary>An integer within bounds, or null where it is null or missing.</summary>
+    /// <summary>
+    /// Reads an integer within bounds. The result is null if the member is null or missing, and <paramref name="min"/>
+    /// after an error.
+    /// </summary>
     public int? OptionalWhole(string name, int min, int max)
     {
         if (Take(name) is not { } value) return null;
@@ -107,7 +113,7 @@ public sealed class JsonPlace
         return min;
     }
 
-    /// <summary>true or false, or null where it is null or missing.</summary>
+    /// <summary>Reads true or false. The result is null if the member is null or missing.</summary>
     public bool? Flag(string name)
     {
         if (Take(name) is not { } value) return null;
@@ -115,7 +121,7 @@ public sealed class JsonPlace
         return value._kind is JsonTokenType.True;
     }
 
-    /// <summary>An object; null where it is null or missing, or none.</summary>
+    /// <summary>Reads an object. The result is null if the member is null, missing or not an object.</summary>
     public JsonPlace? Nested(string name, bool required = false)
     {
         if (Take(name) is not { } value) return required ? Missing<JsonPlace?>(name, null) : null;
@@ -124,7 +130,7 @@ public sealed class JsonPlace
         return null;
     }
 
-    /// <summary>The members of an object, by name, all of them known by that.</summary>
+    /// <summary>The names of an object's members. <see cref="End"/> takes all of them for known.</summary>
     public IEnumerable<string> Names()
     {
         foreach (var name in _members.Keys)
@@ -158,13 +164,13 @@ public sealed class JsonPlace
         return values;
     }
 
-    /// <summary>Says that this value is wrong.</summary>
+    /// <summary>Adds an error about this value.</summary>
     public void Error(string message) => _errors.Add(ProblemError.InLine(_line, $"{_path} {message}"));
 
-    /// <summary>Says that a member is wrong.</summary>
+    /// <summary>Adds an error about a member, on its line if it is there.</summary>
     public void Error(string name, string message) => (_members.GetValueOrDefault(name) ?? this).Error(_members.ContainsKey(name) ? message : $"{name} {message}");
 
-    /// <summary>Refuses members that were not asked for, here.</summary>
+    /// <summary>Adds an error for each member of this object that no caller has asked for.</summary>
     public void End()
     {
         foreach (var (name, value) in _members)

@@ -8,27 +8,30 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace FlashSale.Platform;
 
-/// <summary>Something a host needs before it is ready. Answers null when it is there, else what is missing.</summary>
+/// <summary>
+/// Checks something that a host needs before it is ready. <c>Missing</c> answers null when it is there, else a
+/// description of the missing thing.
+/// </summary>
 public sealed record ReadinessCheck(string Name, Func<string?> Missing);
 
-/// <summary>A line on the health page, for people: it makes no host unready.</summary>
+/// <summary>A line on the health page, for people. It never makes a host unready.</summary>
 public sealed record HealthLine(Func<string> Text);
 
 /// <summary>The ports of this host.</summary>
-/// <param name="Host">Its own.</param>
+/// <param name="Host">The host's own port.</param>
 /// <param name="Number">The management port.</param>
 public sealed record ManagementPort(int Host, int Number);
 
 /// <summary>
-/// The management port, a thousand above the host's own: /health/live, /health/ready, /metrics. It is for
-/// operators and orchestrators, so it is answered apart from the host's pipeline, limits and authentication.
+/// The management port, a thousand above the host's own, with /health/live, /health/ready and /metrics. It is for
+/// operators and orchestrators, so its requests bypass the host's pipeline, limits and authentication.
 /// </summary>
 public static class Management
 {
     private const int Distance = 1_000;
 
     /// <summary>Adds the management port to the host's addresses.</summary>
-    /// <exception cref="InvalidSettingException">Urls is not one plain address with a port.</exception>
+    /// <exception cref="InvalidSettingException">The setting Urls is not one plain address with a port.</exception>
     public static void AddManagementPort(this WebApplicationBuilder builder)
     {
         var address = AddressOf(builder.Configuration);
@@ -36,7 +39,7 @@ public static class Management
         builder.WebHost.UseUrls($"{address.Scheme}://{address.Host}:{address.Port}", $"{address.Scheme}://{address.Host}:{address.Port + Distance}");
     }
 
-    /// <summary>Answers what comes in on the management port, all of it; everything else passes.</summary>
+    /// <summary>Answers every request on the management port. Requests on other ports pass.</summary>
     public static void UseManagementPort(this WebApplication app)
     {
         var port = app.Services.GetRequiredService<ManagementPort>().Number;
@@ -57,8 +60,11 @@ public static class Management
         });
     }
 
-    /// <summary>Asks the host that runs with the same configuration whether it is ready: the health check of a container.</summary>
-    /// <returns>The exit code, 0 when it is.</returns>
+    /// <summary>
+    /// Asks the host that runs with the same configuration whether it is ready. This is the health check of a
+    /// container.
+    /// </summary>
+    /// <returns>The exit code: 0 if the host is ready, else 1.</returns>
     public static async Task<int> CheckHealthAsync(IConfiguration configuration)
     {
         var port = AddressOf(configuration).Port + Distance;

@@ -9,12 +9,14 @@ internal enum MetricKind
     Histogram,
 }
 
-/// <summary>All series of one instrument, under its Prometheus name. Known series are found without a lock or an allocation.</summary>
+/// <summary>
+/// All series of one instrument, under its Prometheus name. Known series are found without a lock or an allocation.
+/// </summary>
 internal sealed class MetricFamily
 {
     private const int FirstTableSize = 64;
 
-    // The same tags may come in several orders; each order is an entry of its own that leads to the same series.
+    // The same tags may come in several orders. Each order is an entry of its own that leads to the same series.
     private const int MaxEntries = PrometheusExporter.MaxSeriesPerInstrument * 2;
 
     private readonly Lock _growing = new();
@@ -42,7 +44,9 @@ internal sealed class MetricFamily
 
     public MetricKind Kind { get; }
 
-    /// <summary>Number of the collection under way. What an observable instrument does not report in it is not shown.</summary>
+    /// <summary>
+    /// Number of the collection under way. A series that its observable instrument does not report in it is not shown.
+    /// </summary>
     public int Round { get; set; }
 
     public long Dropped => Interlocked.Read(ref _dropped);
@@ -78,7 +82,8 @@ internal sealed class MetricFamily
         lock (_growing) all = [.. _series.Values];
         if (all.Length == 0)
         {
-            // A counter that counted nothing yet says so: alerts and graphs need not tell "none" from "no such figure".
+            // A counter that has counted nothing yet shows 0. Alerts and graphs then need not tell "none" from "no such
+            // figure".
             if (Kind is not MetricKind.Counter || _observed) return;
             text.Single(Name, _help, "counter", 0);
             return;
@@ -94,7 +99,7 @@ internal sealed class MetricFamily
 
     private static int HashOf(ReadOnlySpan<KeyValuePair<string, object?>> tags)
     {
-        // The keys are nearly always the same for one instrument; they are compared, not hashed.
+        // The keys are nearly always the same for one instrument, so they are compared and not hashed.
         var hash = tags.Length;
         foreach (var tag in tags) hash = hash * 31 + (tag.Value?.GetHashCode() ?? 0);
         return hash;

@@ -2,17 +2,19 @@ using System.Diagnostics.Metrics;
 
 namespace FlashSale.Platform;
 
-/// <summary>The figures of one set of labels. Written by many threads at once, read while they write.</summary>
+/// <summary>
+/// The figures of one set of labels. Many threads write them at once, and the exporter reads them meanwhile.
+/// </summary>
 internal sealed class MetricSeries(string labels, int bounds)
 {
     private readonly long[] _buckets = new long[bounds + 1];
     private double _value;
     private int _round;
 
-    /// <summary>Rendered: <c>a="1",b="2"</c>.</summary>
+    /// <summary>The labels as Prometheus text: <c>a="1",b="2"</c>.</summary>
     public string Labels { get; } = labels;
 
-    /// <summary>The sum of what was added or observed, or the latest that was set.</summary>
+    /// <summary>The sum of all values that were added or observed, or the latest value that was set.</summary>
     public double Value => Volatile.Read(ref _value);
 
     public int Round => Volatile.Read(ref _round);
@@ -45,7 +47,8 @@ internal sealed class MetricSeries(string labels, int bounds)
 
     public void WriteHistogram(PrometheusText text, string name, double[] upperBounds)
     {
-        // The count is the last bucket, not a figure of its own: the two never disagree, whoever records meanwhile.
+        // The count is the value of the last bucket, not a figure of its own. So the two agree even if a thread records
+        // meanwhile.
         long count = 0;
         for (var i = 0; i < _buckets.Length; i++)
         {
@@ -58,10 +61,11 @@ internal sealed class MetricSeries(string labels, int bounds)
     }
 }
 
-/// <summary>Upper bounds of an instrument's buckets: its own advice, else fixed ones by unit.</summary>
+/// <summary>Upper bounds of an instrument's buckets: the instrument's own advice, else fixed bounds by unit.</summary>
 internal static class HistogramBounds
 {
-    // From half a millisecond to ten seconds: a purchase answered locally up to a drain after an outage.
+    // The bounds reach from half a millisecond, for a purchase answered locally, to ten seconds, for a drain after an
+    // outage.
     private static readonly double[] Seconds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
     private static readonly double[] Others = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000];
 

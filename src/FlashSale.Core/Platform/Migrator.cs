@@ -8,20 +8,22 @@ using Npgsql;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Brings the schema up to date from the SQL files beside this class, each once and in a transaction of its own,
-/// by whichever process comes first; the others wait on an advisory lock and find nothing left to do.
+/// Brings the schema up to date from the SQL files beside this class. Each file runs once, in a transaction of its own.
+/// The first process that takes an advisory lock runs them. The others wait for the lock and then find nothing left to
+/// do.
 /// </summary>
 public sealed partial class Migrator(NpgsqlDataSource postgres, ILogger<Migrator> logger)
 {
     private const long LockId = 0x464C_5348_0001;
     private const string Folder = "Platform.Migrations.";
 
-    /// <summary>Migrates.</summary>
+    /// <summary>Applies all files that Postgres does not have yet, in the order of their names.</summary>
     /// <exception cref="InvalidOperationException">A file that was applied before has changed since.</exception>
     public async Task RunAsync(CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        // A migrator is never idle for long: one that is stands still, and must not keep the others waiting.
+        // A migrator that works is never idle for long. An idle one stands still. Postgres then ends its session after
+        // 10 s, so that it does not keep the others waiting.
         await connection.ExecuteAsync("set statement_timeout = 0; set lock_timeout = 0; set idle_session_timeout = '10s'");
         await connection.ExecuteAsync("select pg_advisory_lock(@LockId)", new { LockId });
         try
@@ -62,7 +64,7 @@ public sealed partial class Migrator(NpgsqlDataSource postgres, ILogger<Migrator
 }
 
 /// <summary>
-/// Migrates when Postgres can be reached: a host starts, and the Api sells, with Postgres away.
+/// Migrates as soon as Postgres can be reached. Until then a host starts, and the Api sells, without it.
 /// </summary>
 public sealed partial class MigrateInBackground(Migrator migrator, ILogger<MigrateInBackground> logger) : BackgroundService
 {
@@ -73,7 +75,7 @@ public sealed partial class MigrateInBackground(Migrator migrator, ILogger<Migra
     /// <summary>Completes when the schema is up to date.</summary>
     public Task Done => _done.Task;
 
-    /// <summary>What it waits for, or null when the schema is up to date.</summary>
+    /// <summary>The reason why the schema is not up to date, or null when it is.</summary>
     public string? Missing =>
         _done.Task.IsCompletedSuccessfully ? null
         : _waitsFor is { } reason ? $"waits for Postgres: {reason}"
@@ -93,8 +95,8 @@ public sealed partial class MigrateInBackground(Migrator migrator, ILogger<Migra
             catch (Exception e) when (e is not OperationCanceledException)
             {
                 if (Postgres.Misconfigured(e) is { } refusal) HostRunner.End(refusal);
-                // Whatever else Postgres says, a host that does not need it now goes on; the others are not ready until
-                // it agrees.
+                // After any other failure a host that does not need Postgres now goes on. The other hosts are not ready
+                // until the migration succeeds.
                 var reason = Postgres.Reason(e);
                 if (_waitsFor != reason) LogWaiting(reason);
                 _waitsFor = reason;

@@ -4,17 +4,18 @@ using Npgsql;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Looks at each new session before anything uses it. A pooler between host and server may drop the startup options,
-/// and with them every time limit; in transaction mode it lends one session to several clients, whose prepared
-/// statements then answer each other's questions and whose locks exclude nobody. Both look like health from above, so
-/// the host ends with them.
+/// Checks each new session before anything uses it. A pooler between host and server may drop the startup options, and
+/// with them every time limit. In transaction mode a pooler lends one session to several clients. Their prepared
+/// statements then answer each other's questions, and their locks exclude nobody. In both cases the host would look
+/// healthy, so the check ends it.
 /// </summary>
 internal sealed partial class PostgresSessions(
     string setting, PostgresOptions options, NpgsqlConnectionStringBuilder connectionString, ILogger logger)
 {
     private const int Rounds = 3;
 
-    // A pooler may be set up anew while the host runs; its clients are then cut off and come again.
+    // An operator may set up a pooler anew while the host runs. The pooler then cuts its clients off and they connect
+    // again, so the check is repeated after this time.
     private const long TrustedMilliseconds = 60_000;
 
     private readonly (string Name, string Value)[] _settings =
@@ -22,8 +23,8 @@ internal sealed partial class PostgresSessions(
         ("statement_timeout", $"{options.StatementTimeoutMilliseconds}"),
         ("lock_timeout", $"{options.LockTimeoutMilliseconds}"),
         ("idle_in_transaction_session_timeout", "60000"),
-        // Prepared once, planned each time: a plan made while a table was small must not scan it when it is large.
-        // Functions that can do with one plan say so.
+        // Statements are prepared once and planned each time. A plan from the time when a table was small must not scan
+        // it when it is large. SQL functions that can do with one plan say so.
         ("plan_cache_mode", "force_custom_plan"),
     ];
 
@@ -32,11 +33,12 @@ internal sealed partial class PostgresSessions(
     private bool _hasPassed;
     private long _trustedUntil = long.MinValue;
 
-    /// <summary>What a session must have, as startup parameter <c>options</c>.</summary>
+    /// <summary>The settings that a session must have, in the form of the startup parameter <c>options</c>.</summary>
     public string StartupOptions => string.Join(' ', _settings.Select(s => $"-c {s.Name}={s.Value}"));
 
     /// <summary>Checks a session that was just opened.</summary>
-    /// <exception cref="InvalidSettingException">It is not what the host needs, and will not become so; the host ends.</exception>
+    /// <exception cref="InvalidSettingException">The session is not fit for the host and never will be. The host
+    /// ends.</exception>
     public async Task CheckAsync(NpgsqlConnection connection)
     {
         try
@@ -99,7 +101,7 @@ internal sealed partial class PostgresSessions(
         }
         catch (NpgsqlException e) when (_hasPassed && e.InnerException is TimeoutException)
         {
-            // The pooler has no session left to look with. Work goes on with those that are there.
+            // The pooler has no session left for the check. Work goes on with the sessions that are open.
             TellOnceInAWhile();
         }
         finally
@@ -109,8 +111,8 @@ internal sealed partial class PostgresSessions(
         }
     }
 
-    // Two clients mark their sessions. Where each has one of its own, each finds its own mark, however often and in
-    // whatever order they look.
+    // Two clients mark their sessions. If each client has a session of its own, it always finds its own mark, no matter
+    // how often and in which order the two look.
     private async Task<bool> SharesSessionsAsync(NpgsqlConnection one)
     {
         var alone = new NpgsqlConnectionStringBuilder(connectionString.ConnectionString) { Pooling = false, KeepAlive = 0 };
@@ -120,8 +122,8 @@ internal sealed partial class PostgresSessions(
         await MarkAsync(other, nameof(other));
         for (var round = 0; round < Rounds; round++)
         {
-            // The other twice in a row, so that a pooler that deals its sessions out in turn does not give each client
-            // the same one each time.
+            // The other client looks twice in a row. Otherwise a pooler that deals its sessions out in turn could give
+            // each client the same session each time.
             if (await MarkOfAsync(one) != nameof(one)) return true;
             if (await MarkOfAsync(other) != nameof(other) || await MarkOfAsync(other) != nameof(other)) return true;
         }
@@ -140,7 +142,8 @@ internal sealed partial class PostgresSessions(
         return await command.ExecuteScalarAsync() as string;
     }
 
-    // A pooler greets before it has a session to give, and then lets its client wait for minutes.
+    // A pooler greets before it has a session to give, and then lets its client wait for minutes. So the connect
+    // timeout applies to the command.
     private NpgsqlCommand Command(string sql, NpgsqlConnection connection) =>
         new(sql, connection) { CommandTimeout = connectionString.Timeout };
 

@@ -3,8 +3,8 @@ using Npgsql;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Reads a libpq URI into Npgsql's terms. Parameters mean what they mean to libpq, and one that the hosts cannot honour
-/// is refused.
+/// Translates a libpq URI into Npgsql's settings. Parameters have the meaning that libpq gives them. A parameter that
+/// the hosts cannot honour is refused.
 /// </summary>
 public static class PostgresUrl
 {
@@ -12,23 +12,26 @@ public static class PostgresUrl
     private const int DefaultConnectSeconds = 5;
     private const int LongestConnectSeconds = 60;
 
-    // Not 'options': the hosts send their own. 'alter role … set' does the same at the server.
+    // The parameter 'options' is not allowed, because the hosts send their own. 'alter role … set' does the same at the
+    // server.
     private static readonly string[] Known =
     [
         "application_name", "channel_binding", "connect_timeout", "gssencmode", "load_balance_hosts", "sslcert", "sslkey", "sslmode", "sslnegotiation",
         "sslpassword", "sslrootcert", "target_session_attrs",
     ];
 
-    // A host writes: it has no use for a server that takes no writes.
+    // A host writes, so it has no use for a server that takes no writes.
     private static readonly string[] PrimaryTargets = ["read-write", "primary"];
     private static readonly string[] ReplicaTargets = ["any", "read-write", "read-only", "primary", "standby", "prefer-standby"];
 
     /// <summary>Reads the URI of a primary.</summary>
-    /// <exception cref="InvalidSettingException">It is not a libpq URI, or has a parameter that cannot be honoured.</exception>
+    /// <exception cref="InvalidSettingException">The text is not a libpq URI, or a parameter cannot be
+    /// honoured.</exception>
     public static NpgsqlConnectionStringBuilder Read(string url) => Read("Postgres:Url", url, PrimaryTargets);
 
     /// <summary>Reads the URI of a replica, which need not take writes.</summary>
-    /// <exception cref="InvalidSettingException">It is not a libpq URI, or has a parameter that cannot be honoured.</exception>
+    /// <exception cref="InvalidSettingException">The text is not a libpq URI, or a parameter cannot be
+    /// honoured.</exception>
     public static NpgsqlConnectionStringBuilder ReadReplica(string url) => Read("Postgres:ReplicaUrl", url, ReplicaTargets);
 
     private static NpgsqlConnectionStringBuilder Read(string setting, string text, string[] targets)
@@ -42,7 +45,7 @@ public static class PostgresUrl
             Username = url.User,
             Password = url.Password,
             ApplicationName = url.Text("application_name"),
-            // 0 would be without end.
+            // Npgsql takes 0 for no limit, so the least value is 1.
             Timeout = url.Number("connect_timeout", 1, LongestConnectSeconds) ?? DefaultConnectSeconds,
         };
         ReadHosts(url, targets, connection);
@@ -57,7 +60,7 @@ public static class PostgresUrl
         if (url.Hosts is [var only])
         {
             (connection.Host, connection.Port) = (only.Name, only.Port ?? DefaultPort);
-            // A primary that takes no writes is noticed by its first write.
+            // With one host nothing looks for a primary. The first write notices a server that takes no writes.
             if (target is not null && target != targets[0] && targets == ReplicaTargets || spread)
                 throw url.Refusal(
                     $"parameter '{(spread ? "load_balance_hosts" : "target_session_attrs")}' needs several hosts to choose from.");
@@ -66,7 +69,8 @@ public static class PostgresUrl
         connection.Host = string.Join(',', url.Hosts.Select(host => $"{host.Name}:{host.Port ?? DefaultPort}"));
         connection.TargetSessionAttributes = target ?? targets[0];
         connection.LoadBalanceHosts = spread;
-        // By default Npgsql does not look at a host again for ten seconds: a promoted standby would be found so late.
+        // By default Npgsql looks at a host again only after ten seconds, so it would find a promoted standby that
+        // late.
         connection.HostRecheckSeconds = 1;
     }
 
@@ -75,20 +79,20 @@ public static class PostgresUrl
         var mode = url.Choice("sslmode", "disable", "allow", "prefer", "require", "verify-ca", "verify-full");
         if (url.Text("sslrootcert") == "system")
         {
-            // The authorities of the machine: Npgsql's way without a file of its own, and to libpq never less than the
-            // full check.
+            // 'system' means the authorities of the machine. Npgsql uses them when no file is named, and libpq demands
+            // the full check with them.
             if (mode is not (null or "verify-full")) throw url.Refusal("'sslrootcert=system' needs sslmode=verify-full.");
             mode = "verify-full";
         }
         else if (url.ExistingFile("sslrootcert") is { } authority)
         {
             connection.RootCertificate = authority;
-            // As with libpq, an authority that is named is asked.
+            // As with libpq, a named authority is always asked, so 'require' becomes 'verify-ca'.
             if (mode == "require") mode = "verify-ca";
             if (mode is not ("verify-ca" or "verify-full"))
                 throw url.Refusal("parameter 'sslrootcert' needs sslmode=require, verify-ca or verify-full.");
         }
-        // The names differ from libpq's by their dashes only.
+        // libpq's names have dashes, which Npgsql's names lack. They differ in nothing else.
         if (mode is not null) connection.SslMode = Named<SslMode>(mode);
         if (url.ExistingFile("sslcert") is { } certificate) connection.SslCertificate = certificate;
         if (url.ExistingFile("sslkey") is { } key) connection.SslKey = key;

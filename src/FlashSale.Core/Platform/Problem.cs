@@ -11,29 +11,32 @@ using Microsoft.Extensions.Logging;
 
 namespace FlashSale.Platform;
 
-/// <summary>One thing that is wrong with a request: where (a member or header, or a line of a file) and what would be right.</summary>
+/// <summary>
+/// One error of a request: its place (a member or header, or a line of a file) and a text that says how it would be
+/// right.
+/// </summary>
 public readonly record struct ProblemError(string Field, string Message)
 {
-    /// <summary>The line of a file, from 1; then <see cref="Field"/> is not shown.</summary>
+    /// <summary>The line of a file, from 1. If it is set, <see cref="Field"/> is not shown.</summary>
     public int? Line { get; init; }
 
-    /// <summary>Something wrong in a line of a file.</summary>
+    /// <summary>Makes an error in a line of a file.</summary>
     public static ProblemError InLine(int line, string message) => new("", message) { Line = line };
 }
 
-/// <summary>An answer that is an error: RFC 9457 with a stable code.</summary>
+/// <summary>An answer that is an error, after RFC 9457 with a stable code.</summary>
 /// <param name="Status">HTTP status.</param>
-/// <param name="Code">What clients switch on; never changes.</param>
+/// <param name="Code">The code that clients switch on. It never changes.</param>
 /// <param name="Title">The same sentence for every occurrence of the code.</param>
 public sealed record Problem(int Status, string Code, string Title)
 {
-    /// <summary>The code of a request that says nothing this host understands.</summary>
+    /// <summary>The host does not understand the request.</summary>
     public static readonly Problem InvalidRequest = new(400, "invalid_request", "The request is not valid.");
 
-    /// <summary>No, wrong or expired credentials.</summary>
+    /// <summary>The request has no credentials, or they are wrong or expired.</summary>
     public static readonly Problem Unauthenticated = new(401, "unauthenticated", "A valid bearer token is required.");
 
-    /// <summary>No such path.</summary>
+    /// <summary>There is no such path.</summary>
     public static readonly Problem NotFound = new(404, "not_found", "There is nothing at this address.");
 
     /// <summary>The path exists, but not for this method.</summary>
@@ -48,13 +51,15 @@ public sealed record Problem(int Status, string Code, string Title)
     /// <summary>The body is of another media type.</summary>
     public static readonly Problem UnsupportedMediaType = new(415, "unsupported_media_type", "The request body is of the wrong media type.");
 
-    /// <summary>A defect of ours.</summary>
+    /// <summary>The host has a defect.</summary>
     public static readonly Problem Internal = new(500, "internal_error", "Something went wrong on our side.");
 
-    /// <summary>A store is away; nothing was done.</summary>
+    /// <summary>A store is away. Nothing was done.</summary>
     public static readonly Problem TemporarilyUnavailable = new(503, "temporarily_unavailable", "This cannot be done right now.");
 
-    /// <summary>The body up to the traceId: what most answers of a sold-out sale consist of is made once.</summary>
+    /// <summary>
+    /// The body up to the traceId. It is made once, because most answers of a sold-out sale consist of it.
+    /// </summary>
     internal byte[] Head { get; } =
         Encoding.UTF8.GetBytes($"{{\"type\":\"urn:flashsale:problem:{Code}\",\"title\":\"{Title}\",\"status\":{Status},\"code\":\"{Code}\",\"traceId\":\"");
 
@@ -67,17 +72,20 @@ public static class Problems
 {
     private const string ContentType = "application/problem+json";
 
-    // No host has a smaller limit.
+    // No host has a smaller limit, so a body up to this size never exceeds one.
     private const long LargeBody = 8 * 1024;
 
     private static long _refusals;
 
-    /// <summary>Answers with a problem. 429 and 503 get a Retry-After with jitter and must not be stored.</summary>
+    /// <summary>
+    /// Answers with a problem. Answers 429 and 503 get a Retry-After with jitter and must not be stored.
+    /// </summary>
     /// <param name="context">The request.</param>
-    /// <param name="problem">What went wrong.</param>
-    /// <param name="detail">What is particular to this occurrence.</param>
-    /// <param name="errors">What exactly is wrong with the request, for <see cref="Problem.InvalidRequest"/>.</param>
-    /// <param name="retryAfterSeconds">Overrides the default of 1 to 3 seconds.</param>
+    /// <param name="problem">The kind of error.</param>
+    /// <param name="detail">A text about this occurrence.</param>
+    /// <param name="errors">The single errors of the request, for <see cref="Problem.InvalidRequest"/>.</param>
+    /// <param name="retryAfterSeconds">Seconds of the Retry-After header. The default is 1 to 3 for 429 and 503, and no
+    /// such header for others.</param>
     /// <param name="members">Writes members that only this problem has.</param>
     public static async Task WriteAsync(HttpContext context, Problem problem, string? detail = null, IReadOnlyList<ProblemError>? errors = null, int? retryAfterSeconds = null,
         Action<Utf8JsonWriter>? members = null)
@@ -131,14 +139,18 @@ public static class Problems
         await response.BodyWriter.FlushAsync();
     }
 
-    /// <summary>Answers for an exception: a request that cannot be read, a store that is away, or a defect, which is logged and never shown.</summary>
+    /// <summary>
+    /// Answers for an exception: a request that cannot be read, a store that is away, or a defect. A defect is logged
+    /// and never shown.
+    /// </summary>
     public static Task FailAsync(HttpContext context, Exception exception, ILogger logger)
     {
-        // A client that left is no failure, however far its answer had come.
+        // A client that leaves is not a failure, no matter how far its answer had come.
         if (context.RequestAborted.IsCancellationRequested && IsOfLeaving(exception)) return Task.CompletedTask;
         if (context.Response.HasStarted)
         {
-            // Too late for a problem: the client must not take what it has got for the whole answer.
+            // The answer has begun, so it is too late for a problem. The abort tells the client that it has not got the
+            // whole answer.
             ProblemLog.Failed(logger, context.Request.Path, TraceIdOf(context), exception);
             context.Abort();
             return Task.CompletedTask;
@@ -155,7 +167,7 @@ public static class Problems
                 return WriteAsync(context, Problem.InvalidRequest,
                     errors: [new("body", exception.InnerException is JsonException ? "must be a JSON object of the documented members" : "could not be read")]);
             case DependencyRejectedException:
-                // Counted, not logged: there may be thousands a second.
+                // Rejections are counted and not logged, because there may be thousands a second.
                 return WriteAsync(context, Problem.TemporarilyUnavailable, "A store that is needed for this has too much to do, or does not answer. Nothing was done.");
             case DependencyTimeoutException:
                 ProblemLog.StoreAway(logger, context.Request.Path, TraceIdOf(context), exception);
@@ -175,8 +187,9 @@ public static class Problems
     private static bool IsOfLeaving(Exception exception) =>
         exception is OperationCanceledException or IOException || exception.InnerException is { } inner && IsOfLeaving(inner);
 
-    // A client that is still sending must be able to read its refusal. Beyond the limit the server would close at once, and the
-    // reset overtake the answer; without one it reads on and throws away, for five seconds at most.
+    // A client that is still sending must be able to read its refusal. When a body exceeds a limit, the server closes
+    // the connection at once, and the reset overtakes the answer. Without a limit the server reads on for five seconds
+    // at most, and throws the rest away.
     private static void LetTheRestCome(HttpContext context)
     {
         if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit) limit.MaxRequestBodySize = null;
@@ -184,7 +197,8 @@ public static class Problems
 
     private static string TraceIdOf(HttpContext context) => Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
 
-    // Nothing is logged of a bare refusal, so its trace id need only be unique: made here, in bytes, it is no garbage.
+    // The host logs nothing about a bare refusal, so its trace id need only be unique. Made here, in bytes, it leaves
+    // no garbage.
     private static int WriteBare(PipeWriter writer, byte[] head, string connectionId)
     {
         var body = writer.GetSpan(head.Length + connectionId.Length + 1 + 16 + 2);
@@ -199,7 +213,7 @@ public static class Problems
     }
 
     /// <summary>
-    /// Makes every error of the pipeline behind it a problem: unknown paths, wrong methods, requests that the
+    /// Turns every error of the pipeline behind it into a problem: unknown paths, wrong methods, requests that the
     /// framework could not read, stores that are away, and exceptions.
     /// </summary>
     public static IApplicationBuilder UseProblems(this IApplicationBuilder app, ILogger logger) => app.Use(async (context, next) =>
@@ -218,7 +232,7 @@ public static class Problems
             await FailAsync(context, e, logger);
             return;
         }
-        // Routing knows the endpoints of GET only; each of them takes HEAD too.
+        // Routing knows these endpoints as GET only, but each of them takes HEAD too.
         if (context.Response is { StatusCode: 405, HasStarted: false } refused && refused.Headers.Allow is [{ } allow] && allow.Contains("GET", StringComparison.Ordinal))
             refused.Headers.Allow = $"{allow}, HEAD";
         if (context.Response is { HasStarted: false, ContentLength: null or 0, ContentType: null, StatusCode: >= 400 } response)

@@ -5,13 +5,16 @@ using System.Diagnostics.Metrics;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Keeps the measurements of every meter whose name starts with <c>FlashSale</c>, and renders them, with a few figures of the
-/// runtime, as Prometheus text 0.0.4. Recording takes no lock and allocates nothing once a series is known. Thread-safe.
-/// What is recorded before it exists is lost, so a host makes it at start.
+/// Keeps the measurements of every meter with a name that starts with <c>FlashSale</c>. Renders them, with a few
+/// figures of the runtime, as Prometheus text 0.0.4. Recording takes no lock and allocates nothing once a series is
+/// known. Thread-safe. Measurements from before the exporter exists are lost, so a host makes it at start.
 /// </summary>
 public sealed class PrometheusExporter : IDisposable
 {
-    /// <summary>Most series of one instrument; measurements of further ones are dropped and counted in flashsale_metrics_dropped_total.</summary>
+    /// <summary>
+    /// Most series of one instrument. Measurements of further series are dropped, and counted in
+    /// flashsale_metrics_dropped_total.
+    /// </summary>
     public const int MaxSeriesPerInstrument = 1_000;
 
     private const string MeterPrefix = "FlashSale";
@@ -21,7 +24,7 @@ public sealed class PrometheusExporter : IDisposable
     private int _round;
     private long _failures;
 
-    /// <summary>Starts to listen.</summary>
+    /// <summary>Starts to listen to the meters.</summary>
     public PrometheusExporter()
     {
         _listener.InstrumentPublished = (instrument, listener) =>
@@ -43,7 +46,8 @@ public sealed class PrometheusExporter : IDisposable
     public void WriteTo(IBufferWriter<byte> destination)
     {
         ArgumentNullException.ThrowIfNull(destination);
-        // One collection at a time: a series that an observable instrument no longer reports is told by its round.
+        // Collections run one at a time. A series with the number of an earlier round is one that its observable
+        // instrument no longer reports.
         lock (_collecting)
         {
             _round++;
@@ -54,7 +58,7 @@ public sealed class PrometheusExporter : IDisposable
             }
             catch (AggregateException)
             {
-                // One broken gauge must not take the other figures from an operator on the night.
+                // One broken gauge must not take the other figures from an operator during a sale.
                 _failures++;
             }
 
@@ -71,7 +75,8 @@ public sealed class PrometheusExporter : IDisposable
     private static void Record(object? family, double value, ReadOnlySpan<KeyValuePair<string, object?>> tags) =>
         ((MetricFamily)family!).Record(value, tags);
 
-    // Instruments of one name add up, wherever they were made. One whose kind differs would make the page unreadable: it is left out.
+    // Instruments of the same name share a family and add up, no matter where they were made. An instrument of another
+    // kind would make the page unreadable, so it is left out.
     private MetricFamily? FamilyOf(Instrument instrument)
     {
         var made = MetricFamily.Create(instrument);

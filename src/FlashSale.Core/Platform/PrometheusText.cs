@@ -4,10 +4,14 @@ using System.Text;
 
 namespace FlashSale.Platform;
 
-/// <summary>Writes Prometheus text format 0.0.4, and turns names and tags of the .NET metrics API into what it allows.</summary>
+/// <summary>
+/// Writes Prometheus text format 0.0.4, and turns names and tags of the .NET metrics API into valid names and labels.
+/// </summary>
 internal readonly struct PrometheusText(IBufferWriter<byte> destination)
 {
-    /// <summary>The instrument's name with underscores, its unit spelled out, and <c>_total</c> for a counter.</summary>
+    /// <summary>
+    /// The instrument's name with underscores, its unit spelled out, and <c>_total</c> for a counter.
+    /// </summary>
     public static string NameOf(string instrument, string? unit, MetricKind kind)
     {
         var name = Sanitize(instrument);
@@ -16,7 +20,9 @@ internal readonly struct PrometheusText(IBufferWriter<byte> destination)
         return kind == MetricKind.Counter && !name.EndsWith("_total", StringComparison.Ordinal) ? name + "_total" : name;
     }
 
-    /// <summary>The tags as labels, sorted by name; of two tags whose names become the same label the first stays.</summary>
+    /// <summary>
+    /// The tags as labels, sorted by name. If the names of two tags become the same label, the first tag stays.
+    /// </summary>
     public static string Labels(ReadOnlySpan<KeyValuePair<string, object?>> tags)
     {
         var labels = new SortedDictionary<string, string>(StringComparer.Ordinal);
@@ -41,7 +47,7 @@ internal readonly struct PrometheusText(IBufferWriter<byte> destination)
     public void Sample(string name, string labels, double value) =>
         Write(labels.Length == 0 ? $"{name} {Number(value)}\n" : $"{name}{{{labels}}} {Number(value)}\n");
 
-    /// <summary>A bucket of a histogram.</summary>
+    /// <summary>Writes a bucket of a histogram.</summary>
     public void Sample(string name, string labels, double value, double upperBound) =>
         Sample(name, labels.Length == 0 ? $"le=\"{Number(upperBound)}\"" : $"{labels},le=\"{Number(upperBound)}\"", value);
 

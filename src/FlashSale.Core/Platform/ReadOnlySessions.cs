@@ -6,15 +6,15 @@ using Npgsql;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Replaces the pool's sessions as soon as Postgres refuses a write because the session is read-only: after a failover
-/// they lead to the server that was demoted, and would do so for as long as it lives, while every new session leads to
-/// the new primary. The refusal may come to any statement of any job or request, so it is seen where the exception is
+/// Replaces the pool's sessions as soon as Postgres refuses a write because the session is read-only. After a failover
+/// the old sessions lead to the demoted server for as long as it lives, while every new session leads to the new
+/// primary. Any statement of any job or request may get the refusal, so this class sees it where the exception is
 /// thrown, not where each caller handles it.
 /// </summary>
 internal sealed partial class ReadOnlySessions(NpgsqlDataSource postgres, ILogger<ReadOnlySessions> logger)
     : IHostedService
 {
-    // Where new sessions are read-only too, they are tried this often, and told less often.
+    // If new sessions are read-only too, they are replaced this often, and the log tells it less often.
     private readonly Seldom _clear = new(TimeSpan.FromMilliseconds(500));
     private readonly Seldom _tell = new(TimeSpan.FromSeconds(10));
 
@@ -38,7 +38,7 @@ internal sealed partial class ReadOnlySessions(NpgsqlDataSource postgres, ILogge
         if (_clear.IsDue()) ThreadPool.QueueUserWorkItem(static self => self.Clear(), this, preferLocal: false);
     }
 
-    // Idle sessions end now, and those at work when they come back.
+    // Idle sessions end now. Busy sessions end when they come back to the pool.
     private void Clear()
     {
         postgres.Clear();

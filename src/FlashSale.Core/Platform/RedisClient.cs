@@ -2,12 +2,12 @@ using StackExchange.Redis;
 
 namespace FlashSale.Platform;
 
-/// <summary>Opens, asks and ends connections of the client library, with the settings that measurements asked for.</summary>
+/// <summary>Opens, asks and ends connections of the client library. Its settings follow from measurements.</summary>
 internal static class RedisClient
 {
     private const int LongestDeadlineMilliseconds = 10_000;
 
-    /// <summary>Connects to the one endpoint; does not fail when Redis is away, but goes on trying.</summary>
+    /// <summary>Connects to the one endpoint. It does not fail when Redis is away, but goes on trying.</summary>
     public static Task<ConnectionMultiplexer> OpenAsync(RedisOptions options)
     {
         var configuration = new ConfigurationOptions
@@ -23,11 +23,13 @@ internal static class RedisClient
             ReconnectRetryPolicy = new ExponentialRetry(100, 1_000),
             ClientName = "flashsale",
             Protocol = RedisProtocol.Resp2,
-            // Without it the client refuses INFO, CONFIG and BGREWRITEAOF, and no sale could be verified.
+            // Without this the client refuses INFO, CONFIG and BGREWRITEAOF, and no sale could be verified.
             AllowAdmin = true,
-            // A command that finds no connection fails. By default it would wait for one and run long after its caller has given up.
+            // A command that finds no connection fails at once. By default it would wait for one, and run long after
+            // its caller has given up.
             BacklogPolicy = BacklogPolicy.FailFast,
-            // CallAsync bounds every call. The client's own limits, looked at once a second, only free what CallAsync has given up.
+            // CallAsync bounds every call. The client checks its own limits once a second. They only free calls that
+            // CallAsync has given up.
             AsyncTimeout = ClientTimeout(options),
             SyncTimeout = ClientTimeout(options),
         };
@@ -39,7 +41,7 @@ internal static class RedisClient
     /// <summary>The server behind the one endpoint.</summary>
     public static IServer ServerOf(ConnectionMultiplexer multiplexer) => multiplexer.GetServer(multiplexer.GetEndPoints()[0]);
 
-    // Without the close the client would go on reconnecting what is being disposed.
+    // Without the close the client would go on reconnecting while it is disposed.
     public static async Task EndAsync(ConnectionMultiplexer multiplexer)
     {
         try
@@ -48,12 +50,12 @@ internal static class RedisClient
         }
         catch (Exception e) when (RedisFailures.Translate(e) is not null)
         {
-            // It was broken already.
+            // The connection was broken already.
         }
         await multiplexer.DisposeAsync();
     }
 
-    // In one round trip: a replica answers TIME as the primary does, so only ROLE tells them apart.
+    // Both commands take one round trip. A replica answers TIME as the primary does, so only ROLE tells them apart.
     public static async Task<(long Milliseconds, bool IsPrimary)> AskAsync(ConnectionMultiplexer multiplexer)
     {
         var database = multiplexer.GetDatabase();
@@ -63,7 +65,8 @@ internal static class RedisClient
         return ((long)parts[0] * 1000 + (long)parts[1] / 1000, isPrimary);
     }
 
-    // An account that may not ask for the role finds out by READONLY.
+    // If the account may not ask for the role, the server is taken for the primary. A READONLY error tells later if it
+    // is not.
     private static async Task<bool> IsPrimaryAsync(Task<RedisResult> role)
     {
         try

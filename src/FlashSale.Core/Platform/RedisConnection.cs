@@ -4,12 +4,12 @@ using StackExchange.Redis;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// The one connection of a process to the primary, and everything that depends on the version of the client.
-/// The client notices neither a frozen server nor a half-open socket for many seconds:
-/// so every call has a deadline, and a watchdog pings and replaces the connection after three misses.
-/// The ping asks for the server's role too. After a failover the old primary answers on, as a replica: the connection
-/// to it is replaced by one to the server that the endpoint's name leads to now, and no command runs on a replica meanwhile.
-/// The same ping tells the time of Redis to <see cref="RedisClock"/>.
+/// The one connection of a process to the primary, and everything that depends on the version of the client library.
+/// The library does not notice a frozen server or a half-open socket for many seconds. So every call has a deadline,
+/// and a watchdog pings and replaces the connection after three misses. The ping asks for the server's role too. After
+/// a failover the old primary answers on, as a replica. The connection to it is then replaced by one to the server that
+/// the endpoint's name leads to now, and no command runs on a replica meanwhile. The same ping tells the time of Redis
+/// to <see cref="RedisClock"/>.
 /// </summary>
 public sealed partial class RedisConnection : IAsyncDisposable
 {
@@ -41,43 +41,52 @@ public sealed partial class RedisConnection : IAsyncDisposable
         _watchdog = Task.Run(WatchAsync);
     }
 
-    /// <summary>Raised after the connection was replaced: subscriptions of the old one are gone.</summary>
+    /// <summary>Raised after the connection was replaced. Subscriptions of the old connection are gone.</summary>
     public event Action? Replaced;
 
-    /// <summary>Whether the latest ping was answered.</summary>
+    /// <summary>Whether a primary answered the latest ping.</summary>
     public bool IsHealthy => _clock.HasSample && Volatile.Read(ref _misses) == 0 && !_onReplica;
 
-    /// <summary>Since when pings are not answered; null while they are.</summary>
+    /// <summary>
+    /// Time of the first ping that went unanswered in this silence. It is null while pings are answered.
+    /// </summary>
     public DateTimeOffset? SilentSince => Interlocked.Read(ref _silentSinceTicks) is var ticks and not 0 ? new DateTimeOffset(ticks, TimeSpan.Zero) : null;
 
-    /// <summary>Whether there has been a first answer.</summary>
+    /// <summary>Whether a primary has answered a ping at least once.</summary>
     public bool HasAnswered => _clock.HasSample;
 
-    /// <summary>Redis TIME as this process knows it, Unix milliseconds. Never ahead of Redis, behind it by at most a round trip.</summary>
+    /// <summary>
+    /// Redis TIME as this process knows it, Unix milliseconds. It is never ahead of Redis, and behind it by at most a
+    /// round trip.
+    /// </summary>
     public long NowMilliseconds => _clock.NowMilliseconds;
 
     /// <summary>The longest a call other than a purchase may take.</summary>
     public TimeSpan Deadline => TimeSpan.FromMilliseconds(_options.DeadlineMilliseconds);
 
-    /// <summary>Connects; does not fail when Redis is away, but goes on trying.</summary>
+    /// <summary>Connects to Redis. It does not fail when Redis is away, but goes on trying.</summary>
     public static async Task<RedisConnection> ConnectAsync(RedisOptions options, ILogger<RedisConnection> logger) =>
         new(options, await RedisClient.OpenAsync(options), logger);
 
-    /// <summary>Removes keys; their memory is freed beside the commands of others, which DEL would keep waiting. Exceptions as of <see cref="CallAsync"/>; may be repeated.</summary>
+    /// <summary>
+    /// Removes keys. Redis frees their memory beside the commands of others, while DEL would keep those waiting. The
+    /// exceptions are those of <see cref="CallAsync"/>. The call may be repeated.
+    /// </summary>
     public Task UnlinkAsync(IEnumerable<RedisKey> keys) => CallAsync(database => database.KeyDeleteAsync([.. keys]));
 
     /// <summary>Runs one command on the current connection.</summary>
-    /// <exception cref="RedisUnavailableException">It did not run.</exception>
-    /// <exception cref="RedisOutcomeUnknownException">It may have run.</exception>
-    /// <exception cref="RedisServerException">Redis refused it with an error of its own.</exception>
+    /// <exception cref="RedisUnavailableException">The command did not run.</exception>
+    /// <exception cref="RedisOutcomeUnknownException">The command may have run.</exception>
+    /// <exception cref="RedisServerException">Redis refused the command with an error of its own.</exception>
     public Task<T> CallAsync<T>(Func<IDatabase, Task<T>> call, TimeSpan? deadline = null) => _onReplica
         ? Task.FromException<T>(new RedisUnavailableException($"{_options.Endpoint} leads to a replica."))
         : RunAsync(_multiplexer, static (multiplexer, call) => call(multiplexer.GetDatabase()), call, deadline ?? Deadline);
 
     /// <summary>
-    /// Runs one command that has megabytes to carry or a hundred thousand items to go over, for up to 10 s. It lets no ping
-    /// through for longer than the watchdog waits, and a connection that was replaced for that would fail it, each time
-    /// anew: the connection stays for as long as it runs. Exceptions as of <see cref="CallAsync"/>.
+    /// Runs one command that carries megabytes or goes over a hundred thousand items, for up to 10 s. Such a command
+    /// lets no ping through for longer than the watchdog waits. If the watchdog replaced the connection for that, the
+    /// command would fail, and fail again each time it is repeated. So the watchdog keeps the connection while the
+    /// command runs. The exceptions are those of <see cref="CallAsync"/>.
     /// </summary>
     public async Task<T> CallLongAsync<T>(Func<IDatabase, Task<T>> call)
     {
@@ -92,18 +101,22 @@ public sealed partial class RedisConnection : IAsyncDisposable
         }
     }
 
-    /// <summary>Runs one command about the server itself. Exceptions as of <see cref="CallAsync"/>.</summary>
+    /// <summary>
+    /// Runs one command about the server itself. The exceptions are those of <see cref="CallAsync"/>.
+    /// </summary>
     public Task<T> AskServerAsync<T>(Func<IServer, Task<T>> call) =>
         RunAsync(_multiplexer, static (multiplexer, call) => call(RedisClient.ServerOf(multiplexer)), call, Deadline);
 
-    /// <summary>Replaces a connection whose answers belong to other questions.</summary>
+    /// <summary>Replaces the connection after an answer that belonged to another question.</summary>
     public void Distrust()
     {
         LogDistrusted(_options.Endpoint);
         _ = ReplaceAsync();
     }
 
-    /// <summary>Subscribes to a channel. Messages may be lost: a subscription is a hint, never a source of truth.</summary>
+    /// <summary>
+    /// Subscribes to a channel. Messages may be lost, so a subscription is a hint and never a source of truth.
+    /// </summary>
     public async Task SubscribeAsync(string channel, Action<byte[]> handler)
     {
         try
@@ -147,7 +160,8 @@ public sealed partial class RedisConnection : IAsyncDisposable
         }
     }
 
-    // A name may lead to the replica for a while: then the connection is replaced now and then, and the watchdog looks after each time.
+    // The name may lead to the replica for a while. Then the connection is replaced once every 500 ms at most, and the
+    // watchdog checks each new one.
     private void LeaveReplica()
     {
         _onReplica = true;
@@ -157,7 +171,8 @@ public sealed partial class RedisConnection : IAsyncDisposable
         _ = ReplaceAsync();
     }
 
-    // Told here, once in a while, for all callers: to them a store that refuses is as good as away, and a script's defect would look like an outage.
+    // The refusal is logged here for all callers, once every 10 s at most. They treat a store that refuses as a store
+    // that is away, so a script's defect would look like an outage to them.
     private void TellRefused(RedisServerException refused)
     {
         if (RedisScript.IsForgotten(refused)) return;
@@ -203,7 +218,8 @@ public sealed partial class RedisConnection : IAsyncDisposable
                 LeaveReplica();
                 return true;
             }
-            // The client asks for the role once a minute. Until then a connection that was opened to a replica would refuse to write to it.
+            // The client library asks for the role only once a minute. Until then a connection that was opened to a
+            // replica would refuse to write, even if the server is the primary now.
             if (RedisClient.ServerOf(multiplexer).IsReplica)
             {
                 await ReplaceAsync();
@@ -216,14 +232,14 @@ public sealed partial class RedisConnection : IAsyncDisposable
         }
         catch (Exception)
         {
-            // Includes malformed replies: the connection may be out of step and return another request's answer.
+            // This includes malformed replies. The connection may be out of step and return another request's answer.
             return false;
         }
     }
 
     private async Task ReplaceAsync()
     {
-        // One at a time: callers that come meanwhile complain of the same connection.
+        // One replacement runs at a time. Callers that come meanwhile complain of the same connection.
         if (Interlocked.Exchange(ref _replacing, 1) == 1) return;
         var old = _multiplexer;
         try
@@ -232,7 +248,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
         }
         catch (Exception e)
         {
-            // Whatever it was, the watchdog must live: it tries again with the next misses.
+            // The watchdog must survive any failure here. It tries again with the next misses.
             LogNotReplaced(_options.Endpoint, e.Message);
             return;
         }
@@ -241,7 +257,7 @@ public sealed partial class RedisConnection : IAsyncDisposable
             Volatile.Write(ref _replacing, 0);
         }
         _clock.ServerReplaced();
-        // Its end fails the calls that still wait on the old connection.
+        // The end of the old connection fails the calls that still wait on it.
         _ = Task.Run(() => RedisClient.EndAsync(old));
         Replaced?.Invoke();
     }

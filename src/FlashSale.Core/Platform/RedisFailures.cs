@@ -5,13 +5,18 @@ namespace FlashSale.Platform;
 /// <summary>Redis did not run the command: nothing was sent, or Redis refused it before its first write.</summary>
 public sealed class RedisUnavailableException(string message, Exception? inner = null) : Exception(message, inner);
 
-/// <summary>The command may or may not have run: its answer did not come in time, or the connection broke under it.</summary>
+/// <summary>
+/// The command may or may not have run: its answer did not come in time, or the connection broke under it.
+/// </summary>
 public sealed class RedisOutcomeUnknownException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>Sorts the client's exceptions by the one question that matters: may the command have run?</summary>
 internal static class RedisFailures
 {
-    /// <summary>The exception as callers know it; null where it is none of the connection's.</summary>
+    /// <summary>
+    /// Turns the client's exception into the one that callers know. Returns null if neither the connection nor the
+    /// state of the server is the cause.
+    /// </summary>
     public static Exception? Translate(Exception e) => e switch
     {
         RedisTimeoutException { Commandstatus: CommandStatus.WaitingToBeSent or CommandStatus.WaitingInBacklog }
@@ -21,7 +26,7 @@ internal static class RedisFailures
         TimeoutException => new RedisOutcomeUnknownException("Redis did not answer in time.", e),
         RedisConnectionException or ObjectDisposedException or TaskCanceledException =>
             new RedisOutcomeUnknownException("The connection to Redis broke.", e),
-        // Refused before the first write of a command or script.
+        // Redis refuses with these errors before the first write of a command or script.
         RedisServerException { Message: var m } when m.StartsWith("LOADING", StringComparison.Ordinal) || m.StartsWith("OOM", StringComparison.Ordinal)
             || m.StartsWith("MISCONF", StringComparison.Ordinal) || m.StartsWith("READONLY", StringComparison.Ordinal)
             || m.StartsWith("BUSY ", StringComparison.Ordinal) || m.StartsWith("MASTERDOWN", StringComparison.Ordinal) || m.StartsWith("NOREPLICAS", StringComparison.Ordinal)

@@ -4,12 +4,12 @@ using Microsoft.Extensions.Logging;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Follows something that is published in Redis. A message on its channel says "look now"; messages can be lost, so
-/// there is a look every 250 ms as well. With Redis away the last state stays.
+/// Follows something that is published in Redis. A message on its channel says "look now". Messages can be lost, so the
+/// feed looks every 250 ms as well. With Redis away the last state stays.
 /// </summary>
-/// <param name="redis">Where it is published.</param>
-/// <param name="channel">Where changes are announced.</param>
-/// <param name="logger">For what cannot be read.</param>
+/// <param name="redis">The Redis with the published state.</param>
+/// <param name="channel">The channel that announces changes.</param>
+/// <param name="logger">Logs that a published state cannot be read.</param>
 public abstract partial class RedisFeed(RedisConnection redis, string channel, ILogger logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
@@ -19,23 +19,23 @@ public abstract partial class RedisFeed(RedisConnection redis, string channel, I
     private long _looksBegun;
     private long _lookSucceeded;
 
-    /// <summary>Where it is published.</summary>
+    /// <summary>The Redis with the published state.</summary>
     protected RedisConnection Redis { get; } = redis;
 
-    /// <summary>Whether there has been a first state.</summary>
+    /// <summary>Whether the feed has read a first state.</summary>
     public abstract bool IsReady { get; }
 
-    /// <summary>Takes over what is new. Never called twice at once.</summary>
+    /// <summary>Reads the published state and takes over the changes. Two calls never overlap.</summary>
     protected abstract Task LookAsync();
 
-    /// <summary>Looks at Redis. All who come before a look begins share it.</summary>
+    /// <summary>Looks at Redis. All callers that come before a look begins share it.</summary>
     public async Task RefreshAsync(CancellationToken cancellation = default)
     {
         var begunBefore = Volatile.Read(ref _looksBegun);
         await _refreshing.WaitAsync(cancellation);
         try
         {
-            // A look that began after this call, and is over.
+            // A look that began after this call has succeeded already.
             if (_lookSucceeded > begunBefore) return;
             var look = ++_looksBegun;
             await LookAsync();
@@ -60,11 +60,11 @@ public abstract partial class RedisFeed(RedisConnection redis, string channel, I
             }
             catch (Exception e) when (Stores.IsRedisAway(e))
             {
-                // The watchdog has said so already.
+                // The watchdog has logged already that Redis is away.
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
-                // A background service that throws ends the host; a node goes on with what it knows.
+                // A background service that throws ends the host. The node goes on with the last state instead.
                 LogUnreadable(channel, e);
             }
             await _hints.WaitAsync(Interval, stoppingToken);
@@ -88,7 +88,7 @@ public abstract partial class RedisFeed(RedisConnection redis, string channel, I
         }
         catch (Exception e) when (e is RedisUnavailableException or RedisOutcomeUnknownException)
         {
-            // A hint less; the interval stays.
+            // The interval still polls every 250 ms.
         }
     }
 

@@ -2,21 +2,21 @@ using System.ComponentModel.DataAnnotations;
 
 namespace FlashSale.Platform;
 
-/// <summary>Where Redis is and how long to wait for it. Section <c>Redis</c>.</summary>
+/// <summary>The address of Redis, and the time to wait for it. Section <c>Redis</c>.</summary>
 public sealed class RedisOptions
 {
-    /// <summary>host:port.</summary>
+    /// <summary>The address of Redis: <c>host:port</c>.</summary>
     [Required]
     public string Endpoint { get; set; } = "";
 
-    /// <summary>The ACL user to authenticate as. Without one it is the default user.</summary>
+    /// <summary>The ACL user to authenticate as. If it is not set, Redis takes the default user.</summary>
     public string? User { get; set; }
 
     /// <summary>Password of that user, if it has one.</summary>
     [Secret]
     public string? Password { get; set; }
 
-    /// <summary>Talk TLS.</summary>
+    /// <summary>Whether the connection uses TLS.</summary>
     public bool Ssl { get; set; }
 
     /// <summary>How long a call other than a purchase may take, in milliseconds.</summary>

@@ -5,20 +5,21 @@ using StackExchange.Redis;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// A Lua script, called by its hash. Where Redis has forgotten it (SCRIPT FLUSH, a restart) the call goes out again
-/// as EVAL with the text: one command, so that no flush can come between loading and calling.
+/// A Lua script that is called by its hash. If Redis has forgotten it (SCRIPT FLUSH, a restart), the call goes out
+/// again as EVAL with the text. EVAL is one command, so no flush can come between loading and calling.
 /// </summary>
 public sealed class RedisScript
 {
     private readonly string _text;
     private readonly byte[] _hash;
 
-    /// <summary>Takes the script from this assembly.</summary>
-    /// <param name="resources">Folder and file, such as <c>Stock.reserve.lua</c>; those before the last are local functions it shares with others.</param>
+    /// <summary>Reads the script from this assembly.</summary>
+    /// <param name="resources">Folder and file of each part, such as <c>Stock.reserve.lua</c>. The last part is the
+    /// script itself. Parts before it are local functions that it shares with other scripts.</param>
     public RedisScript(params string[] resources)
     {
         _text = string.Concat(resources.Select(Resources.Read));
-#pragma warning disable CA5350 // Redis names scripts by SHA-1; nothing is protected by it.
+#pragma warning disable CA5350 // Redis names scripts by SHA-1. Nothing is protected by it.
         _hash = SHA1.HashData(Encoding.UTF8.GetBytes(_text));
 #pragma warning restore CA5350
     }
@@ -26,7 +27,7 @@ public sealed class RedisScript
     /// <summary>Whether Redis says that it does not know a script by its hash.</summary>
     public static bool IsForgotten(RedisServerException e) => e.Message.StartsWith("NOSCRIPT", StringComparison.Ordinal);
 
-    /// <summary>Runs the script. Exceptions as of <see cref="RedisConnection.CallAsync"/>.</summary>
+    /// <summary>Runs the script. The exceptions are those of <see cref="RedisConnection.CallAsync"/>.</summary>
     public Task<RedisResult> CallAsync(RedisConnection redis, RedisKey[] keys, RedisValue[] arguments, TimeSpan? deadline = null) =>
         RunAsync(redis, keys, arguments, deadline, isLong: false);
 

@@ -10,9 +10,9 @@ using Microsoft.Extensions.DependencyInjection;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Makes a problem of what the server rejects before there is a request: a path that cannot be decoded, headers that
-/// are too large. No middleware sees those. The server tells of them by a diagnostic event and sends its own answer,
-/// which has no body, only if the response has not started when the event returns.
+/// Answers with a problem when the server rejects input before there is a request: a path that cannot be decoded,
+/// headers that are too large. No middleware sees those. The server tells of them by a diagnostic event. It sends its
+/// own answer, which has no body, only if the response has not started when the event returns.
 /// </summary>
 public sealed class RejectedRequests(SecurityHeaders security, CrossOrigin? origins) : IObserver<KeyValuePair<string, object?>>
 {
@@ -21,7 +21,7 @@ public sealed class RejectedRequests(SecurityHeaders security, CrossOrigin? orig
     private static readonly Problem AddressTooLong = new(414, "address_too_long", "The address of the request is too long.");
     private static readonly Problem HeadersTooLarge = new(431, "headers_too_large", "The headers of the request are too large.");
 
-    /// <summary>Listens to the server's event.</summary>
+    /// <summary>Subscribes to the server's event.</summary>
     public static void Answer(WebApplication app) =>
         app.Services.GetRequiredService<DiagnosticListener>().Subscribe(
             new RejectedRequests(app.Services.GetRequiredService<SecurityHeaders>(), app.Services.GetService<CrossOrigin>()),
@@ -44,8 +44,8 @@ public sealed class RejectedRequests(SecurityHeaders security, CrossOrigin? orig
         response.Headers.Connection = "close";
         security.AddTo(response.Headers);
         origins?.AddToRejection(features.Get<IHttpRequestFeature>()?.Headers, response.Headers);
-        // There is no body writer without a request: the server starts the response, and the body follows it into the
-        // same pipe. Both complete at once, since nothing else is in that pipe.
+        // There is no body writer without a request. So the server starts the response, and the body follows it into
+        // the same pipe. Both complete at once, since nothing else is in that pipe.
         _ = body.StartAsync();
         output.Write(json);
         _ = output.FlushAsync().AsTask();
@@ -60,7 +60,7 @@ public sealed class RejectedRequests(SecurityHeaders security, CrossOrigin? orig
     /// <inheritdoc />
     public void OnError(Exception error)
     {
-        // Diagnostic listeners do not raise it.
+        // Diagnostic listeners never call this.
     }
 
     private static Problem Of(int status) => status switch

@@ -5,7 +5,8 @@ using Npgsql;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// Connects to the replica once, so that a wrong URL is told at start and not by readers who all go to the primary.
+/// Connects to the replica once, so that a wrong URL is reported at start. Otherwise all reads would go to the primary,
+/// and nobody would notice.
 /// </summary>
 internal sealed class ReplicaCheck([FromKeyedServices(Dependency.PostgresReplica)] NpgsqlDataSource replica)
     : BackgroundService

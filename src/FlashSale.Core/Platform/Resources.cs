@@ -1,10 +1,10 @@
 namespace FlashSale.Platform;
 
-/// <summary>The Lua and SQL files that travel inside this assembly.</summary>
+/// <summary>The Lua and SQL files that are embedded in this assembly.</summary>
 public static class Resources
 {
     /// <summary>Reads a file by its folder and name, such as <c>Stock.reserve.lua</c>.</summary>
-    /// <exception cref="InvalidOperationException">It is not there.</exception>
+    /// <exception cref="InvalidOperationException">There is no such file.</exception>
     public static string Read(string name)
     {
         using var stream = typeof(Resources).Assembly.GetManifestResourceStream(name)

@@ -1,6 +1,8 @@
 namespace FlashSale.Platform;
 
-/// <summary>What an operator asks first of a process that is slow: memory, collections, threads, processor time.</summary>
+/// <summary>
+/// The first figures that an operator of a slow process asks for: memory, collections, threads, processor time.
+/// </summary>
 internal static class RuntimeFigures
 {
     public static void Write(PrometheusText text)

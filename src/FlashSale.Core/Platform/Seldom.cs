@@ -1,12 +1,14 @@
 namespace FlashSale.Platform;
 
-/// <summary>Lets something happen at most once in a time, however many ask for it. Thread-safe.</summary>
+/// <summary>
+/// Lets something happen at most once per interval, no matter how many callers ask for it. Thread-safe.
+/// </summary>
 internal sealed class Seldom(TimeSpan every)
 {
     private readonly long _every = (long)every.TotalMilliseconds;
     private long _last = Environment.TickCount64 - (long)every.TotalMilliseconds;
 
-    /// <summary>Whether it is time again; the caller that is told so is the only one.</summary>
+    /// <summary>Whether the interval is over. Only one caller per interval is told so.</summary>
     public bool IsDue()
     {
         var (last, now) = (Volatile.Read(ref _last), Environment.TickCount64);

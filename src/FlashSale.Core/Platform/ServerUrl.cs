@@ -2,9 +2,9 @@ namespace FlashSale.Platform;
 
 /// <summary>
 /// The URL of a server, as libpq and AMQP have it:
-/// <c>scheme://user:password@host:port,host:port/path?parameter=value</c>. A parameter that nobody honours is refused
-/// by its name: one that demands TLS and is dropped in silence would be a connection in the clear. Nothing of it but
-/// parameters is ever shown.
+/// <c>scheme://user:password@host:port,host:port/path?parameter=value</c>. A parameter that the host does not honour is
+/// refused by its name. If one that demands TLS were dropped in silence, the connection would be in the clear. Messages
+/// never show any part of the URL but its parameters.
 /// </summary>
 public sealed class ServerUrl
 {
@@ -14,28 +14,30 @@ public sealed class ServerUrl
 
     private ServerUrl(string setting, string form) => (_setting, _form) = (setting, form);
 
-    /// <summary>What stands before <c>://</c>.</summary>
+    /// <summary>The text before <c>://</c>.</summary>
     public string Scheme { get; private set; } = "";
 
     /// <summary>The user, if one is named.</summary>
     public string? User { get; private set; }
 
-    /// <summary>Its password, if there is one.</summary>
+    /// <summary>The user's password, if there is one.</summary>
     public string? Password { get; private set; }
 
-    /// <summary>At least one; IPv6 addresses in brackets; ports where they are named.</summary>
+    /// <summary>
+    /// At least one host. IPv6 addresses are in brackets. A port is null if the URL does not name it.
+    /// </summary>
     public IReadOnlyList<(string Name, int? Port)> Hosts { get; private set; } = [];
 
-    /// <summary>What follows the slash behind the hosts; empty where nothing does.</summary>
+    /// <summary>The text after the slash behind the hosts, or empty.</summary>
     public string Path { get; private set; } = "";
 
     /// <summary>Reads a URL.</summary>
-    /// <param name="setting">Its name, for refusals.</param>
-    /// <param name="form">How it must look, for refusals.</param>
-    /// <param name="url">The value.</param>
-    /// <param name="schemes">Those that are allowed.</param>
-    /// <param name="known">Parameters that are honoured.</param>
-    /// <exception cref="InvalidSettingException">It is not such a URL, or has a parameter that is not known.</exception>
+    /// <param name="setting">Name of the setting, for refusals.</param>
+    /// <param name="form">The form that the URL must have, for refusals.</param>
+    /// <param name="url">Value of the setting.</param>
+    /// <param name="schemes">The allowed schemes.</param>
+    /// <param name="known">Names of the parameters that are honoured.</param>
+    /// <exception cref="InvalidSettingException">The text is not such a URL, or has an unknown parameter.</exception>
     public static ServerUrl Read(string setting, string form, string url, string[] schemes, string[] known)
     {
         var read = new ServerUrl(setting, form);
@@ -57,18 +59,18 @@ public sealed class ServerUrl
         return read;
     }
 
-    /// <summary>The value of a parameter, or null where it is not there.</summary>
+    /// <summary>The value of a parameter, or null if it is not there.</summary>
     public string? Text(string parameter) => _parameters.GetValueOrDefault(parameter);
 
-    /// <summary>The value of a parameter that takes a few.</summary>
-    /// <exception cref="InvalidSettingException">It has another one.</exception>
+    /// <summary>The value of a parameter that takes only a few values.</summary>
+    /// <exception cref="InvalidSettingException">The parameter has another value.</exception>
     public string? Choice(string parameter, params string[] allowed) =>
         Text(parameter) is not { } value ? null
         : allowed.Contains(value) ? value
         : throw Refusal($"'{parameter}={value}': allowed is {string.Join(", ", allowed)}.");
 
     /// <summary>The value of a parameter that is a whole number.</summary>
-    /// <exception cref="InvalidSettingException">It is none, or out of range.</exception>
+    /// <exception cref="InvalidSettingException">The value is not a whole number, or out of range.</exception>
     public int? Number(string parameter, int least, int most)
     {
         if (Text(parameter) is not { } text) return null;
@@ -87,7 +89,7 @@ public sealed class ServerUrl
     /// <summary>Makes a refusal of this setting.</summary>
     public InvalidSettingException Refusal(string why) => new($"{_setting} = (hidden): {why}");
 
-    /// <summary>Makes the refusal of a URL that does not look as it must.</summary>
+    /// <summary>Makes the refusal of a URL that does not have the required form.</summary>
     public InvalidSettingException Malformed() => Refusal($"must be {_form}.");
 
     private void ReadParameters(string query, string[] known)
@@ -96,7 +98,8 @@ public sealed class ServerUrl
         {
             var parts = pair.Split('=', 2);
             var name = parts[0];
-            // Anything else may be the end of a password whose / and ? were not written as %2F and %3F.
+            // Any other text may be the end of a password in which / and ? were not written as %2F and %3F. The refusal
+            // does not show it.
             if (parts.Length < 2 || !name.All(c => char.IsAsciiLetterLower(c) || c == '_'))
                 throw Refusal("after the ? stands parameter=value&parameter=value.");
             if (!known.Contains(name))
@@ -108,7 +111,7 @@ public sealed class ServerUrl
     private (string Name, int? Port) ReadHost(string text)
     {
         var colon = text.LastIndexOf(':');
-        // The colons of an IPv6 address stand in brackets.
+        // The colons of an IPv6 address stand in brackets and do not begin a port.
         if (colon >= 0 && text.IndexOf(']', colon) >= 0) colon = -1;
         var name = Decode(colon < 0 ? text : text[..colon]);
         if (name.Length == 0) throw Malformed();

@@ -5,9 +5,10 @@ namespace FlashSale.Platform;
 
 /// <summary>
 /// A Postgres advisory lock that one process at a time has, held by a session of its own. The process shows three times
-/// per lease that it is alive; otherwise the server ends the session, and with it the lock: the plain session lock of a
-/// frozen process would last as long as its kernel answers. A process that wakes up late may go on for a moment, so the
-/// lock keeps work from being done twice, and a fence (an epoch, a version, a mark) keeps late work from doing harm.
+/// per lease that it is alive. Otherwise the server ends the session, and with it the lock. The plain session lock of a
+/// frozen process would last for as long as its kernel answers. A process that wakes up late may go on for a moment. So
+/// the lock only keeps work from being done twice, and a fence (an epoch, a version, a mark) keeps late work from doing
+/// harm.
 /// </summary>
 public sealed class SessionLock : IAsyncDisposable
 {
@@ -27,14 +28,14 @@ public sealed class SessionLock : IAsyncDisposable
         _keeping = KeepAsync(lease / 3);
     }
 
-    /// <summary>Cancelled when the lock is lost, or with the token that it was taken with.</summary>
+    /// <summary>Cancelled when the lock is lost, or when the token that it was taken with is cancelled.</summary>
     public CancellationToken Lost => _lost.Token;
 
     /// <summary>Takes the lock, or answers null when another process has it.</summary>
-    /// <param name="postgres">Where the lock is.</param>
+    /// <param name="postgres">The database with the lock.</param>
     /// <param name="lockClass">First half of the advisory lock's key: the kind of work.</param>
-    /// <param name="key">Second half: the sale, or 0.</param>
-    /// <param name="lease">How long a process that shows no life keeps it.</param>
+    /// <param name="key">Second half of the key: the sale, or 0.</param>
+    /// <param name="lease">How long a process that shows no life keeps the lock.</param>
     /// <param name="stopping">Cancels <see cref="Lost"/> as well.</param>
     public static async Task<SessionLock?> TryTakeAsync(
         NpgsqlDataSource postgres, int lockClass, int key, TimeSpan lease, CancellationToken stopping)
@@ -43,7 +44,7 @@ public sealed class SessionLock : IAsyncDisposable
         var connection = await postgres.OpenConnectionAsync(stopping);
         try
         {
-            // The timeout first, so that there is no lock without it.
+            // The timeout is set first, so that no session has the lock without it.
             var taken = await connection.ExecuteScalarAsync<bool>(new CommandDefinition(
                 $"set idle_session_timeout = {(int)lease.TotalMilliseconds}; select pg_try_advisory_lock{name}", cancellationToken: stopping));
             if (taken) return new SessionLock(connection, name, lease, stopping);
@@ -58,7 +59,9 @@ public sealed class SessionLock : IAsyncDisposable
         return null;
     }
 
-    /// <summary>Takes the lock as soon as it is free, or answers null when it was not within the patience.</summary>
+    /// <summary>
+    /// Takes the lock as soon as it is free, or answers null if it was not free within <paramref name="patience"/>.
+    /// </summary>
     /// <inheritdoc cref="TryTakeAsync(NpgsqlDataSource, int, int, TimeSpan, CancellationToken)" />
     public static async Task<SessionLock?> TryTakeAsync(
         NpgsqlDataSource postgres, int lockClass, int key, TimeSpan lease, TimeSpan patience, CancellationToken stopping)
@@ -77,7 +80,7 @@ public sealed class SessionLock : IAsyncDisposable
         await _keeping;
         try
         {
-            // The pool resets a session only when somebody takes it again.
+            // The pool resets a session only when it is taken again, so the lock must be released here.
             await _connection.ExecuteAsync(new CommandDefinition(
                 $"select pg_advisory_unlock{_name}; reset idle_session_timeout", commandTimeout: _commandSeconds));
         }
@@ -100,7 +103,7 @@ public sealed class SessionLock : IAsyncDisposable
         using var timer = new PeriodicTimer(interval);
         try
         {
-            // After a failover the session may lead to the server that was demoted: its lock excludes nobody at the new primary.
+            // After a failover the session may lead to the demoted server. Its lock excludes nobody at the new primary.
             while (await timer.WaitForNextTickAsync(_given.Token) && await IsOnPrimaryAsync())
             {
             }
@@ -108,7 +111,7 @@ public sealed class SessionLock : IAsyncDisposable
         }
         catch (OperationCanceledException) when (_given.IsCancellationRequested)
         {
-            // Given back.
+            // The holder has given the lock back.
         }
         catch (Exception e) when (IsLoss(e))
         {

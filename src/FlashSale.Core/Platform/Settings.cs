@@ -9,10 +9,15 @@ namespace FlashSale.Platform;
 /// <summary>A configured value that the host cannot start with.</summary>
 public sealed class InvalidSettingException(string message) : Exception(message);
 
-/// <summary>Binds options at start and refuses bad ones with the setting's name, its value and what is allowed.</summary>
+/// <summary>
+/// Binds options at start. Refuses bad ones with the setting's name, its value and the values that are allowed.
+/// </summary>
 public static class Settings
 {
-    /// <summary>Reads <typeparamref name="T"/> from <paramref name="section"/>, checks its annotations and registers it as a singleton.</summary>
+    /// <summary>
+    /// Reads <typeparamref name="T"/> from <paramref name="section"/>, checks its annotations and registers it as a
+    /// singleton.
+    /// </summary>
     /// <exception cref="InvalidSettingException">A value cannot be read or lies outside its range.</exception>
     public static T AddSettings<T>(this IServiceCollection services, IConfiguration configuration, string section) where T : class, new()
     {
@@ -25,7 +30,9 @@ public static class Settings
     /// <exception cref="InvalidSettingException">A value cannot be read or lies outside its range.</exception>
     public static T Read<T>(IConfiguration configuration, string section) where T : class, new() => Read(section, configuration, new T());
 
-    /// <summary>Reads <paramref name="section"/> into <paramref name="settings"/>, which hold the defaults, and checks them.</summary>
+    /// <summary>
+    /// Reads <paramref name="section"/> into <paramref name="settings"/>, which hold the defaults, and checks them.
+    /// </summary>
     /// <exception cref="InvalidSettingException">A value cannot be read or lies outside its range.</exception>
     public static T Read<T>(string section, IConfiguration configuration, T settings) where T : class
     {
@@ -35,7 +42,8 @@ public static class Settings
         }
         catch (InvalidOperationException e)
         {
-            // The binder's text names the key and the value: "Failed to convert configuration value 'x' at 'Redis:Y' to type ...".
+            // The binder's text names the key and the value: "Failed to convert configuration value 'x' at 'Redis:Y' to
+            // type ...".
             throw new InvalidSettingException(e.Message);
         }
         RefuseUnknown(configuration.GetSection(section), settings.GetType());
@@ -43,7 +51,7 @@ public static class Settings
         return settings;
     }
 
-    // A name that is misspelt would change nothing, in silence. Its value may be a secret.
+    // A misspelt name would silently change nothing, so unknown names are refused. The value may be a secret.
     private static void RefuseUnknown(IConfigurationSection section, Type type)
     {
         var properties = type.GetProperties(BindingFlags.Public | BindingFlags.Instance);
@@ -101,6 +109,6 @@ public static class Settings
     };
 }
 
-/// <summary>Marks a setting whose value must never be shown.</summary>
+/// <summary>Marks a setting with a value that must never be shown.</summary>
 [AttributeUsage(AttributeTargets.Property)]
 public sealed class SecretAttribute : Attribute;

@@ -6,19 +6,22 @@ using Microsoft.Extensions.Logging;
 namespace FlashSale.Platform;
 
 /// <summary>
-/// How a host ends after SIGTERM: it says that it is not ready, goes on answering for <c>Transport:DrainSeconds</c> so that
-/// load balancers send new requests elsewhere, then closes its port and lets the requests under way finish.
+/// Ends a host after SIGTERM. The host says that it is not ready, and goes on answering for
+/// <c>Transport:DrainSeconds</c> so that load balancers send new requests elsewhere. Then it closes its port and lets
+/// the requests under way finish.
 /// </summary>
 public sealed partial class Shutdown(
     TransportOptions options, IHostApplicationLifetime lifetime, TimeProvider time, ILogger<Shutdown> logger) : IHostedLifecycleService
 {
-    // With the default drain ten seconds in all, after which container engines kill by default.
+    // The default drain of 2 s and this are ten seconds in all. Container engines kill after ten seconds by default.
     private const int FinishSeconds = 8;
 
     /// <summary>Whether the host has been told to end.</summary>
     public bool HasBegun => lifetime.ApplicationStopping.IsCancellationRequested;
 
-    /// <summary>Adds it. It must be added before the services whose end waits for it.</summary>
+    /// <summary>
+    /// Adds the shutdown to a host. It must be added before the services that must not end before the drain is over.
+    /// </summary>
     internal static void AddTo(WebApplicationBuilder builder, TransportOptions options)
     {
         builder.Services.AddSingleton<Shutdown>();
@@ -27,7 +30,7 @@ public sealed partial class Shutdown(
             host.ShutdownTimeout = TimeSpan.FromSeconds(options.DrainSeconds + FinishSeconds));
     }
 
-    /// <summary>Lasts as long as load balancers need; no service is told to end before.</summary>
+    /// <summary>Waits for as long as load balancers need. No service is told to end before that.</summary>
     public async Task StoppingAsync(CancellationToken cancellationToken)
     {
         LogDrains(options.DrainSeconds);

@@ -7,12 +7,15 @@ using Microsoft.Extensions.DependencyInjection;
 
 namespace FlashSale.Platform;
 
-/// <summary>How much of a host one client, or all of them together, may take before there is a request. Section <c>Transport</c>.</summary>
+/// <summary>
+/// Limits of the share of a host that one client, or all of them together, may take before there is a request. Section
+/// <c>Transport</c>.
+/// </summary>
 public sealed class TransportOptions
 {
     /// <summary>
-    /// Most connections at once; those beyond it are closed at once. Nine tenths of the files that the process may open
-    /// are the limit where that is less. The management port is not counted.
+    /// Most connections at once. Connections beyond it are closed at once. The limit is nine tenths of the files that
+    /// the process may open if that is less. The management port is not counted.
     /// </summary>
     [Range(1, 1_000_000)]
     public int MaxConnections { get; set; } = 20_000;
@@ -22,17 +25,18 @@ public sealed class TransportOptions
     public int HeadersTimeoutSeconds { get; set; } = 10;
 
     /// <summary>
-    /// How long a connection may be idle, before its first request or between two, in seconds. Longer than the load balancer in
-    /// front keeps its own (60 s, as a rule), so that it is never this end that closes.
+    /// How long a connection may be idle, before its first request or between two, in seconds. It is longer than the
+    /// load balancer in front keeps its own idle connections (60 s, as a rule), so that the host is never the end that
+    /// closes.
     /// </summary>
     [Range(1, 3_600)]
     public int KeepAliveSeconds { get; set; } = 75;
 
-    /// <summary>Slowest a request's body may come in, in bytes a second.</summary>
+    /// <summary>Lowest rate at which a request's body may come in, in bytes a second.</summary>
     [Range(1, 1_000_000)]
     public int MinRequestBytesPerSecond { get; set; } = 240;
 
-    /// <summary>Slowest an answer may be taken, in bytes a second.</summary>
+    /// <summary>Lowest rate at which a client may take an answer, in bytes a second.</summary>
     [Range(1, 1_000_000)]
     public int MinResponseBytesPerSecond { get; set; } = 240;
 
@@ -53,23 +57,34 @@ public sealed class TransportOptions
     public int MaxBodyBytes { get; set; } = 16 * 1024;
 
     /// <summary>
-    /// How long a host that was told to end goes on answering while it says that it is not ready, in seconds: the time that
-    /// load balancers need to notice. The port closes then, and requests under way may take eight seconds more.
+    /// How long a host that was told to end goes on answering while it says that it is not ready, in seconds. Load
+    /// balancers need that time to notice. Then the port closes, and requests under way may take eight seconds more.
     /// </summary>
     [Range(0, 300)]
     public int DrainSeconds { get; set; } = 2;
 
-    /// <summary>Whether browsers are told to come by https only, for a year: for hosts that shoppers reach through a TLS proxy.</summary>
+    /// <summary>
+    /// Whether browsers are told to come by https only, for a year. This is for hosts that shoppers reach through a TLS
+    /// proxy.
+    /// </summary>
     public bool StrictTransportSecurity { get; set; }
 }
 
-/// <summary>Sets the server's limits: who is slow, large or many is cut off before it costs others anything.</summary>
+/// <summary>
+/// Sets the server's limits. Clients that are slow, large or many are cut off before they cost others anything.
+/// </summary>
 public static class Transport
 {
-    /// <summary>What the server keeps of a connection's input beyond what was read, at most: this times the connections bounds its memory.</summary>
+    /// <summary>
+    /// Most bytes that the server keeps of a connection's input beyond the bytes that were read. Multiplied by the
+    /// number of connections, it bounds the server's memory.
+    /// </summary>
     internal const int BufferBytes = 64 * 1024;
 
-    /// <summary>Reads section <c>Transport</c> and applies it to all ports; the limit of connections not to the management port.</summary>
+    /// <summary>
+    /// Reads section <c>Transport</c> and applies it to all ports. The limit of connections does not apply to the
+    /// management port.
+    /// </summary>
     /// <exception cref="InvalidSettingException">A value lies outside its range.</exception>
     public static void AddTransport(this WebApplicationBuilder builder)
     {
@@ -85,7 +100,8 @@ public static class Transport
             SetLimits(kestrel.Limits, options);
             var management = kestrel.ApplicationServices.GetRequiredService<ManagementPort>().Number;
             var cap = kestrel.ApplicationServices.GetRequiredService<ConnectionCap>();
-            // Not the server's own limit: that one counts all ports together, and a host that is full must still say how it is.
+            // The server's own limit would count all ports together, but a full host must still answer on its
+            // management port.
             kestrel.ConfigureEndpointDefaults(endpoint =>
             {
                 if (endpoint.IPEndPoint?.Port != management) endpoint.Use(cap.Before);
@@ -94,8 +110,9 @@ public static class Transport
     }
 
     /// <summary>
-    /// Lets a request be read, answered and sent by the thread that its connection woke, rather than handed on twice: a sixth of what a refusal takes, and
-    /// a tenth of a purchase. For a host whose requests never block.
+    /// Lets the thread that a connection woke read, answer and send its requests, instead of handing them on twice.
+    /// That saves a sixth of the cost of a refusal, and a tenth of the cost of a purchase. It is for a host with
+    /// requests that never block.
     /// </summary>
     public static void AnswerInPlace(this WebApplicationBuilder builder) =>
         builder.WebHost.UseSockets(sockets => sockets.UnsafePreferInlineScheduling = true);

@@ -2,7 +2,9 @@ using System.Buffers;
 
 namespace FlashSale.Platform;
 
-/// <summary>Text in UTF-8 as clients send it: some begin it with a byte order mark, which says nothing in UTF-8.</summary>
+/// <summary>
+/// Text in UTF-8 as clients send it. Some clients begin it with a byte order mark, which says nothing in UTF-8.
+/// </summary>
 public static class Utf8Text
 {
     private static ReadOnlySpan<byte> Mark => [0xEF, 0xBB, 0xBF];

@@ -1,8 +1,9 @@
 -- publish: makes a version of a document known to all nodes.
--- KEYS[1] a hash: name -> JSON, 'versions' -> JSON of {name: version}, 'removed|name' -> version that took a document out; also the channel that announces changes
--- ARGV    name, version (below 10^14: what JSON keeps exactly here), JSON ('' takes the document out)
--- Answers 0 when that version is there now, else the higher version that is there, and stays.
--- Invariant: a document's published version never goes back, not even once it was taken out.
+-- KEYS[1] a hash: name -> JSON, 'versions' -> JSON of {name: version}, 'removed|name' -> version that took the document
+--         out. Its name is also the channel that announces changes.
+-- ARGV    name, version (below 10^14, because cjson writes 14 digits), JSON ('' takes the document out)
+-- Answers 0 when that version is there now, else the higher version that is there and stays.
+-- Invariant: a document's published version never goes back, not even after the document was taken out.
 local versions = cjson.decode(redis.call('HGET', KEYS[1], 'versions') or '{}')
 local removed = 'removed|' .. ARGV[1]
 local there, version = versions[ARGV[1]] or tonumber(redis.call('HGET', KEYS[1], removed) or 0), tonumber(ARGV[2])

@@ -4,48 +4,50 @@ using Npgsql;
 
 namespace FlashSale.Sales;
 
-/// <summary>Who changes something.</summary>
-/// <param name="Name">Name of the token.</param>
-/// <param name="Role">Its role.</param>
+/// <summary>The person or process that makes a change.</summary>
+/// <param name="Name">The name of the token, or of the process.</param>
+/// <param name="Role">The role of the token.</param>
 public sealed record Actor(string Name, string Role)
 {
-    /// <summary>A worker, on its own account.</summary>
+    /// <summary>A worker that makes a change by itself.</summary>
     public static readonly Actor Worker = new("worker", "system");
 }
 
-/// <summary>A change that was made.</summary>
-/// <param name="Id">Rises with time.</param>
-/// <param name="At">When, by Postgres' clock.</param>
-/// <param name="Actor">Who.</param>
-/// <param name="Role">In which role.</param>
-/// <param name="Action">What, such as <c>sale.open</c>.</param>
-/// <param name="Subject">To what: a sale id, or sale id/sku.</param>
-/// <param name="Before">JSON; null when there was nothing.</param>
-/// <param name="After">JSON; null when there is nothing.</param>
-/// <param name="IsShortened">Whether these are extracts of what is kept.</param>
+/// <summary>An entry of the audit log: one change.</summary>
+/// <param name="Id">The id. Ids rise with time.</param>
+/// <param name="At">The time of the change by the clock of Postgres.</param>
+/// <param name="Actor">The name of the actor.</param>
+/// <param name="Role">The role of the actor.</param>
+/// <param name="Action">The action, such as <c>sale.open</c>.</param>
+/// <param name="Subject">The thing that was changed: a sale id, or sale id/sku.</param>
+/// <param name="Before">JSON of the state before the change. Null when there was nothing.</param>
+/// <param name="After">JSON of the state after the change. Null when there is nothing.</param>
+/// <param name="IsShortened">Whether before and after are extracts of longer documents that the table keeps.</param>
 public sealed record AuditEntry(
     long Id, DateTime At, string Actor, string Role, string Action, string Subject, string? Before, string? After, bool IsShortened);
 
-/// <summary>The table audit_log: written in the transaction of the change itself, so that neither is there without the other.</summary>
+/// <summary>
+/// The table audit_log. An entry is written in the transaction of its change, so neither exists without the other.
+/// </summary>
 public static class AuditLog
 {
-    /// <summary>Adds an entry.</summary>
-    /// <param name="transaction">The change's own.</param>
-    /// <param name="actor">Who.</param>
-    /// <param name="action">What.</param>
-    /// <param name="subject">To what.</param>
-    /// <param name="before">JSON, or anything that becomes JSON.</param>
-    /// <param name="after">JSON, or anything that becomes JSON.</param>
+    /// <summary>Adds an entry. Its time is the start of the transaction.</summary>
+    /// <param name="transaction">The transaction of the change.</param>
+    /// <param name="actor">The actor.</param>
+    /// <param name="action">The action, such as <c>sale.open</c>.</param>
+    /// <param name="subject">The thing that is changed.</param>
+    /// <param name="before">A JSON text, an object to serialise, or null.</param>
+    /// <param name="after">A JSON text, an object to serialise, or null.</param>
     public static Task WriteAsync(NpgsqlTransaction transaction, Actor actor, string action, string subject, object? before, object? after) =>
         transaction.Connection!.ExecuteAsync("""
             insert into audit_log (actor, role, action, subject, before, after)
             values (@Name, @Role, @action, @subject, @before::jsonb, @after::jsonb)
             """, new { actor.Name, actor.Role, action, subject, before = Json(before), after = Json(after) }, transaction);
 
-    /// <summary>Reads entries, newest first, with extracts of documents of more than 4 KB.</summary>
-    /// <param name="postgres">Where from.</param>
-    /// <param name="limit">How many at most.</param>
-    /// <param name="before">Only those with a lower id.</param>
+    /// <summary>Reads entries, newest first. Documents of more than 4 KB come as extracts.</summary>
+    /// <param name="postgres">The database to read from.</param>
+    /// <param name="limit">The most entries to return.</param>
+    /// <param name="before">Returns only entries with a lower id. Null starts with the newest.</param>
     /// <param name="cancellation">Ends the query.</param>
     public static async Task<IReadOnlyList<AuditEntry>> ReadAsync(NpgsqlDataSource postgres, int limit, long? before, CancellationToken cancellation)
     {
@@ -59,7 +61,7 @@ public static class AuditLog
         return entries.AsList();
     }
 
-    /// <summary>Reads a whole entry; null when there is none.</summary>
+    /// <summary>Reads one entry with its whole documents. Null when there is no such entry.</summary>
     public static async Task<AuditEntry?> FindAsync(NpgsqlDataSource postgres, long id, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);

@@ -6,16 +6,16 @@ using StackExchange.Redis;
 
 namespace FlashSale.Sales;
 
-/// <summary>Keeps a node's snapshot of the published sales.</summary>
+/// <summary>A node's snapshot of the published sales. It follows <see cref="SaleKeys.Catalog"/>.</summary>
 public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logger) : RedisFeed(redis, SaleKeys.Catalog.ToString(), logger)
 {
     private volatile FrozenDictionary<string, PublishedSale>? _sales;
     private volatile bool _followed;
 
-    /// <summary>Raised after the snapshot was replaced.</summary>
+    /// <summary>Raised with the new snapshot after it replaced the old one.</summary>
     public event Action<FrozenDictionary<string, PublishedSale>>? Changed;
 
-    /// <summary>Whether there has been a first snapshot, and all who follow the sales have it.</summary>
+    /// <summary>Whether the first snapshot was read and every handler of <see cref="Changed"/> has taken it.</summary>
     public override bool IsReady => _followed;
 
     /// <summary>The published sales by id.</summary>
@@ -26,8 +26,8 @@ public sealed class CatalogFeed(RedisConnection redis, ILogger<CatalogFeed> logg
     {
         var versions = await PublishedDocuments.VersionsAsync(Redis, SaleKeys.Catalog);
         var current = Sales;
-        // A sale that went away while it could be sold from, and was not taken out, is gone from a Redis that forgot: keep what is known,
-        // the worker publishes it again, one sale after the other.
+        // A sale that can still be sold is missing from Redis, and no removal is recorded for it. So Redis lost its
+        // data. Keep the known sale: the worker publishes the sales again, one after the other.
         var forgotten = new List<PublishedSale>();
         foreach (var sale in current.Values)
         {

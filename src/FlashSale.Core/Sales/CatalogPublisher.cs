@@ -7,33 +7,38 @@ using StackExchange.Redis;
 namespace FlashSale.Sales;
 
 /// <summary>
-/// Carries a sale from Postgres, where it is changed, to Redis, where it is sold: its state for the scripts and its
-/// published form for the nodes. Both take only higher versions, so anyone may call this at any time, twice or late.
+/// Copies a sale from Postgres, where managers change it, to Redis, where it is sold: the state that the scripts read,
+/// and the published document that the nodes read. Redis takes only higher versions of either, so any process may
+/// publish at any time, twice or late.
 /// </summary>
 public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection redis)
 {
     private static readonly RedisScript SetStateScript = new("Sales.set_state.lua");
 
     /// <summary>
-    /// Publishes a sale as Postgres has it. Drafts are not published, archived sales are taken out. A version that Redis
-    /// has and Postgres lost (a promoted standby lacked it) gives way: the sale gets a version above it.
+    /// Publishes the state that Postgres has of a sale. Drafts are not published. Archived sales are taken out of the
+    /// catalog. When Postgres was replaced by a standby that lacked the last commits, Redis may have a version that
+    /// Postgres lost. The sale then gets a version above that one.
     /// </summary>
-    /// <returns>What Redis has now, that version or a later one; null for a draft or unknown sale.</returns>
+    /// <returns>
+    /// The sale as read here. Redis now has this version or a later one. Null for a draft or an unknown sale.
+    /// </returns>
     public async Task<PublishedSale?> PublishAsync(string saleId, CancellationToken cancellation)
     {
         while (true)
         {
             if (await ReadAsync(saleId, cancellation) is not { Status: not SaleStatus.Draft } sale) return null;
             if (await PublishAsync(sale) is not (> 0 and var later)) return sale;
-            // As a rule somebody else changed and published the sale meanwhile: the next read finds that version.
+            // Usually another process changed and published the sale meanwhile, and the next read finds its version.
             await RaiseVersionAsync(saleId, later, cancellation);
         }
     }
 
-    // Answers the higher version that Redis has; 0 when it has this one.
+    // Returns the higher version that Redis has, or 0 when Redis has this version.
     private async Task<long> PublishAsync(PublishedSale sale)
     {
-        // The state first: a node that learns of an opening or a pause must find the script agreeing.
+        // Publish the state before the document. A node that learns of an opening or a pause must find that the script
+        // agrees.
         var state = (long)await SetStateScript.CallAsync(redis, [new SaleKeys(sale.SaleId).Sale],
             [sale.Epoch, sale.Version, StatusText(sale.Status), sale.OpensAt, sale.ClosesAt]);
         if (state > 0) return state;
@@ -50,15 +55,15 @@ public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection 
         await transaction.CommitAsync(cancellation);
     }
 
-    /// <summary>Takes a sale out of the catalog that Postgres does not know.</summary>
-    /// <param name="saleId">Which.</param>
-    /// <param name="above">The version that is published.</param>
+    /// <summary>Takes a sale that Postgres does not know out of the catalog.</summary>
+    /// <param name="saleId">The id of the sale.</param>
+    /// <param name="above">The version that is published now. The removal has the next one.</param>
     public Task RemoveAsync(string saleId, long above) => PublishedDocuments.PublishAsync(redis, SaleKeys.Catalog, saleId, above + 1, []);
 
-    /// <summary>The versions that Redis has published.</summary>
+    /// <summary>The versions that are published in Redis, by sale id.</summary>
     public Task<Dictionary<string, long>> PublishedVersionsAsync() => PublishedDocuments.VersionsAsync(redis, SaleKeys.Catalog);
 
-    /// <summary>Reads a sale with its items, all at one moment.</summary>
+    /// <summary>Reads a sale and its items from one snapshot of Postgres. Null when there is no such sale.</summary>
     public async Task<PublishedSale?> ReadAsync(string saleId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -66,7 +71,10 @@ public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection 
         return await ReadAsync(connection, saleId);
     }
 
-    /// <summary>Reads a sale with its items in the connection's transaction, in which nothing may change them between.</summary>
+    /// <summary>
+    /// Reads a sale and its items. The caller's transaction must make sure that neither changes between the two
+    /// queries. Null when there is no such sale.
+    /// </summary>
     public static async Task<PublishedSale?> ReadAsync(NpgsqlConnection connection, string saleId)
     {
         var sale = await connection.QuerySingleOrDefaultAsync<SaleRow>("""
@@ -84,7 +92,7 @@ public sealed class CatalogPublisher(NpgsqlDataSource postgres, RedisConnection 
             sale.OpensAt, sale.ClosesAt, sale.PerUserLimit, sale.PayWithinSeconds, sale.RequiresTicket, sale.AdmissionPerSecond, sale.IsLoadRun, items.AsList());
     }
 
-    /// <summary>A status as the scripts and the table spell it.</summary>
+    /// <summary>The word for a status in the scripts and in table <c>sale</c>.</summary>
     public static string StatusText(SaleStatus status) => status switch
     {
         SaleStatus.Draft => "draft",

@@ -4,20 +4,20 @@ using NpgsqlTypes;
 
 namespace FlashSale.Sales;
 
-/// <summary>A line of an import whose sku an earlier line has.</summary>
+/// <summary>A line of an import that repeats the sku of an earlier line.</summary>
 /// <param name="Line">The later line.</param>
 /// <param name="FirstLine">The first line with that sku.</param>
-/// <param name="Total">How many such lines there are in all.</param>
+/// <param name="Total">The number of such lines in the whole import.</param>
 public sealed record RepeatedSku(int Line, int FirstLine, long Total);
 
 /// <summary>
-/// Brings many items into a draft, all or nothing, at constant memory: lines are copied into a temporary table as they
-/// come, and taken over by two statements at the end. The sale is locked only for the latter.
-/// An item whose sku the sale has already is replaced and keeps its number; new ones follow in the order of their lines.
+/// Imports many items into a draft, all or nothing, at constant memory. Lines are copied into a temporary table as they
+/// arrive, and two statements at the end copy them into the sale. The sale is locked only during those. An item that
+/// has the sku of an existing one replaces it and keeps its number. New items follow in the order of their lines.
 /// </summary>
 public sealed class ItemImport : IAsyncDisposable
 {
-    // The file is there when the copy begins; a large one on a busy disk may still take its time.
+    // The file has arrived completely before the copy begins. A large one may still take long on a busy disk.
     private const string Longer = "set local statement_timeout = '5min'";
 
     private readonly NpgsqlConnection _connection;
@@ -30,7 +30,9 @@ public sealed class ItemImport : IAsyncDisposable
         _transaction = transaction;
     }
 
-    /// <summary>Begins an import. Nothing is changed before <see cref="TakeOverAsync"/>.</summary>
+    /// <summary>
+    /// Opens a transaction and its temporary table. Nothing changes in the sale before <see cref="TakeOverAsync"/>.
+    /// </summary>
     public static async Task<ItemImport> BeginAsync(NpgsqlDataSource postgres, CancellationToken cancellation)
     {
         var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -52,7 +54,7 @@ public sealed class ItemImport : IAsyncDisposable
         }
     }
 
-    /// <summary>Adds the item of a line.</summary>
+    /// <summary>Copies the item of a line into the temporary table.</summary>
     public async ValueTask AddAsync(int line, ItemDraft item, CancellationToken cancellation)
     {
         var copy = _copy!;
@@ -68,7 +70,10 @@ public sealed class ItemImport : IAsyncDisposable
         await copy.WriteAsync(item.PerUserLimit, NpgsqlDbType.Integer, cancellation);
     }
 
-    /// <summary>Ends the copy and finds lines that repeat the sku of an earlier one, in the order of the lines.</summary>
+    /// <summary>
+    /// Ends the copy and returns up to <paramref name="limit"/> lines that repeat the sku of an earlier line, in their
+    /// order.
+    /// </summary>
     public async Task<IReadOnlyList<RepeatedSku>> EndAsync(int limit, CancellationToken cancellation)
     {
         await _copy!.CompleteAsync(cancellation);
@@ -82,8 +87,14 @@ public sealed class ItemImport : IAsyncDisposable
         return repeated.AsList();
     }
 
-    /// <summary>Makes the lines items of the sale, and commits; only if it has one of these versions, null for any.</summary>
-    /// <returns>What became of it, and how many items there were.</returns>
+    /// <summary>
+    /// Copies the lines into the sale and commits, if the sale has one of <paramref name="ifVersions"/>. Null allows
+    /// any version.
+    /// </summary>
+    /// <returns>
+    /// The result, and the number of items: of the imported ones when done, and of all that the sale would have with
+    /// <see cref="DraftResult.TooManyItems"/>.
+    /// </returns>
     public async Task<(DraftResult Result, int Imported)> TakeOverAsync(string saleId, IReadOnlyList<long>? ifVersions, Actor actor, CancellationToken cancellation)
     {
         if (!await SaleLock.ShareAsync(_transaction, saleId)) return (DraftResult.SaleNotFound, 0);
@@ -108,7 +119,7 @@ public sealed class ItemImport : IAsyncDisposable
         return (DraftResult.Done, replaced + added);
     }
 
-    /// <summary>Ends the import; without <see cref="TakeOverAsync"/> nothing was changed.</summary>
+    /// <summary>Ends the import. Without a successful <see cref="TakeOverAsync"/> it rolls everything back.</summary>
     public async ValueTask DisposeAsync()
     {
         if (_copy is not null) await _copy.DisposeAsync();

@@ -2,65 +2,74 @@ using System.Text.Json.Serialization;
 
 namespace FlashSale.Sales;
 
-/// <summary>Where a sale stands, as stored. Whether a live sale is open is a matter of its window and the clock.</summary>
+/// <summary>
+/// The stored status of a sale. Whether a live sale is open also depends on its window and the clock, see
+/// <see cref="SalePhase"/>.
+/// </summary>
 public enum SaleStatus
 {
-    /// <summary>Not loaded yet, unknown to shoppers.</summary>
+    /// <summary>Not loaded yet. Shoppers cannot see it.</summary>
     Draft,
 
-    /// <summary>Loaded: sells between opensAt and closesAt.</summary>
+    /// <summary>Loaded. It sells between opensAt and closesAt.</summary>
     Live,
 
-    /// <summary>Loaded, and held by a campaign manager.</summary>
+    /// <summary>Loaded, and paused by a campaign manager.</summary>
     Paused,
 
-    /// <summary>Ended by a campaign manager.</summary>
+    /// <summary>Closed for good by a campaign manager.</summary>
     Closed,
 
-    /// <summary>Books closed, Redis keys removed.</summary>
+    /// <summary>The books are closed, and the Redis keys are removed.</summary>
     Archived,
 }
 
-/// <summary>What a shopper sees of a sale's state.</summary>
+/// <summary>The state of a sale at a moment, as shoppers see it.</summary>
 public enum SalePhase
 {
-    /// <summary>Before opensAt.</summary>
+    /// <summary>Loaded, before opensAt.</summary>
     Scheduled,
 
-    /// <summary>Selling.</summary>
+    /// <summary>Selling: between opensAt and closesAt.</summary>
     Open,
 
-    /// <summary>Held.</summary>
+    /// <summary>Paused by a campaign manager, before closesAt.</summary>
     Paused,
 
-    /// <summary>Past closesAt, or ended.</summary>
+    /// <summary>Past closesAt, or closed by a campaign manager.</summary>
     Closed,
 }
 
-/// <summary>A sale as the nodes hold it: immutable, replaced as a whole when a higher version is published.</summary>
-/// <param name="SaleId">Text id.</param>
-/// <param name="Number">The number inside order ids, 22 bit.</param>
-/// <param name="Version">Raised by every change in Postgres.</param>
-/// <param name="Epoch">The fence: a script called with another epoch refuses.</param>
-/// <param name="Name">For people.</param>
-/// <param name="Status">As stored; never <see cref="SaleStatus.Draft"/>.</param>
+/// <summary>
+/// A sale in the form that nodes hold. It is immutable, and a higher published version replaces all of it.
+/// </summary>
+/// <param name="SaleId">The sale id, such as <c>s12</c>.</param>
+/// <param name="Number">The number inside order ids, 22 bits.</param>
+/// <param name="Version">The version in Postgres. Every change raises it.</param>
+/// <param name="Epoch">The fencing number of the latest load. Scripts refuse calls with another epoch.</param>
+/// <param name="Name">The name that people see.</param>
+/// <param name="Status">The stored status, never <see cref="SaleStatus.Draft"/>.</param>
 /// <param name="OpensAt">Unix milliseconds, judged by Redis TIME.</param>
 /// <param name="ClosesAt">Unix milliseconds, judged by Redis TIME.</param>
-/// <param name="PerUserLimit">Units of one user over all items; null when there is none.</param>
+/// <param name="PerUserLimit">Units that one user may buy over all items. Null without such a limit.</param>
 /// <param name="PayWithinSeconds">How long an order may stay unpaid.</param>
 /// <param name="RequiresTicket">Whether a purchase needs a ticket.</param>
-/// <param name="AdmissionPerSecond">Tickets per second of the whole sale, over all nodes; null when there is no bound.</param>
-/// <param name="IsLoadRun">Whether its shoppers are a load generator's: no list and no event tells of it.</param>
-/// <param name="Items">What is on sale.</param>
+/// <param name="AdmissionPerSecond">Tickets per second of the whole sale, over all nodes. Null without a bound.</param>
+/// <param name="IsLoadRun">
+/// Whether the shoppers are a load generator. The shoppers' list and the order events leave such a sale out.
+/// </param>
+/// <param name="Items">The items on sale, by rising number.</param>
 public sealed record PublishedSale(
     string SaleId, int Number, long Version, long Epoch, string Name, SaleStatus Status, long OpensAt, long ClosesAt,
     int? PerUserLimit, int PayWithinSeconds, bool RequiresTicket, int? AdmissionPerSecond, bool IsLoadRun, IReadOnlyList<PublishedItem> Items)
 {
-    /// <summary>Where the sale stands at a moment of Redis TIME.</summary>
+    /// <summary>The phase of the sale at a moment of Redis TIME.</summary>
     /// <param name="nowMilliseconds">Unix milliseconds.</param>
     public SalePhase PhaseAt(long nowMilliseconds) => SalePhases.At(Status, OpensAt, ClosesAt, nowMilliseconds);
 
-    /// <summary>When the clock alone ends the phase of a moment, in Unix milliseconds; null where it never does.</summary>
+    /// <summary>
+    /// The time at which the phase of a moment ends by the clock alone, Unix milliseconds. Null when it never does.
+    /// </summary>
     public long? PhaseEndsAt(long nowMilliseconds) => PhaseAt(nowMilliseconds) switch
     {
         SalePhase.Scheduled => OpensAt,
@@ -69,21 +78,21 @@ public sealed record PublishedSale(
     };
 }
 
-/// <summary>An item as the nodes hold it.</summary>
-/// <param name="Number">Number in the sale, from 1; stands for the sku in packed facts.</param>
+/// <summary>An item in the form that nodes hold.</summary>
+/// <param name="Number">The item's number in the sale, from 1. It stands for the sku in packed facts.</param>
 /// <param name="Sku">1-64 of A-Z a-z 0-9 . _ -</param>
-/// <param name="Name">For people.</param>
-/// <param name="Price">Of one unit, minor units.</param>
-/// <param name="ListPrice">The price it has elsewhere, minor units.</param>
+/// <param name="Name">The name that people see.</param>
+/// <param name="Price">The price of one unit, in minor units.</param>
+/// <param name="ListPrice">The price of a unit outside of the sale, in minor units.</param>
 /// <param name="Currency">ISO 4217.</param>
 /// <param name="PerUserLimit">Units of this item that one user may buy.</param>
-/// <param name="Stock">Units at the time of publishing; only for telling "low" from "available".</param>
+/// <param name="Stock">Units of stock at the time of publishing. Used only to tell "low" from "available".</param>
 public sealed record PublishedItem(int Number, string Sku, string Name, long Price, long? ListPrice, string Currency, int PerUserLimit, int Stock);
 
-/// <summary>Derives the phase of a sale.</summary>
+/// <summary>Derives the phase of a sale from its status, its window and a time.</summary>
 public static class SalePhases
 {
-    /// <summary>Where a sale stands at a moment.</summary>
+    /// <summary>The phase at a moment. All times are Unix milliseconds.</summary>
     public static SalePhase At(SaleStatus status, long opensAt, long closesAt, long nowMilliseconds) => status switch
     {
         SaleStatus.Closed or SaleStatus.Archived => SalePhase.Closed,
@@ -93,7 +102,7 @@ public static class SalePhases
     };
 }
 
-/// <summary>JSON of what is published in Redis.</summary>
+/// <summary>The JSON form of the sales that are published in Redis.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UseStringEnumConverter = true,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(PublishedSale))]

@@ -5,36 +5,40 @@ using Npgsql;
 namespace FlashSale.Sales;
 
 /// <summary>A sale without its items.</summary>
-/// <param name="SaleId">Text id.</param>
+/// <param name="SaleId">The sale id, such as <c>s12</c>.</param>
 /// <param name="Number">The number inside order ids.</param>
-/// <param name="Name">For people.</param>
+/// <param name="Name">The name that people see.</param>
 /// <param name="StoredStatus">draft, live, paused, closed or archived.</param>
 /// <param name="OpensAt">Unix milliseconds.</param>
 /// <param name="ClosesAt">Unix milliseconds.</param>
-/// <param name="PerUserLimit">Units of one user over all items; null when there is none.</param>
+/// <param name="PerUserLimit">Units that one user may buy over all items. Null without such a limit.</param>
 /// <param name="PayWithinSeconds">How long an order may stay unpaid.</param>
 /// <param name="RequiresTicket">Whether a purchase needs a ticket.</param>
-/// <param name="AdmissionPerSecond">Tickets per second of the whole sale; null when there is no bound.</param>
-/// <param name="IsLoadRun">Whether its shoppers are a load generator's: no list and no event tells of it.</param>
-/// <param name="Epoch">The fence; 0 until the sale is loaded.</param>
+/// <param name="AdmissionPerSecond">Tickets per second of the whole sale. Null without a bound.</param>
+/// <param name="IsLoadRun">
+/// Whether the shoppers are a load generator. The shoppers' list and the order events leave such a sale out.
+/// </param>
+/// <param name="Epoch">The fencing number of the latest load. It is 0 until the sale is loaded.</param>
 /// <param name="Version">Raised by every change.</param>
-/// <param name="RebuildRequired">Postgres was restored to an earlier point: the sale stands still until it is rebuilt.</param>
+/// <param name="RebuildRequired">
+/// Whether Postgres was restored to an earlier point. The sale then sells nothing until it is rebuilt.
+/// </param>
 /// <param name="ItemCount">Number of items.</param>
-/// <param name="Units">Their stock.</param>
-/// <param name="PostgresNow">Postgres' clock, Unix milliseconds.</param>
+/// <param name="Units">Units of stock of all items together.</param>
+/// <param name="PostgresNow">The time of Postgres at the read, Unix milliseconds.</param>
 public sealed record SaleHead(
     string SaleId, int Number, string Name, string StoredStatus, long OpensAt, long ClosesAt, int? PerUserLimit, int PayWithinSeconds,
     bool RequiresTicket, int? AdmissionPerSecond, bool IsLoadRun, long Epoch, long Version, bool RebuildRequired, long ItemCount, long Units, long PostgresNow)
 {
-    /// <summary>As stored.</summary>
+    /// <summary>The stored status. Unlike a phase it does not depend on the clock.</summary>
     public SaleStatus Status => Enum.Parse<SaleStatus>(StoredStatus, ignoreCase: true);
 
-    /// <summary>The whole sale.</summary>
+    /// <summary>Joins the sale and its items.</summary>
     public PublishedSale With(IReadOnlyList<PublishedItem> items) =>
         new(SaleId, Number, Version, Epoch, Name, Status, OpensAt, ClosesAt, PerUserLimit, PayWithinSeconds, RequiresTicket, AdmissionPerSecond, IsLoadRun, items);
 }
 
-/// <summary>Reads sales as managers see them, drafts included. Needs Postgres only.</summary>
+/// <summary>Reads sales for managers, drafts included. It needs Postgres only.</summary>
 public sealed class SaleReader(NpgsqlDataSource postgres, RedisConnection redis)
 {
     private const string Columns = """
@@ -44,16 +48,17 @@ public sealed class SaleReader(NpgsqlDataSource postgres, RedisConnection redis)
         i.item_count, i.units, (extract(epoch from now()) * 1000)::bigint as postgres_now
         """;
 
-    // Not joined: grouped per sale through the primary key, for the sales of one page only.
+    // A lateral query instead of a join: it counts through the primary key, and only for the sales of one page.
     private const string Counts =
         "lateral (select count(*) as item_count, coalesce(sum(t.stock), 0)::bigint as units from sale_item t where t.sale_id = s.sale_id) i";
 
     /// <summary>
-    /// The time that phases are told by: Redis TIME where it is known, which the scripts judge by, else Postgres'.
+    /// The time that phases are derived from, Unix milliseconds. It is Redis TIME, which the scripts judge by, while
+    /// Redis answers, else the time of Postgres.
     /// </summary>
     public long Now(SaleHead sale) => redis.IsHealthy ? redis.NowMilliseconds : sale.PostgresNow;
 
-    /// <summary>Reads a sale; null when there is none.</summary>
+    /// <summary>Reads a sale. Null when there is no such sale.</summary>
     public async Task<SaleHead?> ReadAsync(string saleId, CancellationToken cancellation)
     {
         if (!SaleBounds.IsSaleId(saleId)) return null;
@@ -63,8 +68,8 @@ public sealed class SaleReader(NpgsqlDataSource postgres, RedisConnection redis)
     }
 
     /// <summary>Reads sales, newest first.</summary>
-    /// <param name="limit">How many at most.</param>
-    /// <param name="before">Only those with a lower number.</param>
+    /// <param name="limit">The most sales to return.</param>
+    /// <param name="before">Returns only sales with a lower number. Null starts with the newest.</param>
     /// <param name="cancellation">Ends the query.</param>
     public async Task<IReadOnlyList<SaleHead>> ListAsync(int limit, long? before, CancellationToken cancellation)
     {
@@ -77,7 +82,7 @@ public sealed class SaleReader(NpgsqlDataSource postgres, RedisConnection redis)
         return sales.AsList();
     }
 
-    /// <summary>Reads the items of a sale, in the order they were given.</summary>
+    /// <summary>Reads the items of a sale in the order in which they were given.</summary>
     public async Task<IReadOnlyList<PublishedItem>> ItemsAsync(string saleId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);

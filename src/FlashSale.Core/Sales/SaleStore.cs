@@ -3,26 +3,28 @@ using Npgsql;
 
 namespace FlashSale.Sales;
 
-/// <summary>What became of a change to a draft.</summary>
+/// <summary>The result of a change to a draft.</summary>
 public enum DraftResult
 {
-    /// <summary>Made.</summary>
+    /// <summary>The change was committed.</summary>
     Done,
 
     /// <summary>There is no such sale.</summary>
     SaleNotFound,
 
-    /// <summary>The sale is a draft no longer.</summary>
+    /// <summary>The sale is no longer a draft.</summary>
     NotDraft,
 
-    /// <summary>It has another version than the change was meant for.</summary>
+    /// <summary>The draft's version is not one of those that the change was meant for.</summary>
     Changed,
 
-    /// <summary>It would have more than <see cref="SaleBounds.MaxItems"/> items.</summary>
+    /// <summary>The sale would have more than <see cref="SaleBounds.MaxItems"/> items.</summary>
     TooManyItems,
 }
 
-/// <summary>Writes sales until they are loaded. Every change is one transaction with its audit entry.</summary>
+/// <summary>
+/// Creates, replaces and deletes drafts in Postgres. Every change and its audit entry are one transaction.
+/// </summary>
 public sealed class SaleStore(NpgsqlDataSource postgres)
 {
     private const string InsertItems = """
@@ -32,8 +34,10 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
              as i (sku, name, price, list_price, currency, stock, per_user_limit, item_no)
         """;
 
-    /// <summary>Creates a draft.</summary>
-    /// <returns>Its id.</returns>
+    /// <summary>
+    /// Creates a draft under the next sale number: table <c>sale</c>, and its items in <c>sale_item</c>.
+    /// </summary>
+    /// <returns>The sale id: <c>s</c> and the sale's number.</returns>
     public async Task<string> CreateAsync(SaleDraft draft, Actor actor, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -49,11 +53,11 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
         return saleId;
     }
 
-    /// <summary>Replaces all that a draft says, its items included.</summary>
+    /// <summary>Replaces all settings of a draft, and its items.</summary>
     /// <param name="saleId">The draft.</param>
-    /// <param name="draft">What it says from now on.</param>
-    /// <param name="ifVersions">Only if one of these is the version that is replaced; null replaces any.</param>
-    /// <param name="actor">Who.</param>
+    /// <param name="draft">The new settings and items.</param>
+    /// <param name="ifVersions">The versions that may be replaced. Null replaces any version.</param>
+    /// <param name="actor">The name and role for the audit log.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     public async Task<DraftResult> ReplaceAsync(string saleId, SaleDraft draft, IReadOnlyList<long>? ifVersions, Actor actor, CancellationToken cancellation)
     {
@@ -77,7 +81,9 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
         return DraftResult.Done;
     }
 
-    /// <summary>Deletes a draft with its items. Its number, which is part of order ids, is never given again.</summary>
+    /// <summary>
+    /// Deletes a draft and its items. Its number is part of order ids, so it is never given to another sale.
+    /// </summary>
     public async Task<DraftResult> DeleteAsync(string saleId, IReadOnlyList<long>? ifVersions, Actor actor, CancellationToken cancellation)
     {
         if (!SaleBounds.IsSaleId(saleId)) return DraftResult.SaleNotFound;
@@ -92,8 +98,9 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
     }
 
     /// <summary>
-    /// Takes the row lock of a draft and raises its version. A sale that was sold from and is a draft only in a restored Postgres
-    /// is no draft: what Redis has sold of it hangs on its items.
+    /// Takes the row lock of a draft and raises its version. In a restored Postgres a sale that has already been sold
+    /// from may have the status draft again. Its epoch or <c>rebuild_required</c> shows that, and the answer is
+    /// <see cref="DraftResult.NotDraft"/>: Redis has sold units of its items, so they must not change.
     /// </summary>
     internal static async Task<DraftResult> TouchDraftAsync(NpgsqlTransaction transaction, string saleId, IReadOnlyList<long>? ifVersions)
     {
@@ -106,7 +113,10 @@ public sealed class SaleStore(NpgsqlDataSource postgres)
         return DraftResult.Done;
     }
 
-    /// <summary>A sale as the audit log keeps it.</summary>
+    /// <summary>
+    /// The JSON of a sale that the audit log keeps (SQL function <c>sale_snapshot</c>). Null when there is no such
+    /// sale.
+    /// </summary>
     internal static Task<string?> SnapshotAsync(NpgsqlTransaction transaction, string saleId) =>
         transaction.Connection!.QuerySingleAsync<string?>("select sale_snapshot(@saleId)::text", new { saleId }, transaction);
 

@@ -6,67 +6,75 @@ using StackExchange.Redis;
 
 namespace FlashSale.Sales;
 
-/// <summary>What a campaign manager does with a loaded sale.</summary>
+/// <summary>The actions of a campaign manager on a loaded sale.</summary>
 public enum SaleAction
 {
     /// <summary>Moves opensAt to now.</summary>
     Open,
 
-    /// <summary>Holds the sale.</summary>
+    /// <summary>Stops selling until the sale is resumed.</summary>
     Pause,
 
-    /// <summary>Ends a pause.</summary>
+    /// <summary>Lets a paused sale sell again.</summary>
     Resume,
 
     /// <summary>Ends the sale for good.</summary>
     Close,
 }
 
-/// <summary>What became of an action.</summary>
+/// <summary>The result of an action.</summary>
 public enum TransitionResult
 {
-    /// <summary>Done, and Redis knows.</summary>
+    /// <summary>Postgres has recorded the action, and Redis has it.</summary>
     Done,
 
     /// <summary>There is no such sale.</summary>
     SaleNotFound,
 
-    /// <summary>The sale is in no state for it.</summary>
+    /// <summary>The sale's phase does not allow the action, for example because the action was done before.</summary>
     Conflict,
 
-    /// <summary>Recorded in Postgres; Redis does not know it yet. The worker brings it there, as does repeating the action.</summary>
+    /// <summary>
+    /// Postgres has recorded the action, but Redis does not have it yet. The worker publishes it. Repeating the action
+    /// does so too.
+    /// </summary>
     NotPublished,
 
-    /// <summary>Redis is away and its time is needed: nothing was changed.</summary>
+    /// <summary>Redis does not answer, and the action needs its time. Nothing was changed.</summary>
     NoTime,
 }
 
-/// <summary>An action's outcome.</summary>
-/// <param name="Result">What became of it.</param>
-/// <param name="Sale">The sale after it, when done.</param>
-/// <param name="Now">The time that judged it, Unix milliseconds.</param>
-/// <param name="Phase">Where the sale stood instead, when in conflict: draft, scheduled, open, paused, closed or archived.</param>
+/// <summary>The outcome of an action.</summary>
+/// <param name="Result">The result.</param>
+/// <param name="Sale">The sale after the action. Set only with <see cref="TransitionResult.Done"/>.</param>
+/// <param name="Now">The time that the phase was judged by, Unix milliseconds.</param>
+/// <param name="Phase">
+/// With <see cref="TransitionResult.Conflict"/>, the phase that the sale is in: draft, scheduled, open, paused, closed
+/// or archived. If the sale must be rebuilt first, the text says so.
+/// </param>
 public sealed record Transition(TransitionResult Result, PublishedSale? Sale = null, long Now = 0, string Phase = "");
 
 /// <summary>
-/// Opens, pauses, resumes and closes sales: recorded in Postgres first, with the audit entry, then published to Redis.
-/// Two managers who act at once are told apart by the version that their UPDATE names: one succeeds, the other judges anew.
+/// Opens, pauses, resumes and closes sales. Postgres records the action with its audit entry, then Redis gets the sale.
+/// The UPDATE names the version that was read. Of two managers that act at once, one therefore succeeds, and the action
+/// of the other is judged again on the new state.
 /// </summary>
 public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection redis, SaleReader sales, CatalogPublisher publisher)
 {
     private const int Attempts = 10;
 
-    // How long whoever recorded an action may take to publish it, before somebody who repeats it does.
+    // The process that recorded an action gets this long to publish it. After that, a repetition of the action
+    // publishes it.
     private static readonly TimeSpan PublisherGrace = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan LookInterval = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>Does it.</summary>
+    /// <summary>Records the action in Postgres, then publishes the sale to Redis.</summary>
     public async Task<Transition> ApplyAsync(string saleId, SaleAction action, Actor actor, CancellationToken cancellation)
     {
         for (var attempt = 1; ; attempt++)
         {
             if (await sales.ReadAsync(saleId, cancellation) is not { } sale) return new(TransitionResult.SaleNotFound);
-            // After the read: an opening that the read shows lies before this.
+            // Ask for the time after the read. An opening that the read shows is then never later than this time.
             if (await NowAsync(sale, action) is not { } now) return new(TransitionResult.NoTime);
             var phase = PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, now);
             if (sale.RebuildRequired && action is (SaleAction.Open or SaleAction.Resume))
@@ -78,7 +86,9 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         }
     }
 
-    /// <summary>The contract's word for where a sale stands.</summary>
+    /// <summary>
+    /// The word of the HTTP contract for the phase of a sale: draft, scheduled, open, paused, closed or archived.
+    /// </summary>
     public static string PhaseText(SaleStatus status, long opensAt, long closesAt, long now) =>
         status switch
         {
@@ -93,13 +103,13 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
             },
         };
 
-    /// <summary>Whether a sale that stands there takes the action.</summary>
+    /// <summary>Whether a sale of this status and phase allows the action.</summary>
     public static bool IsAllowed(SaleAction action, SaleStatus status, string phase) => action switch
     {
         SaleAction.Open => phase is "scheduled",
         SaleAction.Pause => phase is "scheduled" or "open",
         SaleAction.Resume => phase is "paused",
-        // A sale past its window can be closed as well: it stays so when the window is moved.
+        // A sale past its window can be closed too. It then stays closed when the window is moved.
         SaleAction.Close => status is SaleStatus.Live or SaleStatus.Paused,
     };
 
@@ -111,7 +121,8 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         SaleAction.Close => status is SaleStatus.Closed,
     };
 
-    // An opening is written in Redis' own time; the others are judged well enough by what is known of it, Redis away or not.
+    // An opening stores a time, so it needs the exact time of Redis. For the other actions the time of SaleReader.Now
+    // is good enough, and it is there also while Redis is away.
     private async Task<long?> NowAsync(SaleHead sale, SaleAction action)
     {
         if (action is not SaleAction.Open) return sales.Now(sale);
@@ -136,7 +147,8 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         var opensAt = action is SaleAction.Open ? now : sale.OpensAt;
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        // A rebuild that runs must find the sale as it left it.
+        // The shared lock lets this change wait for a rebuild that is under way, which must find the sale as it has
+        // read it.
         await SaleLock.ShareAsync(transaction, sale.SaleId);
         var changed = await connection.ExecuteAsync("""
             update sale set status = @status, opens_at = coalesce(@opensAt, opens_at),
@@ -152,7 +164,7 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         return true;
     }
 
-    // In the contract's words, as the page of the sale tells them.
+    // The audit log shows a sale in the words of the HTTP contract, as the sale's page does.
     internal static object Picture(string status, long opensAt, long closesAt) => new
     {
         status,
@@ -160,8 +172,9 @@ public sealed class SaleTransitions(NpgsqlDataSource postgres, RedisConnection r
         closesAt = DateTimeOffset.FromUnixTimeMilliseconds(closesAt).UtcDateTime,
     };
 
-    // The sale is where the action would bring it. Where Redis does not know that yet, somebody else is publishing it at
-    // this moment, or failed to: then the action's repetition does it. Otherwise there was nothing to do.
+    // The sale is already in the phase that the action leads to. If Redis does not have that version yet, another
+    // process is publishing it at this moment, or failed to. In the latter case this repetition publishes it. If Redis
+    // has the version, there was nothing to do.
     private async Task<Transition> RepeatAsync(SaleHead sale, long now, string phase, CancellationToken cancellation)
     {
         try

@@ -4,50 +4,56 @@ using Npgsql;
 
 namespace FlashSale.Sales;
 
-/// <summary>What became of a move of a sale's window.</summary>
+/// <summary>The result of a move of a sale's window.</summary>
 public enum WindowResult
 {
-    /// <summary>Done, and Redis knows.</summary>
+    /// <summary>Postgres has recorded the move, and Redis has it.</summary>
     Done,
 
     /// <summary>There is no such sale.</summary>
     SaleNotFound,
 
-    /// <summary>The sale is in no state for it.</summary>
+    /// <summary>
+    /// The sale's status or phase does not allow the move, or other changes got in its way too often.
+    /// </summary>
     Conflict,
 
-    /// <summary>A time that would make no window.</summary>
+    /// <summary>A new time is not in the future, or closesAt is not after opensAt.</summary>
     Invalid,
 
-    /// <summary>The sale has another version than the move was meant for.</summary>
+    /// <summary>The sale's version is not one of those that the move was meant for.</summary>
     Changed,
 
-    /// <summary>Recorded in Postgres; Redis does not know it yet. The worker brings it there, as does repeating the move.</summary>
+    /// <summary>
+    /// Postgres has recorded the move, but Redis does not have it yet. The worker publishes it. Repeating the move does
+    /// so too.
+    /// </summary>
     NotPublished,
 }
 
-/// <summary>A move's outcome.</summary>
-/// <param name="Result">What became of it.</param>
-/// <param name="Sale">The sale after it, when done.</param>
-/// <param name="Now">The time that judged it, Unix milliseconds.</param>
-/// <param name="Field">Which time is wrong, when invalid.</param>
-/// <param name="Detail">Why not.</param>
+/// <summary>The outcome of a move.</summary>
+/// <param name="Result">The result.</param>
+/// <param name="Sale">The sale after the move. Set only with <see cref="WindowResult.Done"/>.</param>
+/// <param name="Now">The time that the move was judged by, Unix milliseconds.</param>
+/// <param name="Field">With <see cref="WindowResult.Invalid"/>, the field that is wrong: opensAt or closesAt.</param>
+/// <param name="Detail">The reason of a refusal, for people.</param>
 public sealed record WindowMove(WindowResult Result, PublishedSale? Sale = null, long Now = 0, string Field = "", string Detail = "");
 
 /// <summary>
-/// Moves the times at which a loaded sale opens and closes: recorded in Postgres first, with the audit entry, then published to
-/// Redis, whose script judges by them. A sale that its hour has ended sells again under a later one, until a manager closes it.
+/// Moves the times at which a loaded sale opens and closes. Postgres records the move with its audit entry, then Redis
+/// gets the new times, which its scripts judge by. A sale that is past closesAt sells again after closesAt was moved to
+/// later, unless a manager has closed it.
 /// </summary>
 public sealed class SaleWindows(NpgsqlDataSource postgres, SaleReader sales, CatalogPublisher publisher)
 {
     private const int Attempts = 10;
 
-    /// <summary>Moves it.</summary>
-    /// <param name="saleId">The sale.</param>
-    /// <param name="opensAt">Unix milliseconds; null leaves it.</param>
-    /// <param name="closesAt">Unix milliseconds; null leaves it.</param>
-    /// <param name="ifVersions">Only if the sale has one of these versions; null for any.</param>
-    /// <param name="actor">Who.</param>
+    /// <summary>Records the new times in Postgres, then publishes the sale to Redis.</summary>
+    /// <param name="saleId">The id of the sale.</param>
+    /// <param name="opensAt">Unix milliseconds. Null keeps the present time.</param>
+    /// <param name="closesAt">Unix milliseconds. Null keeps the present time.</param>
+    /// <param name="ifVersions">The versions that the move is meant for. Null allows any.</param>
+    /// <param name="actor">The name and role for the audit log.</param>
     /// <param name="cancellation">Ends the attempt.</param>
     public async Task<WindowMove> MoveAsync(
         string saleId, long? opensAt, long? closesAt, IReadOnlyList<long>? ifVersions, Actor actor, CancellationToken cancellation)
@@ -84,7 +90,8 @@ public sealed class SaleWindows(NpgsqlDataSource postgres, SaleReader sales, Cat
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        // A rebuild that runs must find the sale as it left it.
+        // The shared lock lets this change wait for a rebuild that is under way, which must find the sale as it has
+        // read it.
         await SaleLock.ShareAsync(transaction, sale.SaleId);
         var changed = await connection.ExecuteAsync("""
             update sale set opens_at = @opens, closes_at = @closes, version = version + 1, updated_at = now()

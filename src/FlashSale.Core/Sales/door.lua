@@ -1,9 +1,10 @@
--- door: whether a loaded sale may be bought from at this moment. The beginning of reserve.lua and admit.lua.
--- KEYS[1] sale;  ARGV[2] epoch, ARGV[3] not-after (Redis TIME, Unix ms)
--- door() answers 'A', or why nobody may: N not loaded, or being loaded   V not verified since Redis started   E other epoch   D past not-after
---   P paused   O not open yet   C closed
--- Invariant: reads only. The run id ties selling to the process that the worker has verified: a Redis that came back, with
---   whatever it still knows, has another one.
+-- door: tells whether a loaded sale sells at this moment. It is the beginning of reserve.lua and admit.lua.
+-- KEYS[1] sale
+-- ARGV[2] epoch, ARGV[3] not-after (Redis TIME, Unix ms)
+-- Answers by door(): 'A' if the sale sells, else the reason: N not loaded, or being loaded
+--   V not verified since Redis started   E other epoch   D past not-after   P paused   O not open yet   C closed
+-- Invariant: reads only. The run id ties selling to the Redis process that the worker has verified. A Redis that was
+--   restarted has another run id, no matter how much of its data it still has.
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'status', 'opens', 'closes', 'run', 'held', 'limit', 'buckets', 'tickets', 'admission', 'back')
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

@@ -1,8 +1,9 @@
--- set_state: brings a loaded sale's state in Redis up to what Postgres says.
+-- set_state: brings the state of a loaded sale in Redis up to the version of Postgres.
 -- KEYS[1] fs:{sale}:sale
 -- ARGV    epoch, version, status (live|paused|closed), opens, closes (Unix ms)
--- Answers 0 when Redis has that version now, -1 when the sale is not loaded under that epoch, else the higher version that is there, and stays.
--- Invariant: the state's version never goes back; another epoch's state is never touched.
+-- Answers 0 when Redis has that version now, -1 when the sale is not loaded under that epoch, else the higher version
+--   that Redis has and keeps.
+-- Invariant: the version of the state never goes back. The state of another epoch is never touched.
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'version')
 if sale[1] ~= ARGV[1] then return -1 end
 local there, version = tonumber(sale[2]), tonumber(ARGV[2])

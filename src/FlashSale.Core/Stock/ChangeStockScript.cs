@@ -5,42 +5,51 @@ using StackExchange.Redis;
 
 namespace FlashSale.Stock;
 
-/// <summary>What change_stock.lua decided.</summary>
+/// <summary>The verdict of change_stock.lua.</summary>
 public enum ChangeStockVerdict
 {
-    /// <summary>Redis does not hold the sale, verified, under that epoch.</summary>
+    /// <summary>Redis does not hold the sale under that epoch, or the sale is not verified there.</summary>
     NotLoaded = -1,
 
-    /// <summary>Fewer units remain than would be taken away.</summary>
+    /// <summary>Fewer units remain than the change would take away, or the change was refused before.</summary>
     Refused = 0,
 
-    /// <summary>Applied, by this call or an earlier one.</summary>
+    /// <summary>Redis has applied the change, in this call or an earlier one.</summary>
     Applied = 1,
 }
 
-/// <summary>The caller of change_stock.lua.</summary>
+/// <summary>Calls change_stock.lua.</summary>
 public sealed class ChangeStockScript(RedisConnection redis)
 {
     private static readonly RedisScript Script = new("Stock.units.lua", "Stock.change_stock.lua");
 
-    /// <summary>Applies a change under an epoch, once.</summary>
-    /// <param name="saleId">The sale.</param>
-    /// <param name="sku">The item.</param>
-    /// <param name="key">The idempotency key of its request.</param>
-    /// <param name="delta">Units.</param>
-    /// <param name="stock">The item's stock after it, of which pages take what "low" is.</param>
-    /// <param name="epoch">Under which the sale must be loaded.</param>
-    /// <returns>The verdict and the units that remain.</returns>
-    /// <exception cref="RedisUnavailableException">It did not run.</exception>
-    /// <exception cref="RedisOutcomeUnknownException">It may have run, or may run yet; calling it again tells.</exception>
+    /// <summary>Applies a change under an epoch, once however often it is called.</summary>
+    /// <param name="saleId">Id of the sale.</param>
+    /// <param name="sku">SKU of the item.</param>
+    /// <param name="key">The idempotency key of the manager's request.</param>
+    /// <param name="delta">Units to add, or to take away when negative.</param>
+    /// <param name="stock">
+    /// The item's stock after the change, in units. Sale pages judge by it when few units are "low".
+    /// </param>
+    /// <param name="epoch">The epoch under which Redis must hold the sale.</param>
+    /// <returns>The verdict, and the units that remain.</returns>
+    /// <exception cref="RedisUnavailableException">The script did not run.</exception>
+    /// <exception cref="RedisOutcomeUnknownException">
+    /// The script may have run, or may run yet. Calling again tells.
+    /// </exception>
     public Task<(ChangeStockVerdict Verdict, int Remaining)> ApplyAsync(string saleId, string sku, string key, int delta, int stock, long epoch) =>
         CallAsync(saleId, [NameOf(sku, key, delta), epoch, sku, delta, "apply", stock]);
 
-    /// <summary>Refuses a change under an epoch: takes it back if it was applied, and sees to it that it never is. Exceptions as of applying.</summary>
+    /// <summary>
+    /// Refuses a change under an epoch: takes the change back if Redis has applied it, and makes sure that Redis never
+    /// applies it later. Throws the same exceptions as <see cref="ApplyAsync"/>.
+    /// </summary>
     public Task<(ChangeStockVerdict Verdict, int Remaining)> RevokeAsync(string saleId, string sku, string key, int delta, long epoch) =>
         CallAsync(saleId, [NameOf(sku, key, delta), epoch, sku, delta, "revoke", ""]);
 
-    /// <summary>The units that remain; null when Redis does not hold the item under that epoch.</summary>
+    /// <summary>
+    /// Reads the units of the item that remain. Null when Redis does not hold the item under that epoch.
+    /// </summary>
     public async Task<int?> RemainingAsync(string saleId, string sku, long epoch)
     {
         var keys = new SaleKeys(saleId);
@@ -49,8 +58,8 @@ public sealed class ChangeStockScript(RedisConnection redis)
     }
 
     /// <summary>
-    /// The name that Redis knows a change by, from what its manager sent: a number that a Postgres gave and lost in a failover is
-    /// given again, to another change.
+    /// Makes the name by which Redis knows a change, from the manager's request. The change's number in Postgres would
+    /// not do: a number that a Postgres lost in a failover is given again, to another change.
     /// </summary>
     public static string NameOf(string sku, string key, int delta)
     {

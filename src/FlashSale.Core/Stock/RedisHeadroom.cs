@@ -4,21 +4,24 @@ using Npgsql;
 
 namespace FlashSale.Stock;
 
-/// <summary>Whether the memory of Redis will do for the units of all sales that are loaded, sold or not.</summary>
+/// <summary>Tells whether Redis has enough memory for the units of all loaded sales, sold or not.</summary>
 public sealed class RedisHeadroom(RedisConnection redis)
 {
-    // At rest an order costs about 100 bytes, twice that while a rebuild writes it beside the old one; in flight, with
-    // its record and outbox entry, about 600.
+    // An order at rest takes about 100 bytes, and twice that while a rebuild writes it beside the old one. An order in
+    // flight, with its record and outbox entry, takes about 600 bytes.
     private const long BytesPerOrder = 200;
     private const long BytesPerUnit = 600;
 
     /// <summary>
-    /// What lacks for a sale to be loaded or to get more units, in words; null where memory will do. The sale's own units
-    /// may all be in flight at once; those of the others, which their stock has promised memory to, are reckoned at rest.
+    /// Says in words how much memory lacks to load a sale or to give it more units. Null when memory is enough. All
+    /// units of the sale itself may be in flight at once. The unsold units of other loaded sales count as orders at
+    /// rest, because their stock has been promised that memory.
     /// </summary>
-    /// <param name="connection">To Postgres.</param>
-    /// <param name="saleId">The sale.</param>
-    /// <param name="moreUnits">Units that it is to get; null where it is loaded, and all its orders are written.</param>
+    /// <param name="connection">A connection to Postgres.</param>
+    /// <param name="saleId">Id of the sale.</param>
+    /// <param name="moreUnits">
+    /// Units that a loaded sale is to get. Null when the sale is to be loaded, which writes all its orders.
+    /// </param>
     public async Task<string?> LackAsync(NpgsqlConnection connection, string saleId, long? moreUnits = null)
     {
         var (unsold, sold, others) = await connection.QuerySingleAsync<(long, long, long)>("""

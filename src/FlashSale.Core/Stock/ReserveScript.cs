@@ -5,69 +5,78 @@ using StackExchange.Redis;
 
 namespace FlashSale.Stock;
 
-/// <summary>What reserve.lua decided about one purchase.</summary>
+/// <summary>The decision of reserve.lua about one purchase.</summary>
 public enum ReserveCode : byte
 {
-    /// <summary>Reserved, durably.</summary>
+    /// <summary>The units are reserved durably.</summary>
     Accepted = (byte)'A',
 
-    /// <summary>Reserved, durably; nothing is left of the item.</summary>
+    /// <summary>The units are reserved durably, and nothing is left of the item.</summary>
     AcceptedLast = (byte)'Z',
 
-    /// <summary>The key has bought this before: here is the order.</summary>
+    /// <summary>The key has made this purchase before. The decision carries its order.</summary>
     Replay = (byte)'R',
 
-    /// <summary>The key has bought something else before.</summary>
+    /// <summary>The key has made another purchase before.</summary>
     KeyReused = (byte)'K',
 
-    /// <summary>Redis does not know the sale or item.</summary>
+    /// <summary>Redis does not know the sale or item, or a load of the sale is under way.</summary>
     NotLoaded = (byte)'N',
 
-    /// <summary>Redis was started anew and is not verified yet.</summary>
+    /// <summary>Redis was restarted, and no worker has verified the sale since.</summary>
     NotVerified = (byte)'V',
 
-    /// <summary>The sale was loaded again: the caller's snapshot is old.</summary>
+    /// <summary>The sale was loaded again, so the caller's snapshot is out of date.</summary>
     OtherEpoch = (byte)'E',
 
     /// <summary>The caller's deadline has passed.</summary>
     TooLate = (byte)'D',
 
-    /// <summary>The sale is held.</summary>
+    /// <summary>The sale is paused.</summary>
     Paused = (byte)'P',
 
-    /// <summary>Before opensAt.</summary>
+    /// <summary>The time is before opensAt.</summary>
     NotOpen = (byte)'O',
 
-    /// <summary>Past closesAt, or ended.</summary>
+    /// <summary>The time is past closesAt, or the sale has ended.</summary>
     Closed = (byte)'C',
 
     /// <summary>The sale requires a ticket, and none came with the purchase.</summary>
     TicketMissing = (byte)'T',
 
-    /// <summary>The ticket is no good one, has expired, is of another epoch, or has bought already.</summary>
+    /// <summary>
+    /// The ticket is malformed or was refused by the caller, has expired, is of another epoch, or has bought already.
+    /// </summary>
     TicketInvalid = (byte)'I',
 
     /// <summary>The user would exceed a limit.</summary>
     LimitReached = (byte)'U',
 
-    /// <summary>Nothing is left.</summary>
+    /// <summary>No unit of the item is left.</summary>
     SoldOut = (byte)'S',
 
-    /// <summary>Something is left, but less than asked for.</summary>
+    /// <summary>The item has units left, but fewer than asked for.</summary>
     FewerLeft = (byte)'F',
 
-    /// <summary>Units came back after nothing was left: they are for sale when no node believes in the sell-out any more.</summary>
+    /// <summary>
+    /// Units came back after the item had none. They go on sale when no node can still answer "sold out" from memory.
+    /// </summary>
     Resting = (byte)'B',
 }
 
-/// <summary>The decision about one purchase.</summary>
-/// <param name="Code">What was decided.</param>
-/// <param name="OrderId">For a replay, the order of the original.</param>
-/// <param name="AcceptedAt">For an acceptance or a replay: Redis TIME of the acceptance, Unix milliseconds.</param>
-/// <param name="RestsFor">Of <see cref="ReserveCode.Resting"/>: milliseconds until the units are for sale.</param>
+/// <summary>The decision of reserve.lua about one purchase, with its data.</summary>
+/// <param name="Code">The decision.</param>
+/// <param name="OrderId">For a replay, the id of the first order. Otherwise empty.</param>
+/// <param name="AcceptedAt">
+/// For an acceptance or a replay, Redis TIME of the acceptance in Unix milliseconds. Otherwise the time of the
+/// decision.
+/// </param>
+/// <param name="RestsFor">
+/// For <see cref="ReserveCode.Resting"/>, milliseconds until the units are for sale. Otherwise 0.
+/// </param>
 public readonly record struct ReserveDecision(ReserveCode Code, Guid OrderId, long AcceptedAt, int RestsFor = 0);
 
-/// <summary>The caller of reserve.lua.</summary>
+/// <summary>Calls reserve.lua.</summary>
 public sealed class ReserveScript(RedisConnection redis)
 {
     private const int HeadSize = 8 + 6;
@@ -77,16 +86,21 @@ public sealed class ReserveScript(RedisConnection redis)
 
     private long _requests = Random.Shared.NextInt64();
 
-    /// <summary>Decides purchases of one sale, in order, in one round trip.</summary>
-    /// <param name="keys">Of the sale.</param>
-    /// <param name="epoch">The one that the caller's snapshot carries.</param>
-    /// <param name="notAfter">Redis TIME after which nothing may be sold any more to those who wait, Unix milliseconds.</param>
-    /// <param name="purchases">Records of <see cref="Contracts.ReservationCodec"/>.</param>
-    /// <param name="tickets">What reserve.lua takes of each purchase's ticket, null where none came; empty for a sale that requires none.</param>
-    /// <param name="decisions">Takes one decision per purchase.</param>
-    /// <param name="deadline">How long to wait for the answer.</param>
-    /// <exception cref="RedisUnavailableException">Nothing was decided.</exception>
-    /// <exception cref="RedisOutcomeUnknownException">Any of them may have been accepted.</exception>
+    /// <summary>Decides purchases of one sale in one round trip, one after the other in their order.</summary>
+    /// <param name="keys">The keys of the sale.</param>
+    /// <param name="epoch">The epoch of the caller's snapshot of the sale.</param>
+    /// <param name="notAfter">
+    /// Redis TIME in Unix milliseconds after which the script must sell nothing, because the shoppers no longer wait.
+    /// </param>
+    /// <param name="purchases">One record of <see cref="Contracts.ReservationCodec"/> per purchase.</param>
+    /// <param name="tickets">
+    /// Each purchase's ticket in the form that reserve.lua takes, null for a purchase without one. Empty if no purchase
+    /// has a ticket.
+    /// </param>
+    /// <param name="decisions">Receives one decision per purchase.</param>
+    /// <param name="deadline">The longest time to wait for the answer.</param>
+    /// <exception cref="RedisUnavailableException">Redis decided nothing.</exception>
+    /// <exception cref="RedisOutcomeUnknownException">Redis may have accepted any of the purchases.</exception>
     public async Task DecideAsync(
         SaleKeys keys, long epoch, long notAfter, ReadOnlyMemory<byte[]> purchases, ReadOnlyMemory<byte[]?> tickets, Memory<ReserveDecision> decisions, TimeSpan deadline)
     {
@@ -109,7 +123,7 @@ public sealed class ReserveScript(RedisConnection redis)
         }
         catch (RedisServerException e)
         {
-            // The script raises only before its first write.
+            // The script raises errors only before its first write, so nothing was decided.
             throw new RedisUnavailableException($"reserve.lua refused: {e.Message}", e);
         }
         Read((byte[])answer!, request, decisions.Span);
@@ -124,7 +138,7 @@ public sealed class ReserveScript(RedisConnection redis)
 
     private void Read(ReadOnlySpan<byte> answer, ReadOnlySpan<byte> request, Span<ReserveDecision> decisions)
     {
-        // An answer to another question: whatever happened to ours, nobody here knows it.
+        // Redis answered another request, so the outcome of this one is unknown.
         if (answer.Length < HeadSize || !answer[..8].SequenceEqual(request))
         {
             redis.Distrust();

@@ -5,38 +5,50 @@ using StackExchange.Redis;
 
 namespace FlashSale.Stock;
 
-/// <summary>What Postgres decided about a reservation.</summary>
+/// <summary>The decision of Postgres about a reservation.</summary>
 public enum Verdict : byte
 {
-    /// <summary>Stored as an order.</summary>
+    /// <summary>Postgres has stored the reservation as an order that holds its units.</summary>
     Live = (byte)'L',
 
-    /// <summary>Stored as rejected: Redis offered units that an order it had forgotten holds. They go back; settling that order takes them.</summary>
+    /// <summary>
+    /// Postgres has stored the order as rejected: Redis had forgotten an order and offered its units again. The units
+    /// go back, and the settlement of the forgotten order takes them.
+    /// </summary>
     RejectedForStock = (byte)'S',
 
-    /// <summary>Stored as rejected, for a limit or as a duplicate: the units go back.</summary>
+    /// <summary>
+    /// Postgres has stored the order as rejected for a limit or as a duplicate, or an operator rejected it. The units
+    /// go back.
+    /// </summary>
     Rejected = (byte)'R',
 }
 
-/// <summary>A reservation's record and what became of it.</summary>
-/// <param name="Verdict">Postgres' decision.</param>
+/// <summary>A reservation with the decision about it.</summary>
+/// <param name="Verdict">The decision of Postgres.</param>
 /// <param name="AcceptedAt">Redis TIME of the acceptance, Unix milliseconds.</param>
-/// <param name="Record">As accepted, see <see cref="Contracts.ReservationCodec"/>.</param>
+/// <param name="Record">The record as it was accepted, see <see cref="Contracts.ReservationCodec"/>.</param>
 public readonly record struct Settlement(Verdict Verdict, long AcceptedAt, ReadOnlyMemory<byte> Record);
 
-/// <summary>The caller of settle.lua.</summary>
+/// <summary>Calls settle.lua.</summary>
 public sealed class SettleScript(RedisConnection redis)
 {
-    // A call holds Redis for about a microsecond an order; purchases wait that long.
+    // A call blocks Redis for about a microsecond per order, and purchases wait that long.
     private const int OrdersPerCall = 512;
     private const int IdSize = 16;
 
     private static readonly RedisScript Script = new("Stock.units.lua", "Stock.settle.lua");
 
-    /// <summary>Settles reservations; the outbox entries go with the last of them. May be repeated.</summary>
-    /// <returns>How many orders Redis had forgotten; null when it does not know the sale.</returns>
-    /// <exception cref="RedisUnavailableException">A part may be done; repeat.</exception>
-    /// <exception cref="RedisOutcomeUnknownException">A part may be done; repeat.</exception>
+    /// <summary>
+    /// Settles reservations in Redis, and removes their outbox entries with the last of them. May be repeated.
+    /// </summary>
+    /// <returns>The number of orders that Redis had forgotten. Null when Redis does not know the sale.</returns>
+    /// <exception cref="RedisUnavailableException">
+    /// Some of the reservations may be settled. Repeat the call.
+    /// </exception>
+    /// <exception cref="RedisOutcomeUnknownException">
+    /// Some of the reservations may be settled. Repeat the call.
+    /// </exception>
     public async Task<int?> SettleAsync(SaleKeys keys, IReadOnlyList<string> entryIds, IReadOnlyList<Settlement> settlements)
     {
         var forgotten = 0;
@@ -45,7 +57,8 @@ public sealed class SettleScript(RedisConnection redis)
             Settlement[] chunk = [.. settlements.Skip(start).Take(OrdersPerCall)];
             var entries = start + OrdersPerCall >= settlements.Count ? entryIds : [];
             var answer = await CallAsync(keys, entries, chunk, Short);
-            // Settled before, or forgotten: only the whole record tells what there is to do.
+            // These orders are not in flight: they were settled before, or Redis has forgotten them. The script needs
+            // their whole records to tell which.
             if (answer is { Length: > 1 })
             {
                 forgotten += answer[0];
@@ -58,7 +71,7 @@ public sealed class SettleScript(RedisConnection redis)
         return forgotten;
     }
 
-    // What settle.lua says; null when the sale is not loaded.
+    // Returns the answer of settle.lua. Null when the sale is not loaded.
     private async Task<int[]?> CallAsync(SaleKeys keys, IReadOnlyList<string> entries, Settlement[] settlements, Func<Settlement, byte[]> encode)
     {
         var arguments = new RedisValue[2 + entries.Count + settlements.Length];

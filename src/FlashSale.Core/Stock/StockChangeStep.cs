@@ -8,14 +8,15 @@ namespace FlashSale.Stock;
 internal sealed record StockChangeRow(
     long ChangeId, string SaleId, string Sku, int Delta, string IdempotencyKey, string Reason, string Actor, string ActorRole, string State, long? Epoch, int? Stock, int? Remaining)
 {
-    /// <summary>Whether the last step moved it.</summary>
+    /// <summary>Whether the last step changed the row's state.</summary>
     public bool Progressed { get; init; }
 }
 
 /// <summary>
-/// One step of a change, in one transaction: the sale's lock, then the change's row, then (while a draft) the sale's,
-/// then the item's. Redis is asked under these locks, with a deadline; an exception from it undoes the step, and the
-/// script finds what it did when it is asked again.
+/// One step of a change, in one transaction. The locks are taken in this order: the sale's lock, the change's row, the
+/// sale's row (only while it is a draft or archived), the item's row. A change that Redis applied locks the row of a
+/// loaded sale last. Redis is asked under these locks, with a deadline. An exception from Redis undoes the step, and
+/// the next call of the script finds the verdict of the first.
 /// </summary>
 internal sealed class StockChangeStep
 {
@@ -61,7 +62,7 @@ internal sealed class StockChangeStep
 
     private async Task<StockChangeRow> ChangePostgresAsync()
     {
-        // Nothing is published of a draft, but whoever has it open must learn that it changed.
+        // A draft is not published. The higher version tells a manager that has it open that it has changed.
         await RaiseVersionAsync();
         if (await StockAfterAsync() is not { } stock) return await EndAsync("refused", null, null);
         await SetStockAsync(stock);
@@ -70,10 +71,11 @@ internal sealed class StockChangeStep
 
     private async Task<StockChangeRow> LowerAsync()
     {
-        // Postgres before Redis: once Redis has lowered its count, Postgres must not refuse, and the row lock sees to that.
+        // Ask Postgres before Redis. Once Redis has lowered its count, Postgres must not refuse. The item's row lock
+        // ensures that.
         if (await StockAfterAsync() is not { } stock)
         {
-            // An earlier attempt may have reached Redis, or may yet.
+            // An earlier attempt may have reached Redis, or may still reach it.
             await _script.RevokeAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _epoch);
             return await EndAsync("refused", null, null);
         }
@@ -87,8 +89,9 @@ internal sealed class StockChangeStep
 
     private async Task<StockChangeRow> RecordIncreaseAsync()
     {
-        // A load raises the epoch in Postgres first and computes Redis later. In between, this increase would be part of
-        // what it computes and yet carry its epoch: it waits until Redis is there.
+        // A load raises the epoch in Postgres first and computes Redis later. An increase recorded in between would
+        // carry the new epoch although the load counts it in, and Redis would then apply it again. So it waits until
+        // Redis holds the new epoch.
         if (await _script.RemainingAsync(_row.SaleId, _row.Sku, _epoch) is null) return _row;
         if (await StockAfterAsync() is not { } stock) return await EndAsync("refused", null, null);
         await SetStockAsync(stock);
@@ -99,7 +102,7 @@ internal sealed class StockChangeStep
     {
         if (_row.Epoch != _epoch)
         {
-            // Loaded again since: that took the stock as Postgres had it, with this change.
+            // The sale was loaded again since. That load took the stock from Postgres, which includes this change.
             return await _script.RemainingAsync(_row.SaleId, _row.Sku, _epoch) is { } left ? await EndAsync("applied", _row.Stock, left) : _row;
         }
         var (verdict, remaining) = await _script.ApplyAsync(_row.SaleId, _row.Sku, _row.IdempotencyKey, _row.Delta, _row.Stock!.Value, _epoch);
@@ -108,7 +111,8 @@ internal sealed class StockChangeStep
         return await EndAsync("applied", _row.Stock, remaining);
     }
 
-    // The item's new stock, under its row lock; null when it is none that can be.
+    // Reads the item's new stock under its row lock. Null when the new stock would be below the sold units or above the
+    // maximum.
     private Task<int?> StockAfterAsync() => Connection.QuerySingleOrDefaultAsync<int?>("""
         select (i.stock + @Delta::bigint)::int
         from (select stock, sold from sale_item where sale_id = @SaleId and sku = @Sku for update) i
@@ -125,7 +129,8 @@ internal sealed class StockChangeStep
     private Task<int> RaiseVersionAsync() =>
         Connection.ExecuteAsync("update sale set version = version + 1, updated_at = now() where sale_id = @SaleId", new { _row.SaleId }, _transaction);
 
-    // Only of a change that Redis itself has applied: one that a rebuild put into its stock is not among those it remembers.
+    // Count only a change that Redis itself has applied. A change that a rebuild put into the stock is not among those
+    // that Redis remembers.
     private Task<int> CountAppliedAsync() =>
         Connection.ExecuteAsync("update sale set redis_applied = redis_applied + 1 where sale_id = @SaleId and epoch = @_epoch", new { _row.SaleId, _epoch }, _transaction);
 

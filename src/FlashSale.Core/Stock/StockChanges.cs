@@ -6,22 +6,24 @@ using Npgsql;
 namespace FlashSale.Stock;
 
 /// <summary>
-/// Changes an item's stock in two stores, resumably and in an order in which Redis never has more than Postgres allows:
-/// a decrease lowers Redis, then Postgres; an increase raises Postgres, then Redis. The row in stock_change comes first
-/// and says how far it got.
+/// Changes an item's stock in two stores. A change can be resumed at any point, and the order of its steps never lets
+/// Redis have more units than Postgres allows: a decrease lowers Redis, then Postgres. An increase raises Postgres,
+/// then Redis. The row in stock_change is written first and records the state of the change.
 /// <code>
 /// decrease  pending --Redis lowered, then stock lowered--> applied | refused
 /// increase  pending --stock raised under epoch E--> recorded --Redis raised, if the epoch is still E--> applied
 /// </code>
-/// Every step shares the sale's lock and reads the epoch under it, so that a rebuild lies before or after it, never in it.
-/// A rebuild computes Redis from Postgres: a decrease that had reached only Redis is applied again, under the new epoch,
-/// and an increase that had reached only Postgres is in Redis by the rebuild and must not be applied again.
-/// The catalog does not tell of it: shoppers see of an item's stock only what "low" is, and the script leaves that beside the
-/// stock. To publish the whole sale for it would send all its items to every node, once per changed item.
+/// Every step shares the sale's lock and reads the epoch under it, so a rebuild runs before or after a step, never
+/// during it. A rebuild computes Redis from Postgres. A decrease that had reached only Redis is therefore applied
+/// again, under the new epoch. An increase that had reached only Postgres is part of the rebuild and must not be
+/// applied again.
+/// The catalog does not publish changes of stock. Shoppers see of the stock only whether few units are left ("low"),
+/// and the script stores the number for that beside the remaining units. Publishing would send all items of the sale to
+/// every node, once per changed item.
 /// </summary>
 public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript script, RedisHeadroom headroom)
 {
-    /// <summary>Makes a change, or answers as it was answered before.</summary>
+    /// <summary>Makes a change, or returns the answer to the same request before.</summary>
     public async Task<StockChangeAnswer> ApplyAsync(StockChange change, Actor actor, CancellationToken cancellation)
     {
         if (!SaleBounds.IsSaleId(change.SaleId)) return new(StockChangeResult.SaleNotFound);
@@ -39,7 +41,7 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
         }
     }
 
-    /// <summary>Finishes the changes of a sale that were begun and not finished, as far as Redis lets it.</summary>
+    /// <summary>Finishes the unfinished changes of a sale, as far as Redis allows it.</summary>
     public async Task ResumeAsync(string saleId, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -49,7 +51,7 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
         foreach (var changeId in changes) await FinishAsync(changeId, saleId, cancellation);
     }
 
-    // Of a change that is not known yet, of a sale that is loaded: a full Redis would stop all sales in the middle of one.
+    // Only for a new change of a loaded sale. A Redis that runs full would stop all sales in the middle of a rush.
     private async Task<string?> LackAsync(StockChange change, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -61,12 +63,12 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
         }
         catch (Exception e) when (Stores.IsRedisAway(e))
         {
-            // It is recorded, and applied when Redis is there.
+            // The change is recorded now, and applied when Redis is back.
             return null;
         }
     }
 
-    // The row is committed before Redis is asked: whatever Redis then does, somebody knows that it was to be done.
+    // The row is committed before Redis is asked. If this process dies after that, a worker still knows of the change.
     private async Task<(StockChangeResult? Refused, long ChangeId)> RecordAsync(StockChange change, Actor actor, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -82,7 +84,7 @@ public sealed class StockChanges(NpgsqlDataSource postgres, ChangeStockScript sc
             values (@SaleId, @Sku, @Delta, @Reason, @Name, @Role, @Key)
             on conflict (sale_id, sku, idempotency_key) do nothing returning change_id
             """, new { change.SaleId, change.Sku, change.Delta, change.Reason, actor.Name, actor.Role, change.Key });
-        // Null: the same key came in twice at once, and the other was first.
+        // Null: the same key came in twice at once, and the other request was first.
         return changeId is { } id ? (null, id) : (await FindAsync(connection, change))!.Value;
     }
 

@@ -9,31 +9,32 @@ using StackExchange.Redis;
 
 namespace FlashSale.Stock;
 
-/// <summary>A sale with units on their way back to Redis.</summary>
-/// <param name="SaleId">The sale.</param>
-/// <param name="HasEnded">Whether nothing of it is sold any more.</param>
+/// <summary>A sale with units that are on their way back to Redis.</summary>
+/// <param name="SaleId">Id of the sale.</param>
+/// <param name="HasEnded">Whether the sale is closed or past closesAt, so that it sells nothing any more.</param>
 public sealed record SaleWithReturns(string SaleId, bool HasEnded);
 
 /// <summary>
-/// Carries units that Postgres gave back (table stock_return) to Redis, each once: release.lua remembers what it has
-/// applied, and applies only under the epoch of the row. Whoever dies between Redis and the commit leaves a pending row,
-/// and applying it again changes nothing. A rebuild supersedes what is pending, since it computes Redis from Postgres.
+/// Carries units that Postgres gave back (table stock_return) to Redis, each once. release.lua remembers the returns
+/// that it has applied, and applies a return only under the epoch of its row. If a process dies between Redis and the
+/// commit, the row stays pending, and applying it again changes nothing. A rebuild supersedes pending returns, since it
+/// computes Redis from Postgres.
 /// </summary>
 public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redis)
 {
-    // A call holds Redis for a few microseconds a return; purchases wait that long.
+    // A call blocks Redis for a few microseconds per return, and purchases wait that long.
     private const int ReturnsPerCall = 256;
 
-    // A quantity is 1000 at most; this bit beside it says that the units stay on the user's count.
+    // A quantity is 1000 at most, so this bit is free. It says that the units stay on the user's count.
     private const int KeepsCount = 0x8000;
 
     private static readonly RedisScript Script = new("Stock.units.lua", "Stock.release.lua");
 
-    /// <summary>The sales with pending returns, those that still sell first.</summary>
+    /// <summary>Lists the sales with pending returns. Sales that still sell come first.</summary>
     public async Task<IReadOnlyList<SaleWithReturns>> SalesAsync(CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
-        // Jumps from sale to sale along the index, however many returns are pending.
+        // Jumps from sale to sale along the index, so the number of pending returns does not matter.
         return (await connection.QueryAsync<SaleWithReturns>(new CommandDefinition("""
             with recursive pending as (
                 (select sale_id from stock_return where state = 'pending' order by sale_id limit 1)
@@ -44,11 +45,16 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
             """, cancellationToken: cancellation))).AsList();
     }
 
-    /// <summary>Applies all that is pending of a sale.</summary>
-    /// <returns>How many returns were applied; fewer than there are when the sale's lock is taken, or Redis does not hold it under Postgres' epoch.</returns>
-    /// <exception cref="RedisUnavailableException">Redis is away; call again.</exception>
-    /// <exception cref="RedisOutcomeUnknownException">Redis is away; call again.</exception>
-    /// <exception cref="NpgsqlException">Postgres is away; call again.</exception>
+    /// <summary>Applies all pending returns of a sale.</summary>
+    /// <returns>
+    /// The number of applied returns. Returns stay pending when the sale's lock is taken, or when Redis does not hold
+    /// the sale under Postgres' epoch.
+    /// </returns>
+    /// <exception cref="RedisUnavailableException">Redis is away. Call again.</exception>
+    /// <exception cref="RedisOutcomeUnknownException">
+    /// Redis may have applied some of the returns. Call again.
+    /// </exception>
+    /// <exception cref="NpgsqlException">Postgres is away. Call again.</exception>
     public async Task<int> ApplyAsync(string saleId, CancellationToken cancellation)
     {
         for (var applied = 0; ;)
@@ -63,8 +69,8 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
-        // Under the sale's lock a rebuild lies before or after this, never in it. A lock that is taken is not waited for: a
-        // rebuild supersedes what is pending, and units of other sales wait as well.
+        // Under the sale's lock a rebuild runs before or after this transaction, never during it. Do not wait for a
+        // lock that is taken: a rebuild supersedes the pending returns, and units of other sales wait as well.
         if (!await SaleLock.TryShareAsync(transaction, saleId)) return 0;
         var epoch = await connection.ExecuteScalarAsync<long>("select epoch from sale where sale_id = @saleId", new { saleId });
         var rows = (await connection.QueryAsync<ReturnRow>("""
@@ -76,7 +82,8 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
             """, new { saleId, epoch, ReturnsPerCall })).AsList();
         if (rows.Count == 0 || !await ReleaseAsync(new SaleKeys(saleId), epoch, rows)) return 0;
         await connection.ExecuteAsync("update stock_return set state = 'applied' where return_id = any (@ids)", new { ids = rows.Select(row => row.ReturnId).ToArray() });
-        // Not where a load has begun since: it raises the epoch and begins to count anew.
+        // The epoch condition skips a sale that a load has begun to rebuild. That load raises the epoch and counts from
+        // 0.
         await connection.ExecuteAsync("update sale set redis_applied = redis_applied + @Count where sale_id = @saleId and epoch = @epoch", new { saleId, epoch, rows.Count });
         await transaction.CommitAsync(cancellation);
         return rows.Count;
@@ -91,13 +98,15 @@ public sealed class StockReturns(NpgsqlDataSource postgres, RedisConnection redi
         return (int)await Script.CallAsync(redis, [keys.Sale, keys.Stock, keys.Returned], arguments) == 1;
     }
 
-    /// <summary>The field of <see cref="SaleKeys.Returned"/> that says that an order's units have returned.</summary>
+    /// <summary>
+    /// The field of <see cref="SaleKeys.Returned"/> that records that an order's units have returned.
+    /// </summary>
     internal static byte[] FieldOf(Guid orderId) => orderId.ToByteArray(bigEndian: true);
 
     private static byte[] Encode(ReturnRow row)
     {
         var bytes = new byte[52 + row.Sku.Length];
-        // Six bytes of time are enough; the order id overwrites the lower two of the eight that are written before it.
+        // Six bytes of time are enough. The order id overwrites the lower two of the eight bytes written before it.
         BinaryPrimitives.WriteInt64BigEndian(bytes, row.AcceptedAt << 16);
         row.OrderId.TryWriteBytes(bytes.AsSpan(6), bigEndian: true, out _);
         Fingerprints.OfKey(row.UserId, row.IdempotencyKey, bytes.AsSpan(22));

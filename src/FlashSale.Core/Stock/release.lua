@@ -1,12 +1,15 @@
--- release: gives the units of orders that were cancelled, expired or refunded back to the sale, and takes them off their users' counts.
+-- release: gives the units of cancelled, expired or refunded orders back to the sale, and takes them off their users'
+--   counts.
 -- KEYS  1 sale  2 stock  3 returned                                             (layout: Sales/SaleKeys.cs)
--- ARGV  1 channel of settled orders  2 epoch  3.. returns: acceptedAt (6) | order id (16) | idempotency fingerprint (16) |
---   user hash (8) | item (4) | quantity (2; its highest bit: the units stay on the user's count) | sku
--- Answers 1, or 0 when this Redis does not hold the sale, verified, under that epoch: then nothing was done.
--- Invariant: an order's units return once under an epoch, however often and late it is called (returned, by order: numbers that a
---   Postgres gave and lost in a failover are given again, to others). It knows an order by its
---   idempotency record. One that Redis has forgotten was never debited here: it is recorded, so that settling it later
---   debits nothing either, and no unit moves.
+-- ARGV  1 channel of settled orders  2 epoch  3.. returns: acceptedAt (6) | order id (16) |
+--   idempotency fingerprint (16) | user hash (8) | item (4) |
+--   quantity (2, its highest bit set if the units stay on the user's count) | sku
+-- Answers 1, or 0 when this Redis does not hold the sale under that epoch, or the sale is not verified. Then the script
+--   has done nothing.
+-- Invariant: an order's units return once under an epoch, however often and late the script is called. The hash
+--   returned is keyed by order id, because a Postgres that lost numbers in a failover gives them again, to other
+--   returns. The script knows an order by its idempotency record. Without one, Redis has forgotten the order and never
+--   debited it here. Then the script records it, so that settling it later debits nothing either, and moves no unit.
 local sub, byte = string.sub, string.byte
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'buckets', 'run')
 if sale[1] ~= ARGV[2] or not verified(sale[3]) then return 0 end
@@ -19,7 +22,7 @@ for i = 3, #ARGV do
     if redis.call('HGET', KEYS[3], id) ~= sale[1] then
         local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
         local record = redis.call('HGET', facts, key)
-        -- The verdict goes first: it is the only write that memory can refuse.
+        -- Write the verdict first. It is the only write that Redis can refuse for lack of memory.
         redis.call('HSET', KEYS[3], id, sale[1])
         if record and sub(record, 1, 16) == id then
             put_back(sku, quantity)

@@ -2,7 +2,7 @@
 -- KEYS  1 sale  2 stock  3 limit  4 inflight  5 inflight_units  6 outbox          (layout: Sales/SaleKeys.cs)
 -- ARGV  1 request id (8 bytes, echoed)  2 epoch  3 not-after (Redis TIME, Unix ms)  4.. purchases (Contracts/Reservation.cs); each may be
 --   followed by its ticket, which is shorter than any purchase: id (16) | expiry (6, ms) | epoch (6), its signature and user checked by the
---   caller; any other text is a ticket that is none
+--   caller; any other text is an invalid ticket
 -- Answers one string: request id | time (6 bytes, ms: of the acceptances, else now) | per purchase a code:
 --   A accepted   Z accepted, and it took the last unit   R replay, followed by order id (16) and acceptedAt (6)
 --   K key reused for another purchase   N not loaded, or being loaded   V not verified since Redis started   E other epoch   D past not-after
@@ -10,8 +10,8 @@
 --   B units came back after nothing was left, and are for sale in that many ms (2 bytes)
 -- Invariants: remaining never below 0, no user above a limit, one order per key, one per ticket, and each acceptance is in the outbox.
 --   Lua has no rollback: everything is read and checked first, then XADD, the only write that can be refused (OOM).
---   Whatever a node was told by S or B holds as long as it may say so itself (Purchase/SoldOutMark.cs): no unit of the item is sold
---   for REST ms after it had none. Else a node could refuse a user who has bought one meanwhile, through another node.
+--   After S or B a node answers "sold out" by itself for a while (Purchase/SoldOutMark.cs). So no unit of the item is sold for REST ms
+--   after it had none: otherwise a node could refuse a user who has bought one meanwhile through another node.
 -- Numbers become text by %d: Lua's own way is to print a floating-point number, several times a purchase.
 local sub, byte, format = string.sub, string.byte, string.format
 local prefix = sub(KEYS[1], 1, -5)                         -- without 'sale'
@@ -24,7 +24,7 @@ local came_back = tonumber(sale[11] or 0)
 local sale_limit = tonumber(sale[7] or 0)
 local buckets = tonumber(sale[8] or 1)
 local all_facts = prefix .. 'facts:' .. (sale[1] or '0') .. ':'
-local stock, limit, rests, units, seen, burnt = {}, {}, {}, {}, {}, {}    -- what this call has read and changed
+local stock, limit, rests, units, seen, burnt = {}, {}, {}, {}, {}, {}    -- read and changed by this call
 local codes, accepted, records, repeated = {}, {}, {}, {}
 
 -- How many ms the units of an item rest still, or nil. A clock that was set back keeps nobody waiting.

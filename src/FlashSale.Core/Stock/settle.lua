@@ -1,15 +1,19 @@
--- settle: what Postgres has decided about reservations, applied to Redis: they are in flight no longer.
+-- settle: applies the decisions of Postgres about reservations to Redis, and takes them out of flight.
 -- KEYS  1 sale  2 stock  3 inflight  4 inflight_units  5 outbox
--- ARGV  1 channel of settled orders  2 number n of outbox entries  3..n+2 their ids  then one string per order:
---   its id (16), of one that is live and, as nearly all are, in flight: what is in flight says the rest;  or in full
---   verdict (L live | S rejected for stock | R rejected for limit or as duplicate) | acceptedAt (6) | record (Contracts/Reservation.cs)
--- Answers {orders that Redis had forgotten, positions from 1 of the ids that are not in flight}; nil when the sale is not loaded.
---   With such positions the entries stay: the caller settles those orders in full, and the entries with them.
--- Invariant: each order takes effect once, however often it is settled. In flight: the units stay taken (L) or go back (S, R), and the
---   user's counts with them. Neither in flight nor known by its idempotency record: Redis had forgotten it, so a live one is debited and
---   recorded; a rejected one only recorded. Units that remaining could not give are owed (units.lua).
---   S: Redis offered units that Postgres had sold, because it had forgotten an order. Only that order, when it is settled, says how many
---   they were, and may have been cancelled by then. So S gives back all it held; until then Postgres refuses them once more.
+-- ARGV  1 channel of settled orders  2 number n of outbox entries  3..n+2 their ids  then one string per order, either
+--   the id (16) of a live order: its in-flight record has the rest, and nearly all orders have one;  or in full:
+--   verdict (L live | S rejected for stock | R rejected for a limit or as a duplicate) | acceptedAt (6) |
+--   record (Contracts/Reservation.cs)
+-- Answers {number of orders that Redis had forgotten, positions from 1 of the ids that are not in flight}; nil when the
+--   sale is not loaded. With such positions the entries stay: the caller then settles those orders in full, and the
+--   entries with them.
+-- Invariant: each order takes effect once, however often it is settled. If it is in flight, its units stay taken (L)
+--   or go back (S, R), and the user's counts with them. If it is neither in flight nor known by its idempotency record,
+--   Redis had forgotten it: the script debits and records a live order, and only records a rejected one. Units that
+--   remaining could not give are owed (units.lua).
+--   S: Redis had forgotten an order and offered its units again, although Postgres had sold them. Only the settlement
+--   of the forgotten order tells the number of those units, and that order may be cancelled by then. So S gives all its
+--   units back. Postgres refuses further buyers of them until the forgotten order is settled.
 local sub, byte = string.sub, string.byte
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'buckets', 'limit')
 if not sale[1] then return nil end
@@ -17,7 +21,8 @@ local is_limited = tonumber(sale[3] or 0) > 0
 local entries = tonumber(ARGV[2])
 local forgotten, announce, units = 0, {}, {}
 
--- The log of buyers ends at this many bytes: Redis refuses a text beyond 512 MB, and after a first write nothing may be refused.
+-- The log of buyers ends at this many bytes. Redis refuses a text beyond 512 MB, and nothing may be refused after a
+-- first write.
 local function log_buyers(users)
     local buyers = prefix .. 'buyers:' .. sale[1]
     if redis.call('STRLEN', buyers) < 503316480 then redis.call('APPEND', buyers, users) end
@@ -26,7 +31,7 @@ end
 local function units_of(record) return sub(record, 59, 58 + byte(record, 58)), byte(record, 45) * 256 + byte(record, 46) end
 local function count(sku, quantity) units[sku] = (units[sku] or 0) + quantity end
 
--- Takes units of an order that Redis had forgotten.
+-- Takes units for an order that Redis had forgotten.
 local function take(sku, quantity)
     local remaining = tonumber(redis.call('HGET', KEYS[2], sku) or 0)
     local taken = math.min(remaining, quantity)
@@ -60,7 +65,7 @@ for _, a in ipairs(full) do
     local id, sku, quantity = sub(p, 1, 16), units_of(p)
     local was_in_flight = redis.call('HDEL', KEYS[3], id) == 1
     if was_in_flight then count(sku, quantity) end
-    -- An order in flight that is live needs no more than that.
+    -- A live order that was in flight needs nothing more.
     if not was_in_flight or verdict ~= 'L' then
         local key, user, item = sub(p, 17, 32), sub(p, 33, 40), sub(p, 41, 44)
         local facts = prefix .. 'facts:' .. sale[1] .. ':' .. (struct.unpack('>I4', user) % tonumber(sale[2]))
@@ -87,7 +92,7 @@ end
 
 for sku, quantity in pairs(units) do redis.call('HINCRBY', KEYS[4], sku, -quantity) end
 if #answer == 1 then
-    -- In pieces: Lua unpacks no more than about 8,000 values.
+    -- Delete in pieces, because Lua unpacks no more than about 8,000 values.
     for first = 3, entries + 2, 1000 do redis.call('XDEL', KEYS[5], unpack(ARGV, first, math.min(first + 999, entries + 2))) end
 end
 if #announce > 0 then redis.call('PUBLISH', ARGV[1], table.concat(announce)) end

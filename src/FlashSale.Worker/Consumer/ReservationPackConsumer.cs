@@ -7,9 +7,10 @@ using MassTransit;
 namespace FlashSale.Worker.Consumer;
 
 /// <summary>
-/// Takes packs from the queue to Postgres. A store that is away is waited for, without end: the message stays
-/// unacknowledged and never goes to an error queue. A message of an unknown version is let go, since its entries stay
-/// in the outbox and are published again for a worker that knows it.
+/// Stores packs from the queue in Postgres and settles them in Redis. After a failure, such as a store that is away, it
+/// tries again without end: the message stays unacknowledged and never goes to an error queue. A message of an unknown
+/// version is acknowledged without effect, since its entries stay in the outbox and are published again for a worker
+/// that knows the version.
 /// </summary>
 public sealed partial class ReservationPackConsumer(ReservationSettler settler, ConsumerMetrics metrics, ILogger<ReservationPackConsumer> logger)
     : IConsumer<ReservationPack>
@@ -38,7 +39,7 @@ public sealed partial class ReservationPackConsumer(ReservationSettler settler, 
             catch (Exception e) when (e is not OperationCanceledException || !context.CancellationToken.IsCancellationRequested)
             {
                 if (delay == FirstDelay || !Stores.IsAway(e)) LogRetried(pack.SaleId, e.Message, Stores.IsAway(e) ? null : e);
-                // Jitter, so that two batches that deadlocked do not meet again.
+                // Jitter keeps two batches that deadlocked from meeting again.
                 await Task.Delay(delay * (0.5 + Random.Shared.NextDouble()), context.CancellationToken);
             }
         }
@@ -54,7 +55,7 @@ public sealed partial class ReservationPackConsumer(ReservationSettler settler, 
     private partial void LogRetried(string saleId, string reason, Exception? e);
 }
 
-/// <summary>Counts what was settled.</summary>
+/// <summary>Counts outbox entries that were settled, and orders that Redis had forgotten.</summary>
 public sealed class ConsumerMetrics
 {
     private static readonly Meter Meter = new("FlashSale.Consumer");
@@ -62,7 +63,9 @@ public sealed class ConsumerMetrics
     private readonly Counter<long> _entries = Meter.CreateCounter<long>("flashsale_settled_entries_total", description: "Outbox entries settled, repeats included.");
     private readonly Counter<long> _forgotten = Meter.CreateCounter<long>("flashsale_forgotten_orders_total", description: "Orders that Redis had forgotten when they were settled.");
 
-    /// <summary>A pack was settled.</summary>
+    /// <summary>
+    /// Counts the entries of a settled pack, repeats included, and the orders among them that Redis had forgotten.
+    /// </summary>
     public void Settled(int entries, int forgotten)
     {
         _entries.Add(entries);
@@ -70,16 +73,17 @@ public sealed class ConsumerMetrics
     }
 }
 
-/// <summary>The queue of reservations.</summary>
+/// <summary>Defines the queue of reservations: a quorum queue without TTL or length limit.</summary>
 public sealed class ReservationPackConsumerDefinition : ConsumerDefinition<ReservationPackConsumer>
 {
     /// <summary>The queue's name.</summary>
     public const string Queue = "flashsale-reservations";
 
-    // Each pack is one transaction: enough of them to keep Postgres busy while others wait for the disk, for an item's lock or for Redis.
+    // Each pack is one transaction. Four at once keep Postgres busy while some of them wait for the disk, for the lock
+    // of an item or for Redis.
     private const int PacksAtOnce = 4;
 
-    /// <summary>Names the queue.</summary>
+    /// <summary>Sets the queue's name and the number of packs that are worked on at once.</summary>
     public ReservationPackConsumerDefinition()
     {
         EndpointName = Queue;
@@ -93,11 +97,11 @@ public sealed class ReservationPackConsumerDefinition : ConsumerDefinition<Reser
         endpointConfigurator.PrefetchCount = PacksAtOnce * 2;
         endpointConfigurator.RethrowFaultedMessages();
         endpointConfigurator.ThrowOnSkippedMessages();
-        // Quorum, and no TTL or length limit: a message goes when it was settled. Up to RabbitMQ 3 nothing limits its
-        // deliveries either. From 4 on the default limit is 20, counted by connections that were lost with it: the
-        // broker then drops it, and the relay publishes its entries again, so it is late but not lost. A limit is not
-        // declared here: -1 means "none" to RabbitMQ 4 and "drop at the first return" to 3.10, and a queue that exists
-        // cannot be declared with another one.
+        // A quorum queue without TTL or length limit: a message leaves it only once it is settled. Up to RabbitMQ 3
+        // nothing limits its deliveries either. From 4 on the default limit is 20 deliveries, counted by connections
+        // that were lost while they held the message. The broker then drops the message, but the relay publishes its
+        // entries again, so they are late and not lost. No limit is declared here: -1 means "none" to RabbitMQ 4 but
+        // "drop at the first return" to 3.10, and an existing queue cannot be declared again with another limit.
         if (endpointConfigurator is IRabbitMqReceiveEndpointConfigurator rabbit) rabbit.SetQuorumQueue();
     }
 }

@@ -2,26 +2,36 @@ using System.ComponentModel.DataAnnotations;
 
 namespace FlashSale.Worker.Events;
 
-/// <summary>Section <c>Events</c>.</summary>
+/// <summary>How order events are published. Section <c>Events</c>.</summary>
 public sealed class EventsOptions
 {
-    /// <summary>How long rows are kept after they were published, in days: for whoever asks what was told, and when.</summary>
+    /// <summary>
+    /// For how many days published rows are kept, so that operators can look up which events were published, and when.
+    /// </summary>
     [Range(1, 3_650)]
     public int KeepDays { get; set; } = 7;
 
-    /// <summary>Events that are published and marked together. A row of more than this goes alone.</summary>
+    /// <summary>
+    /// The number of events that are published and marked as one batch. A row with more events forms a batch of its
+    /// own.
+    /// </summary>
     [Range(1, 10_000)]
     public int BatchSize { get; set; } = 1_000;
 
-    /// <summary>Messages that may wait for the broker's confirm at once.</summary>
+    /// <summary>The number of messages that may wait for the broker's confirm at once.</summary>
     [Range(1, 1_024)]
     public int Window { get; set; } = 256;
 
-    /// <summary>How long the broker may take to confirm, in milliseconds. Time in which it says that it is blocked does not count.</summary>
+    /// <summary>
+    /// How long the broker may take to confirm a message, in milliseconds. Time in which the broker says that it is
+    /// blocked does not count.
+    /// </summary>
     [Range(100, 120_000)]
     public int ConfirmMilliseconds { get; set; } = 10_000;
 
-    /// <summary>How long a publisher that has stopped to answer keeps the others waiting, in milliseconds.</summary>
+    /// <summary>
+    /// How long a publisher that no longer responds keeps the other workers from publishing, in milliseconds.
+    /// </summary>
     [Range(1_000, 60_000)]
     public int LeaseMilliseconds { get; set; } = 5_000;
 }

@@ -5,7 +5,7 @@ using Npgsql;
 
 namespace FlashSale.Worker.Events;
 
-/// <summary>Counts what was published, and tells how far publishing is behind.</summary>
+/// <summary>Counts published order events and shows how far publishing is behind.</summary>
 public sealed class OrderEventMetrics
 {
     private static readonly Meter Meter = new("FlashSale.Events");
@@ -13,18 +13,19 @@ public sealed class OrderEventMetrics
     private readonly Counter<long> _published = Meter.CreateCounter<long>("flashsale_order_events_published_total", description: "Order events confirmed by the broker, repeats included.");
     private Lag _lag = new(null, 0);
 
-    /// <summary>Starts to tell.</summary>
+    /// <summary>Registers the gauge.</summary>
     public OrderEventMetrics() => Meter.CreateObservableGauge("flashsale_order_events_oldest_unpublished_seconds", OldestSeconds,
         description: "Age of the oldest order event that is not published; 0 when all are.");
 
-    /// <summary>Events were published and marked.</summary>
+    /// <summary>Counts events that were published and marked, repeats included.</summary>
     public void Published(int events) => _published.Add(events);
 
-    /// <summary>What was seen.</summary>
-    /// <param name="oldest">Age of the oldest event that is not published; null when there is none.</param>
+    /// <summary>Records the result of a look at the table of events.</summary>
+    /// <param name="oldest">The age of the oldest event that is not published. Null when all events are
+    /// published.</param>
     public void Seen(TimeSpan? oldest) => Volatile.Write(ref _lag, new Lag(oldest, Stopwatch.GetTimestamp()));
 
-    // It goes on ageing while Postgres cannot be asked.
+    // The age goes on growing while Postgres cannot be asked.
     private double OldestSeconds()
     {
         var lag = Volatile.Read(ref _lag);
@@ -34,7 +35,10 @@ public sealed class OrderEventMetrics
     private sealed record Lag(TimeSpan? Oldest, long SeenAt);
 }
 
-/// <summary>Looks how far publishing is behind: in every worker, since the publisher may be what fails.</summary>
+/// <summary>
+/// Measures every 2 s how far publishing is behind. Every worker measures, since the publisher itself may be the part
+/// that fails.
+/// </summary>
 public sealed class OrderEventLag(OrderEventStore store, OrderEventMetrics metrics, MigrateInBackground migrations) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(2);
@@ -52,7 +56,7 @@ public sealed class OrderEventLag(OrderEventStore store, OrderEventMetrics metri
             }
             catch (Exception e) when (e is NpgsqlException or TimeoutException)
             {
-                // The publisher says what is wrong with Postgres.
+                // The publisher logs the errors of Postgres.
             }
         }
         while (await timer.WaitForNextTickAsync(stoppingToken));

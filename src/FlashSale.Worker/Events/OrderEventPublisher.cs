@@ -5,16 +5,16 @@ using Npgsql;
 namespace FlashSale.Worker.Events;
 
 /// <summary>
-/// Hands order events to the broker: from order_event, in the order of its rows, marked once the broker has confirmed
-/// every message of a row. Invariant: an event is published only after all earlier ones of its order were confirmed, to this
-/// process or to one that marked them. So however often a publisher dies, and even with two at once, the first copies of an
-/// order's events are in order and none is missing; what may happen is that copies repeat.
+/// Publishes order events to the broker. It reads order_event in the order of its rows, and marks a row once the broker
+/// has confirmed every message of it. Invariant: an event is published only after all earlier events of its order were
+/// confirmed, to this process or to one that marked them. So however often a publisher dies, and even with two at once,
+/// the first copies of an order's events are in order and no event is missing. Copies may repeat.
 /// </summary>
 public sealed partial class OrderEventPublisher(
     NpgsqlDataSource postgres, RabbitMqUrl broker, MigrateInBackground migrations, OrderEventStore store, RelayPace pace, EventsOptions options,
     OrderEventMetrics metrics, [FromKeyedServices(Dependency.RabbitMq)] Dependency guard, ILogger<OrderEventPublisher> logger) : BackgroundService
 {
-    // Advisory lock class of "this process publishes order events".
+    // Advisory lock class: its holder publishes order events.
     private const int PublisherLock = 4;
     private const int BusyMilliseconds = 10_000;
     private const int PruneMilliseconds = 60_000;
@@ -45,7 +45,7 @@ public sealed partial class OrderEventPublisher(
                 if (stoppingToken.IsCancellationRequested) return;
                 if (!_isTroubled) LogTrouble(e is OperationCanceledException ? "the session that makes this worker the publisher has ended" : e.Message);
                 _isTroubled = true;
-                // The role is free while this one waits, for a worker that reaches the broker better.
+                // The lock is free during this wait, so that a worker that reaches the broker better can take it.
                 wait = _retry;
                 _retry = _retry * 2 < LongestRetry ? _retry * 2 : LongestRetry;
             }
@@ -77,7 +77,8 @@ public sealed partial class OrderEventPublisher(
         }
     }
 
-    // The cores belong to the shoppers, but others must not wait for ever.
+    // While purchases come in fast, publishing leaves the cores to them. It waits 10 s at most, since other systems
+    // must not wait for ever.
     private async Task YieldAsync(CancellationToken lost)
     {
         for (var until = Environment.TickCount64 + BusyMilliseconds; pace.IsBusy && Environment.TickCount64 < until;) await Task.Delay(Rest, lost);
@@ -91,12 +92,14 @@ public sealed partial class OrderEventPublisher(
         {
             foreach (var orderId in row.OrderIds)
             {
-                // Orders are never deleted. Where somebody did it by hand, the others' events must not wait for this one.
+                // The product never deletes orders. If an operator deleted one by hand, the events of other orders must
+                // not wait for it.
                 if (!orders.TryGetValue(orderId, out var order)) LogNoOrder(row.EventId, orderId);
                 else if (!order.IsLoadRun) messages.Add(OrderEventMessage.Of(row.Type, row.At, order));
             }
         }
-        // The breaker alone: an exchange has its own deadlines, which a broker with an alarm may exceed.
+        // Only the guard's breaker applies, not its timeout. The exchange has its own deadlines, and waits past them
+        // for a broker with an alarm.
         await guard.Breaker.ExecuteAsync(static (call, token) => new ValueTask(call.exchange.PublishAsync(call.messages, token)), (exchange, messages), lost);
         await store.MarkPublishedAsync([.. batch.Select(row => row.EventId)], lost);
         metrics.Published(messages.Count);
@@ -112,12 +115,13 @@ public sealed partial class OrderEventPublisher(
     private partial void LogNoOrder(long eventId, Guid orderId);
 }
 
-/// <summary>What is published together.</summary>
+/// <summary>Chooses the rows that are published together.</summary>
 public static class OrderEventBatch
 {
     /// <summary>
-    /// Takes rows from the front, about as many events as wanted, and no order twice: messages of a batch are under way at
-    /// once, and when some fail, a later event of an order must not have passed an earlier one.
+    /// Takes rows from the front of the queue, up to <paramref name="events"/> events (a larger row goes alone), and no
+    /// order twice. The messages of a batch are under way at once. When some of them fail, a later event of an order
+    /// must not have passed an earlier one.
     /// </summary>
     public static List<OrderEventRow> Take(Queue<OrderEventRow> rows, int events)
     {

@@ -3,28 +3,29 @@ using Npgsql;
 
 namespace FlashSale.Worker.Events;
 
-/// <summary>A row of order_event: many orders became the same in one transaction.</summary>
-/// <param name="EventId">Position. The rows of one order have rising ones, each committed before the next was made.</param>
+/// <summary>A row of order_event: orders that changed to the same state in one transaction.</summary>
+/// <param name="EventId">The row's position. The rows of one order have rising positions, and each was committed before
+/// the next was made.</param>
 /// <param name="Type">placed, paid or closed.</param>
-/// <param name="At">When.</param>
-/// <param name="OrderIds">Of whom, none twice.</param>
+/// <param name="At">When the orders changed, by the clock of Postgres.</param>
+/// <param name="OrderIds">The orders, each once.</param>
 public sealed record OrderEventRow(long EventId, string Type, DateTime At, Guid[] OrderIds);
 
-/// <summary>What events tell of an order; of a load run's they tell nothing.</summary>
+/// <summary>The facts about an order that its events carry. Orders of load runs have no messages.</summary>
 public sealed record OrderFacts(
     Guid OrderId, string SaleId, string Sku, string UserId, int Quantity, long Amount, string Currency, string Status, string? Reason,
     DateTime AcceptedAt, DateTime PlacedAt, DateTime? PayBy, DateTime? PaidAt, bool IsLoadRun);
 
-/// <summary>The events in Postgres.</summary>
+/// <summary>Reads, marks and prunes order events in Postgres.</summary>
 public sealed class OrderEventStore(NpgsqlDataSource postgres)
 {
-    // A row may hold the ids of a whole pack.
+    // Only few rows are read at once, since one row may hold the order ids of a whole pack.
     private const int RowsRead = 200;
     private const int RowsPruned = 1_000;
 
     /// <summary>
-    /// The first rows that are not published. By their mark, never by a position that was reached: a row of a lower
-    /// position may be committed after one of a higher.
+    /// Reads the first rows that are not published, 200 at most. It goes by their mark, never by a position that was
+    /// reached: a row with a lower position may be committed after one with a higher.
     /// </summary>
     public async Task<Queue<OrderEventRow>> UnpublishedAsync(CancellationToken cancellation)
     {
@@ -39,7 +40,7 @@ public sealed class OrderEventStore(NpgsqlDataSource postgres)
         return rows;
     }
 
-    /// <summary>The orders with these ids.</summary>
+    /// <summary>Reads the orders with these ids. The result lacks orders that do not exist.</summary>
     public async Task<Dictionary<Guid, OrderFacts>> FactsAsync(Guid[] orderIds, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -51,7 +52,7 @@ public sealed class OrderEventStore(NpgsqlDataSource postgres)
         return facts.ToDictionary(order => order.OrderId);
     }
 
-    /// <summary>Marks rows as published. Those that another publisher has marked meanwhile keep their time.</summary>
+    /// <summary>Marks rows as published. Rows that another publisher has marked meanwhile keep their time.</summary>
     public async Task MarkPublishedAsync(long[] eventIds, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -60,10 +61,11 @@ public sealed class OrderEventStore(NpgsqlDataSource postgres)
     }
 
     /// <summary>
-    /// Deletes some of the rows that were published so many days ago. They are published about in the order of their
-    /// positions, so the oldest are the first of all rows, and need no index to be found.
+    /// Deletes up to 1,000 rows that were published more than <paramref name="keepDays"/> days ago. Rows are published
+    /// about in the order of their positions. So the oldest are the first rows of the table, and the query needs no
+    /// index on the time.
     /// </summary>
-    /// <returns>Whether there may be more.</returns>
+    /// <returns>Whether more such rows may be left.</returns>
     public async Task<bool> PruneAsync(int keepDays, CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -74,7 +76,7 @@ public sealed class OrderEventStore(NpgsqlDataSource postgres)
             """, new { RowsPruned, keepDays }, cancellationToken: cancellation)) == RowsPruned;
     }
 
-    /// <summary>How old the oldest row is that is not published; null when there is none.</summary>
+    /// <summary>The age of the oldest row that is not published. Null when all rows are published.</summary>
     public async Task<TimeSpan?> OldestAsync(CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);

@@ -5,15 +5,15 @@ using RabbitMQ.Client.Exceptions;
 namespace FlashSale.Worker.Events;
 
 /// <summary>
-/// The exchange that other systems bind their queues to, over a connection of its own. Usable until something fails;
-/// then another one must be opened.
+/// The exchange that other systems bind their queues to, over a connection of its own. After a failure the object is of
+/// no more use, and the caller must open another one.
 /// </summary>
 public sealed class OrderExchange : IAsyncDisposable
 {
     /// <summary>The exchange's name.</summary>
     public const string Name = "flashsale.orders";
 
-    // Of one node: another one must be tried within the time that the broker is given as a whole.
+    // The limit for one node. It leaves time to try another node within the limit for the broker as a whole.
     private static readonly TimeSpan ConnectPatience = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan ClosePatience = TimeSpan.FromSeconds(2);
 
@@ -32,13 +32,14 @@ public sealed class OrderExchange : IAsyncDisposable
 
     private TimeSpan Patience => TimeSpan.FromMilliseconds(_options.ConfirmMilliseconds);
 
-    /// <summary>Connects, and makes the exchange if it is not there.</summary>
+    /// <summary>Connects to the broker and declares the exchange, a durable topic exchange.</summary>
     public static async Task<OrderExchange> OpenAsync(RabbitMqUrl broker, EventsOptions options, CancellationToken cancellation)
     {
         var exchange = new OrderExchange(await broker.ConnectAsync("flashsale-events", ConnectPatience, cancellation), options);
         try
         {
-            // The client's own limiter delays each publish from the half of its window on; the window here is ours.
+            // The client's own limiter would delay each publish once half of its window is used. PublishAsync keeps its
+            // own window instead.
             exchange._channel = await exchange._connection.CreateChannelAsync(
                 new CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true, outstandingPublisherConfirmationsRateLimiter: null),
                 CancellationToken.None).WaitAsync(exchange.Patience, cancellation);
@@ -52,9 +53,13 @@ public sealed class OrderExchange : IAsyncDisposable
         }
     }
 
-    /// <summary>Publishes messages and returns once the broker has confirmed all of them. Whether anybody is bound does not matter.</summary>
-    /// <exception cref="TimeoutException">The broker did not confirm in time. Any number of the messages may have arrived, or arrive yet.</exception>
-    /// <exception cref="PublishException">The broker, or a queue that is bound, refused one.</exception>
+    /// <summary>
+    /// Publishes messages and returns once the broker has confirmed all of them. The broker also confirms messages for
+    /// which no queue is bound.
+    /// </summary>
+    /// <exception cref="TimeoutException">The broker did not confirm in time. Some or all of the messages may have
+    /// arrived, or may still arrive.</exception>
+    /// <exception cref="PublishException">The broker or a bound queue refused a message.</exception>
     public async Task PublishAsync(IEnumerable<OrderEventMessage> messages, CancellationToken cancellation)
     {
         Queue<Task> unconfirmed = new();
@@ -67,7 +72,8 @@ public sealed class OrderExchange : IAsyncDisposable
                 {
                     MessageId = message.EventId, Type = message.Type, ContentType = "application/json", ContentEncoding = "utf-8", Persistent = true,
                 };
-                // No token: a publish that is cancelled goes out all the same, so its confirm is waited for.
+                // No token: the message of a cancelled publish goes out all the same, so each publish is left to its
+                // confirm.
                 unconfirmed.Enqueue(_channel!.BasicPublishAsync(Name, message.RoutingKey, mandatory: false, properties,
                     JsonSerializer.SerializeToUtf8Bytes(message, OrderEventJson.Default.OrderEventMessage), CancellationToken.None).AsTask());
             }
@@ -79,7 +85,7 @@ public sealed class OrderExchange : IAsyncDisposable
         }
     }
 
-    /// <summary>Leaves the broker, in a bounded time.</summary>
+    /// <summary>Closes the connection, within 8 s even when the broker does not answer.</summary>
     public async ValueTask DisposeAsync()
     {
         try
@@ -90,7 +96,7 @@ public sealed class OrderExchange : IAsyncDisposable
         }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException or IOException or RabbitMQClientException or ObjectDisposedException)
         {
-            // It ends with its heartbeat.
+            // The broker drops the connection when its heartbeats stop.
         }
     }
 
@@ -106,8 +112,8 @@ public sealed class OrderExchange : IAsyncDisposable
             }
             catch (TimeoutException) when (_isBlocked && _connection.IsOpen)
             {
-                // A broker with an alarm keeps what it was sent for as long as it lasts and delivers it after. To come again
-                // with a new connection would leave as many copies as there were attempts.
+                // A broker with an alarm keeps the messages that it was sent, and delivers them after the alarm. If the
+                // publisher came again with a new connection, each attempt would leave another copy of them.
             }
         }
     }

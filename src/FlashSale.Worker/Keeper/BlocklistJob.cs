@@ -4,8 +4,8 @@ using FlashSale.Platform;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Publishes what Redis lacks of the blocklist, four times a second: what an Admin host that died had no time for, what an
-/// import brought, what Redis lost.
+/// Publishes to Redis the blocklist entries that it lacks, four times a second: entries that an Admin host wrote before
+/// it died, entries of an import, and entries that Redis lost.
 /// </summary>
 public sealed class BlocklistJob(BlocklistPublisher publisher, MigrateInBackground migrations, ILogger<BlocklistJob> logger)
     : PeriodicJob(TimeSpan.FromMilliseconds(250), migrations, logger)
@@ -14,7 +14,7 @@ public sealed class BlocklistJob(BlocklistPublisher publisher, MigrateInBackgrou
     protected override Task RunAsync(CancellationToken cancellation) => publisher.KeepAsync(cancellation);
 }
 
-/// <summary>Clears the blocklist of what has ended, every hour.</summary>
+/// <summary>Clears ended and removed entries from the blocklist, in Postgres and in Redis, every hour.</summary>
 public sealed partial class BlocklistPruneJob(BlocklistPublisher publisher, MigrateInBackground migrations, ILogger<BlocklistPruneJob> logger)
     : PeriodicJob(TimeSpan.FromHours(1), migrations, logger)
 {

@@ -1,14 +1,14 @@
 namespace FlashSale.Worker.Keeper;
 
-/// <summary>An answer to a question about the broker.</summary>
+/// <summary>An answer to a yes-or-no question about the broker.</summary>
 public enum BrokerAnswer
 {
-    /// <summary>It cannot be found out now, which says nothing either way.</summary>
+    /// <summary>The answer could not be found out, so nothing is known either way.</summary>
     Unknown,
 
-    /// <summary>It is not so.</summary>
+    /// <summary>The answer is no.</summary>
     No,
 
-    /// <summary>It is so.</summary>
+    /// <summary>The answer is yes.</summary>
     Yes,
 }

@@ -5,28 +5,32 @@ using RabbitMQ.Client.Exceptions;
 
 namespace FlashSale.Worker.Keeper;
 
-/// <summary>Looks at the broker from outside: how many packs wait in the queue of reservations, whether anybody takes them, and whether it takes anything.</summary>
+/// <summary>
+/// Asks the broker, over connections of its own, whether packs wait in the queue of reservations, whether any worker
+/// consumes the queue, and whether the broker confirms messages.
+/// </summary>
 public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency.RabbitMq)] Dependency broker)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan Longest = TimeSpan.FromSeconds(5);
 
-    // So that another node can be asked in the same look, where one hangs.
+    // One hanging node must leave time to ask another node in the same look.
     private static readonly TimeSpan LongestOfOneNode = TimeSpan.FromSeconds(2);
 
-    // A relay that asks must not lose its lease meanwhile.
+    // The relay asks while it holds its lease, and must not lose it meanwhile.
     private static readonly TimeSpan LongestOfRelay = TimeSpan.FromSeconds(1);
 
-    // What was just handed to a consumer is in no count: it has reached Postgres when several looks in a row found nothing.
+    // The count of the broker lacks packs that it has just handed to a consumer. After several empty looks in a row
+    // they have reached Postgres.
     private const int LooksInARow = 4;
 
     /// <summary>
-    /// Returns once the queue has drained, or when that cannot be found out, since the broker is away, or takes too long:
-    /// orders that come later are judged by Postgres, so nothing is oversold either way.
+    /// Waits until the queue has drained. It gives up when the broker is away or the wait takes too long: Postgres
+    /// judges orders that come later, so nothing is oversold either way.
     /// </summary>
-    /// <param name="longest">How long to wait.</param>
+    /// <param name="longest">The longest wait.</param>
     /// <param name="cancellation">Ends the wait with an exception.</param>
-    /// <returns>Whether it has drained.</returns>
+    /// <returns>True when the queue has drained. False when that could not be found out.</returns>
     public async Task<bool> DrainedAsync(TimeSpan longest, CancellationToken cancellation)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -46,7 +50,9 @@ public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency
         }
     }
 
-    /// <summary>Whether packs wait in the queue for a consumer. False where that cannot be found out.</summary>
+    /// <summary>
+    /// Whether packs wait in the queue for a consumer. False when the broker does not tell within 1 s.
+    /// </summary>
     public async Task<bool> HoldsPacksAsync(CancellationToken cancellation)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -59,12 +65,12 @@ public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency
         }
         catch (Exception) when (!cancellation.IsCancellationRequested)
         {
-            // No queue, or a broker in whatever trouble.
+            // The queue does not exist, or the broker is in some trouble.
             return false;
         }
     }
 
-    /// <summary>Whether the broker answers and nobody consumes the queue, of any worker.</summary>
+    /// <summary>Whether the broker answers and no worker consumes the queue.</summary>
     public async Task<BrokerAnswer> IsDesertedAsync(CancellationToken cancellation)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -77,19 +83,19 @@ public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency
         }
         catch (OperationInterruptedException e) when (e.ShutdownReason?.ReplyCode == Constants.NotFound)
         {
-            // Whoever consumes makes the queue first.
+            // A consumer declares the queue before it consumes, so a queue that does not exist has no consumer.
             return BrokerAnswer.Yes;
         }
         catch (Exception) when (!cancellation.IsCancellationRequested)
         {
-            // A broker in whatever trouble; the next look is not far.
+            // The broker is in some trouble. The next look follows soon.
             return BrokerAnswer.Unknown;
         }
     }
 
     /// <summary>
-    /// Whether the broker takes and confirms a message. One with an alarm does not, as little as one that hangs: both
-    /// are unknown.
+    /// Whether the broker takes and confirms a message. A broker with an alarm does not confirm, and neither does one
+    /// that hangs. The answer is <see cref="BrokerAnswer.Unknown"/> for both.
     /// </summary>
     public async Task<BrokerAnswer> ConfirmsAsync(CancellationToken cancellation)
     {
@@ -99,8 +105,8 @@ public sealed class BrokerBacklog(RabbitMqUrl url, [FromKeyedServices(Dependency
         {
             await using var connection = await ConnectAsync(patience.Token);
             await using var channel = await connection.CreateChannelAsync(new CreateChannelOptions(publisherConfirmationsEnabled: true, publisherConfirmationTrackingEnabled: true), patience.Token);
-            // To no queue: it is confirmed and gone. One that is given up may be confirmed later, to a channel that is
-            // closed.
+            // No queue has this routing key, so the broker confirms the message and drops it. If this look gives up,
+            // the confirm may still come, to a channel that is closed by then.
             await channel.BasicPublishAsync(exchange: "", routingKey: "flashsale-nowhere", body: ReadOnlyMemory<byte>.Empty, patience.Token);
             return BrokerAnswer.Yes;
         }

@@ -1,8 +1,8 @@
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// One look at the broker, shared by all sales that were found at the same moment to lack something in Redis: packs that
-/// the broker holds were sold, and are to reach Postgres before a sale is verified or loaded.
+/// One look at the broker, shared by all sales that were found at the same moment to lack something in Redis. The packs
+/// that the broker holds were sold, and should reach Postgres before a sale is verified or loaded.
 /// </summary>
 public sealed class BrokerLook
 {
@@ -11,20 +11,26 @@ public sealed class BrokerLook
 
     private volatile bool _isInVain;
 
-    /// <summary>Begins to look.</summary>
+    /// <summary>Begins the look.</summary>
     public BrokerLook(BrokerBacklog backlog, CancellationToken cancellation)
     {
         BeforeLoading = LookAsync(backlog, cancellation);
         BeforeVerifying = Task.WhenAny(BeforeLoading, Task.Delay(VerifyPatience, cancellation));
     }
 
-    /// <summary>Ends once the queue has drained, or after a second: a sale that can sell on should not be kept from it for long.</summary>
+    /// <summary>
+    /// Ends once the queue has drained, or after 1 s: a sale that can sell on should not be kept from it for long.
+    /// </summary>
     public Task BeforeVerifying { get; }
 
-    /// <summary>Ends once the queue has drained, or after a while: Postgres judges orders that come later, so nothing is oversold.</summary>
+    /// <summary>
+    /// Ends once the queue has drained, or after 20 s: Postgres judges orders that come later, so nothing is oversold.
+    /// </summary>
     public Task BeforeLoading { get; }
 
-    /// <summary>Whether it is over and did not find the queue drained: a sale that still needs it begins another.</summary>
+    /// <summary>
+    /// Whether the look is over and did not find the queue drained. A sale that still needs a look begins another one.
+    /// </summary>
     public bool IsInVain => _isInVain;
 
     private async Task LookAsync(BrokerBacklog backlog, CancellationToken cancellation)

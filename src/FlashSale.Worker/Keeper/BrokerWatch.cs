@@ -3,20 +3,23 @@ using FlashSale.Worker.Relay;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Ends a worker whose consumer or relay does not come back although the broker answers. With MassTransit 8.5.12 the publishes to a
-/// node that hangs stay stuck for as long as it does, in a cluster of which the other nodes answer. 8.4.0 also kept a connection
-/// that failed while it was being made, and waited for it without end; with 8.5.12 the consumer came back within 20 s in five of
-/// five trials of resets. Every pack stays in the queue then, or every reservation in its outbox, until the process is another
-/// one. Its supervisor starts it again, and nothing that it holds is lost with it.
+/// Ends a worker when its consumer or relay does not come back although the broker answers. With MassTransit 8.5.12,
+/// publishes to a hanging node stay stuck for as long as it hangs, in a cluster of which the other nodes answer.
+/// MassTransit 8.4.0 also kept a connection that failed while it was being made, and waited for it without end. With
+/// 8.5.12 the consumer came back within 20 s in five of five trials of resets. In such a state every pack stays in the
+/// queue, or every reservation in its outbox, until a new process takes over. The supervisor starts the worker again,
+/// and nothing that the worker holds is lost with it.
 /// </summary>
 public sealed partial class BrokerWatch(BrokerBacklog broker, RelayHealth relay, ILogger<BrokerWatch> logger) : BackgroundService
 {
-    // Between two attempts MassTransit waits up to 30 s: whoever merely waits is left alone.
+    // MassTransit waits up to 30 s between two attempts. The streak takes longer, so a worker that merely waits goes
+    // on.
     private const int LooksInARow = 5;
 
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
 
-    // Between two answers there may be some that nobody knows; older ones belong to another outage.
+    // Unknown answers may lie between two answers of a streak. Answers that lie further apart belong to different
+    // outages.
     private static readonly TimeSpan LongestGap = Interval * 6;
 
     /// <inheritdoc />
@@ -33,7 +36,7 @@ public sealed partial class BrokerWatch(BrokerBacklog broker, RelayHealth relay,
         var seconds = (LooksInARow - 1) * (int)Interval.TotalSeconds;
         if (deserted.IsComplete) LogDeserted(seconds);
         else LogUnconfirmed(seconds);
-        // An orderly end would wait for the bus; a signal would not end the first process of a container.
+        // An orderly end would wait for the bus. A signal would not end the first process of a container.
         Environment.Exit(1);
     }
 

@@ -7,19 +7,19 @@ using Npgsql;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Closes the books of sales that have ended: counts their orders, which takes seconds for a million of them, and archives
-/// them in time. Apart from the comparisons, which do not wait for it. Counts that two workers make at once agree, and a
-/// sale is archived once.
+/// Closes the books of sales that have ended: it counts their orders, which takes seconds for a million of them, and
+/// later archives the sales. It is a job of its own so that the comparisons of <see cref="ReconcileJob"/> do not wait
+/// for it. Two workers do no harm at once, since their counts agree and a sale is archived once.
 /// </summary>
 public sealed partial class ClosingJob(
     NpgsqlDataSource postgres, Reconciliation reconciliation, SaleArchiver archiver, RedisLog log, ReconcileOptions options, TimeProvider time,
     MigrateInBackground migrations, ILogger<ClosingJob> logger)
     : PeriodicJob(TimeSpan.FromSeconds(options.IntervalSeconds), migrations, logger)
 {
-    // Advisory lock class of "the orders of this sale are being counted".
+    // Advisory lock class: its holder counts the orders of a sale.
     private const int CountLock = 11;
 
-    // A count that does not come to its end is a burden for Postgres: it is tried again, not at once.
+    // A count that fails has burdened Postgres all the same, so the next attempt does not follow at once.
     private static readonly TimeSpan RestAfterFailure = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan CountLease = TimeSpan.FromSeconds(10);
 
@@ -68,7 +68,7 @@ public sealed partial class ClosingJob(
         {
             if (!await archiver.ArchiveAsync(saleId, Actor.Worker, cancellation)) return;
             LogArchived(saleId);
-            // The file still holds all that has left Redis.
+            // Redis no longer holds the sale, but its append-only file still does.
             log.WantRewrite();
         }
         catch (Exception e) when (!cancellation.IsCancellationRequested && Stores.IsAway(e))

@@ -8,9 +8,10 @@ using Npgsql;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Tells of commits that wait for a synchronous standby that is gone: the sessions that wait tell nobody, and no time limit
-/// of Postgres ends such a wait. It is never cancelled: a cancelled commit reports success, and stands on the primary alone. Also
-/// tells of settings with which a commit may be lost. Looks from a session of its own, which commits nothing.
+/// Reports commits that wait for a synchronous standby that is gone. The waiting sessions report nothing, and no time
+/// limit of Postgres ends such a wait. The watch never cancels it: a cancelled commit reports success, and stands on
+/// the primary alone. The watch also reports settings with which a commit may be lost. It looks from a session of its
+/// own, which commits nothing.
 /// </summary>
 public sealed partial class CommitWatch : BackgroundService
 {
@@ -23,7 +24,7 @@ public sealed partial class CommitWatch : BackgroundService
     private readonly NpgsqlDataSource _postgres;
     private readonly ILogger<CommitWatch> _logger;
 
-    // Waiting sessions by their statement, and since when they were seen.
+    // The waiting sessions, each with the start of its statement, and when each was first seen.
     private Dictionary<(int Session, DateTime Statement), long> _waiting = [];
     private string? _told;
     private double _waitSeconds;
@@ -36,7 +37,9 @@ public sealed partial class CommitWatch : BackgroundService
             description: "How long the longest of the commits that wait for a synchronous standby has been waiting.");
     }
 
-    /// <summary>Why commits do not come to their end, or might be lost; null when all is well, or Postgres does not answer.</summary>
+    /// <summary>
+    /// Why commits do not come to their end, or might be lost. Null when all is well, or when Postgres does not answer.
+    /// </summary>
     public string? Problem => Volatile.Read(ref _told);
 
     /// <inheritdoc />
@@ -53,7 +56,7 @@ public sealed partial class CommitWatch : BackgroundService
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
-                // Postgres is away, which others tell: waits that were seen are over.
+                // Postgres is away, which other parts report. The waits that were seen are over.
                 _waiting = [];
                 Tell(null, 0);
             }

@@ -8,29 +8,29 @@ namespace FlashSale.Worker.Keeper;
 
 /// <summary>A sale that Redis must hold, as Postgres has it.</summary>
 /// <param name="SaleId">The sale.</param>
-/// <param name="Number">Its number, part of its lock.</param>
-/// <param name="Epoch">The fence that Redis must carry.</param>
-/// <param name="Version">Of what is published.</param>
-/// <param name="RebuildRequired">Whether only an operator may let it go on.</param>
-/// <param name="HasEnded">Whether nothing of it is sold any more.</param>
+/// <param name="Number">Its number, part of the key of its lock.</param>
+/// <param name="Epoch">The fence that the sale must carry in Redis.</param>
+/// <param name="Version">The version of the state that is to be published.</param>
+/// <param name="RebuildRequired">Whether the sale may go on only after an operator has rebuilt it.</param>
+/// <param name="HasEnded">Whether the sale is closed or past its end.</param>
 /// <param name="Unfinished">Whether a change of its stock was begun and not finished.</param>
 public sealed record KeptSale(string SaleId, int Number, long Epoch, long Version, bool RebuildRequired, bool HasEnded, bool Unfinished);
 
-/// <summary>What Redis holds of a sale; null where it holds none.</summary>
-/// <param name="Epoch">The epoch it was loaded under.</param>
+/// <summary>The state of a sale in Redis. A field is null where Redis does not have it.</summary>
+/// <param name="Epoch">The epoch under which the sale was loaded.</param>
 /// <param name="Version">The version of its state.</param>
-/// <param name="RunId">The Redis process in which it was verified.</param>
+/// <param name="RunId">The run id of the Redis process in which the sale was loaded or verified.</param>
 public sealed record HeldSale(long? Epoch, long? Version, string? RunId);
 
 /// <summary>Reads the sales that the keeper compares, in both stores.</summary>
 public sealed class KeptSales(NpgsqlDataSource postgres, RedisConnection redis)
 {
-    // The replies of a call are waited for together, within the deadline of one call.
+    // One call sends this many commands and waits for all replies within its deadline.
     private const int SalesPerCall = 500;
 
     /// <summary>
-    /// All sales that were loaded and are not archived, in the order in which shoppers need them after a loss: those that
-    /// are open, those that open next, paused ones, and last those that have ended, the newest first.
+    /// Reads all sales that were loaded and are not archived, in the order in which shoppers need them after a loss:
+    /// open sales, sales that open next, paused sales, and last the sales that have ended, the newest first.
     /// </summary>
     public async Task<IReadOnlyList<KeptSale>> ReadAsync(CancellationToken cancellation)
     {
@@ -44,7 +44,7 @@ public sealed class KeptSales(NpgsqlDataSource postgres, RedisConnection redis)
             """, cancellationToken: cancellation))).AsList();
     }
 
-    /// <summary>What Redis holds of these sales, in their order.</summary>
+    /// <summary>Reads the states of these sales in Redis, in the order of <paramref name="sales"/>.</summary>
     public async Task<IReadOnlyList<HeldSale>> HeldAsync(IReadOnlyList<KeptSale> sales)
     {
         var held = new List<HeldSale>(sales.Count);

@@ -7,9 +7,9 @@ using Npgsql;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Publishes what operators have set and Redis does not know, because it forgot or because nobody came to tell it; and
-/// writes into the audit log at which level each node works, whoever decided it. Any number of workers may see a change: the
-/// first one writes it.
+/// Publishes operators' settings that Redis lacks, because it forgot them or because the host that changed them could
+/// not publish them. It also writes into the audit log at which degradation level each node works, whether an operator
+/// or the node decided it. Any number of workers may see a change. The first one writes it.
 /// </summary>
 public sealed class OpsKeeper(OpsSettings settings, NpgsqlDataSource postgres, RedisConnection redis, MigrateInBackground migrations, ILogger<OpsKeeper> logger)
     : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
@@ -39,7 +39,7 @@ public sealed class OpsKeeper(OpsSettings settings, NpgsqlDataSource postgres, R
             select (after ->> 'level')::int, (after ->> 'since')::bigint, after::text from audit_log
             where action = @Action and subject = @node order by audit_id desc limit 1
             """, new { Action, node }, transaction);
-        // A node that begins normally says nothing new; nor does a level that another worker has written down.
+        // A node that starts at level 0 is no change, and neither is a level that another worker has written down.
         if (level == state.Level && (level == 0 || since == state.Since)) return;
         await AuditLog.WriteAsync(transaction, Actor.Worker, Action, node, before, new { state.Level, state.Cause, state.Since });
         await transaction.CommitAsync();

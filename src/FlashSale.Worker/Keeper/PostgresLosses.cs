@@ -11,22 +11,25 @@ using Npgsql;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Makes good, or holds, what a Postgres lost: orders that Redis still has are stored again, sales of which Redis knows
-/// more are paused, and numbers go on above all that were given.
+/// Deals with the losses of a Postgres that lost data. It stores orders again that Redis still has, pauses sales of
+/// which Redis has a later state, and raises the numbers and versions above all that were given.
 /// </summary>
 public sealed partial class PostgresLosses(
     NpgsqlDataSource postgres, RedisConnection redis, CatalogPublisher publisher, SettledLog settled, ReservationSettler settler,
     BlocklistPublisher blocklist, OpsSettings ops, ILogger<PostgresLosses> logger)
 {
-    // A pack that is kept just before its beat, by a clock that a failover of Redis may have moved.
+    // A pack may be kept just before its beat, and a failover of Redis may have moved the clock.
     private const long MarginMilliseconds = 1_000;
 
-    /// <summary>The sales that Redis may have an outbox of.</summary>
+    /// <summary>Reads the ids of the sales that may have an outbox in Redis.</summary>
     public async Task<IReadOnlyList<string>> SalesAsync() =>
         [.. (await redis.CallAsync(database => database.SetMembersAsync(SaleKeys.Outboxes))).Select(member => (string)member!)];
 
-    /// <summary>Stores orders again that were stored and settled in that time; those that are there change nothing.</summary>
-    /// <returns>How many.</returns>
+    /// <summary>
+    /// Stores the orders again that were stored and settled between <paramref name="since"/> and
+    /// <paramref name="until"/> (Redis TIME, Unix milliseconds). Orders that Postgres still has do not change.
+    /// </summary>
+    /// <returns>How many orders were handled, those that Postgres still has included.</returns>
     public async Task<int> StoreAgainAsync(long since, long until, CancellationToken cancellation)
     {
         var stored = 0;
@@ -41,18 +44,25 @@ public sealed partial class PostgresLosses(
         return stored;
     }
 
-    /// <summary>Pauses the sales of which Redis has a later version: a manager's change to them was lost.</summary>
-    /// <returns>How many.</returns>
+    /// <summary>
+    /// Pauses the sales that Redis has in a later version than Postgres: a manager's change to them was lost.
+    /// </summary>
+    /// <returns>How many sales were paused.</returns>
     public Task<int> HoldOutdatedAsync(CancellationToken cancellation) =>
         HoldAsync((sale, known) => sale is null || known.Version > sale.Version || known.Epoch > 0 && sale.Epoch == 0,
             "A promoted standby of Postgres lacks the last change to it", cancellation);
 
-    /// <summary>Pauses all sales that Redis knows, those too that Postgres knows as drafts or not at all.</summary>
+    /// <summary>
+    /// Pauses all sales that were loaded or that Redis knows, even those that Postgres has as drafts or does not know.
+    /// </summary>
     public Task HoldAllAsync(CancellationToken cancellation) => HoldAsync((_, _) => true, "Postgres was restored to an earlier point", cancellation);
 
-    /// <summary>Lets the numbers of sales go on above all that were given: another sale of the same number would inherit what Redis has of it.</summary>
+    /// <summary>
+    /// Raises the sequence of sale numbers above all numbers that were given. Another sale with the same number would
+    /// inherit the data that Redis has of the old one.
+    /// </summary>
     /// <param name="saleNumber">The highest sale number that was ever seen.</param>
-    /// <param name="cancellation">Ends it.</param>
+    /// <param name="cancellation">Ends the query.</param>
     public async Task OutrankSalesAsync(int saleNumber, CancellationToken cancellation)
     {
         foreach (var saleId in (await publisher.PublishedVersionsAsync()).Keys.Concat(await SalesAsync()))
@@ -65,7 +75,10 @@ public sealed partial class PostgresLosses(
             "select setval('sale_number', greatest(@saleNumber, last_value)) from sale_number", new { saleNumber }, cancellationToken: cancellation));
     }
 
-    /// <summary>Lets the versions of settings go on above all that were given, and Redis take the blocklist as Postgres has it.</summary>
+    /// <summary>
+    /// Raises the versions of settings above all that were given, and replaces the blocklist in Redis with that of
+    /// Postgres.
+    /// </summary>
     public async Task OutrankSettingsAsync(CancellationToken cancellation)
     {
         await blocklist.ReplaceAsync(cancellation);
@@ -74,11 +87,12 @@ public sealed partial class PostgresLosses(
 
     private async Task<int> HoldAsync(Func<SaleRow?, Known, bool> isHeld, string reason, CancellationToken cancellation)
     {
-        // Redis first, so that Postgres can only be further: what a manager changes at this moment is not lost.
+        // Redis is read first, so that Postgres can only be ahead of it: a change that a manager makes at this moment
+        // does not look lost.
         var known = await KnownAsync();
         var sales = await ReadAsync(cancellation);
         var held = 0;
-        // Newest first: those are sold from.
+        // The newest sales come first, since shoppers buy from those.
         var ids = sales.Where(sale => sale.Value.Epoch > 0).Select(sale => sale.Key).Union(known.Keys);
         foreach (var saleId in ids.OrderByDescending(id => id.Length).ThenByDescending(id => id, StringComparer.Ordinal))
         {
@@ -104,7 +118,7 @@ public sealed partial class PostgresLosses(
         return known;
     }
 
-    // Nothing of it can be stored, so nothing of it may be sold.
+    // Postgres can store no order of this sale, so Redis must not sell it.
     private async Task ExcludeAsync(string saleId, Known known)
     {
         LogUnknown(saleId);
@@ -112,8 +126,9 @@ public sealed partial class PostgresLosses(
         await publisher.RemoveAsync(saleId, known.Version);
     }
 
-    // What is published is of a later version, and perhaps epoch, than this Postgres knows, and would not give way. A draft that Redis
-    // sells was loaded: it is paused, for orders of it come in, and its items must stay as they were bought.
+    // Redis may have a later version, and perhaps a later epoch, than this Postgres, and would refuse a lower one. So
+    // the update goes above that version and keeps the later epoch. A draft that Redis sells was loaded. It is paused
+    // and no draft any more, because orders of it come in and its items must stay as they were bought.
     private async Task HoldAsync(SaleRow sale, Known known, string reason, CancellationToken cancellation)
     {
         await using (var connection = await postgres.OpenConnectionAsync(cancellation))
@@ -145,6 +160,6 @@ public sealed partial class PostgresLosses(
 
     private sealed record SaleRow(string SaleId, string Status, long Epoch, long Version, int ItemCount);
 
-    // What Redis has of a sale; 0 where it has nothing.
+    // The state of a sale in Redis, 0 where Redis has nothing.
     private sealed record Known(long Epoch, long Version);
 }

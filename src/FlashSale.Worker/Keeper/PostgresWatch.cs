@@ -8,15 +8,15 @@ using Npgsql;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Notices a Postgres that lost something. Postgres counts heartbeats, each with the identity of its data, and Redis
-/// remembers the last one seen. After a failover the orders that the new primary may lack are stored again; after a restore
-/// every sale is paused until an operator rebuilds it. A beat counts only once it was found to be no earlier than what Redis
-/// remembers: so a Postgres that went back is noticed, however late.
+/// Notices when Postgres lost data. Postgres counts heartbeats, each with the identity of its data, and Redis remembers
+/// the last one seen. After a failover the orders that the new primary may lack are stored again. After a restore every
+/// sale is paused until an operator rebuilds it. A beat is committed only once it was found to be no earlier than the
+/// beat that Redis remembers, so a Postgres that went back is noticed, however late.
 /// </summary>
 public sealed partial class PostgresWatch(
     NpgsqlDataSource postgres, PostgresMemory memory, SettledLog settled, PostgresLosses losses, FailoverOptions options, ILogger<PostgresWatch> logger)
 {
-    // Advisory lock class of "what Postgres lost is being dealt with".
+    // Advisory lock class: its holder deals with a loss of Postgres.
     private const int WatchLock = 6;
     private const int TrimMilliseconds = 10_000;
 
@@ -27,8 +27,9 @@ public sealed partial class PostgresWatch(
     private bool _wasLeftBehind;
     private bool _isKeeping;
 
-    /// <summary>Looks, and deals with what Postgres lost.</summary>
-    /// <returns>Whether this is the Postgres to work with: false while another worker deals with it, and on a primary that was left behind.</returns>
+    /// <summary>Counts a beat, and deals with the loss that it shows.</summary>
+    /// <returns>Whether the worker may work with this Postgres. False while another worker deals with a loss, and on a
+    /// primary that a failover left behind.</returns>
     public async Task<bool> LookAsync(CancellationToken cancellation)
     {
         var (finding, beat, _, now) = await CountAsync(newLineage: null, cancellation);
@@ -41,15 +42,16 @@ public sealed partial class PostgresWatch(
         if (finding is not PostgresFinding.LeftBehind) return await RecoverAsync(cancellation);
         if (!_wasLeftBehind) LogLeftBehind(beat.Timeline);
         _wasLeftBehind = true;
-        // Connections that still lead to it end with their use.
+        // Idle connections to that primary are closed now, the others when their use ends.
         postgres.Clear();
         return false;
     }
 
-    // Counts a beat and judges it. It is committed where nothing was lost, or where a lineage is given: then that was dealt with.
+    // Counts a beat and judges it. The beat is committed when nothing was lost, or when newLineage is given, since the
+    // loss has been dealt with by then.
     private async Task<(PostgresFinding Finding, PostgresBeat Beat, SeenPostgres? Seen, long Now)> CountAsync(bool? newLineage, CancellationToken cancellation)
     {
-        // What Redis remembers is read first, so that Postgres can only be further.
+        // The memory of Redis is read first, so that Postgres can only be ahead of it.
         var (seen, now) = await memory.ReadAsync();
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
@@ -63,7 +65,7 @@ public sealed partial class PostgresWatch(
     private async Task GoOnAsync(PostgresBeat beat, long now, bool replaces)
     {
         if (beat.Standbys > 0) _standbySeenAt = now;
-        // A standby that was lost a moment ago may be the next primary.
+        // Keeping goes on for a while after the last standby was seen, since that standby may be the next primary.
         var keeps = _keepMilliseconds > 0 && now - _standbySeenAt <= _keepMilliseconds;
         var isWhole = keeps && (settled.IsKeeping || !_isKeeping);
         _isKeeping = keeps;
@@ -74,7 +76,8 @@ public sealed partial class PostgresWatch(
         if (_standbySeenAt > 0) await settled.TrimAsync(await losses.SalesAsync());
     }
 
-    // Several workers notice at once, and one deals with it: an operator who was quick must not find sales held again.
+    // Several workers notice a loss at once, and one deals with it. Otherwise a slow worker could pause sales again
+    // that a quick operator has already rebuilt.
     private async Task<bool> RecoverAsync(CancellationToken cancellation)
     {
         await using var connection = await postgres.OpenConnectionAsync(cancellation);
@@ -98,7 +101,7 @@ public sealed partial class PostgresWatch(
                 break;
             case PostgresFinding.Restored:
                 LogRestored();
-                // First: a manager may create a sale at any moment.
+                // The numbers come first, since a manager may create a sale at any moment.
                 await losses.OutrankSalesAsync(seen!.SaleNumber, cancellation);
                 await losses.HoldAllAsync(cancellation);
                 break;
@@ -109,7 +112,7 @@ public sealed partial class PostgresWatch(
         return true;
     }
 
-    // Idle connections may lead to the primary of before, which may still answer.
+    // Idle connections may lead to the previous primary, which may still answer.
     private void RenewPool(int timeline)
     {
         if (_timeline != 0 && timeline > _timeline) postgres.Clear();

@@ -9,15 +9,15 @@ using Npgsql;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Compares the books of all sales, those that sell first. One worker at a time does it, by an advisory lock that ends with
-/// its transaction.
+/// Compares the books of all sales, those that still sell first. One worker at a time does it, by an advisory lock that
+/// ends with its transaction.
 /// </summary>
 public sealed partial class ReconcileJob : PeriodicJob
 {
-    // Advisory lock class of "the books are being compared".
+    // Advisory lock class: its holder compares the books.
     private const int ReconcileLock = 5;
 
-    // What changes after its end are orders that expire or are refunded.
+    // After the end of a sale only orders that expire or are refunded change its books.
     private static readonly TimeSpan EndedInterval = TimeSpan.FromMinutes(10);
 
     private static readonly Meter Meter = new("FlashSale.Ledger");
@@ -43,8 +43,9 @@ public sealed partial class ReconcileJob : PeriodicJob
     protected override async Task RunAsync(CancellationToken cancellation)
     {
         await using var connection = await _postgres.OpenConnectionAsync(cancellation);
-        // It lasts as long as the run, so it reads no table: a migration that wants one for itself would wait for the run's end, everybody else
-        // behind it, and the run behind them.
+        // This transaction lasts as long as the run, so it reads no table. A migration that wants such a table for
+        // itself would wait for the run's end, all other queries of the table would wait behind the migration, and the
+        // run behind them.
         await using var transaction = await connection.BeginTransactionAsync(cancellation);
         await connection.ExecuteAsync("set local idle_in_transaction_session_timeout = '2min'");
         if (!await connection.ExecuteScalarAsync<bool>("select pg_try_advisory_xact_lock(@ReconcileLock, 0)", new { ReconcileLock })) return;
@@ -78,7 +79,7 @@ public sealed partial class ReconcileJob : PeriodicJob
         if (_options.Repair) await RepairAsync(saleId, report, text, cancellation);
     }
 
-    // Towards Postgres, always: it is the judge.
+    // A repair always rebuilds Redis from Postgres, which is the judge.
     private async Task RepairAsync(string saleId, ReconciliationReport report, string text, CancellationToken cancellation)
     {
         var loaded = await _loader.LoadAsync(saleId, (transaction, begun) =>
@@ -86,7 +87,7 @@ public sealed partial class ReconcileJob : PeriodicJob
         LogRepaired(saleId, text, loaded.Epoch);
     }
 
-    // One sale whose books cannot be read now (its lock is taken, a store is away) keeps no other waiting.
+    // The books of a sale may be unreadable now (its lock is taken, a store is away). No other sale waits for it.
     private async Task GuardAsync(Func<Task> act, CancellationToken cancellation)
     {
         try

@@ -7,19 +7,19 @@ using Npgsql;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Watches the append-only file of Redis, which grows with everything that is written, and has it rewritten when it is
-/// large and few purchases come in. Redis ends itself when it cannot write the file: gauges tell its size and whether the
-/// last write succeeded.
+/// Watches the append-only file of Redis, which grows with every write, and starts a rewrite when the file is large and
+/// few purchases come in. Redis ends itself when it cannot write the file, so gauges show its size and whether the last
+/// write succeeded.
 /// </summary>
 public sealed partial class RedisLogJob : PeriodicJob
 {
     private const int Seconds = 5;
     private const int GrowthFactor = 2;
 
-    // A shop that is never quiet: a full disk would be worse.
+    // At this growth even a shop that is never quiet gets a rewrite, since a full disk would be worse.
     private const int GrowthFactorInAnyCase = 8;
 
-    // An acceptance writes some 700 bytes: about a hundred a second.
+    // An accepted purchase writes some 700 bytes, so this is about a hundred purchases a second.
     private const long QuietBytesPerSecond = 70_000;
 
     private static readonly Meter Meter = new("FlashSale.RedisLog");
@@ -51,10 +51,10 @@ public sealed partial class RedisLogJob : PeriodicJob
     }
 
     /// <summary>Whether the file is to be rewritten now.</summary>
-    /// <param name="before">How it stood at the last look; null at the first.</param>
-    /// <param name="now">How it stands.</param>
-    /// <param name="leastBytes">Below that it is left alone, however much it has grown.</param>
-    /// <param name="isWanted">Whether much of it stands for nothing any more.</param>
+    /// <param name="before">The state at the last look. Null at the first look.</param>
+    /// <param name="now">The state now.</param>
+    /// <param name="leastBytes">The size below which the file is left alone, however much it has grown.</param>
+    /// <param name="isWanted">Whether the file still holds much that has left Redis.</param>
     public static bool MustBeRewritten(RedisLogState? before, RedisLogState now, long leastBytes, bool isWanted)
     {
         if (before is null || now.IsBeingRewritten || now.Size < leastBytes) return false;

@@ -7,10 +7,11 @@ using FlashSale.Stock;
 namespace FlashSale.Worker.Keeper;
 
 /// <summary>
-/// Keeps Redis what Postgres says it is, sale by sale, four times a second: a sale that Redis lacks or has under another
-/// epoch is loaded, one in a Redis that was started anew is verified or else loaded, and what was changed but not
-/// published is published, what was begun is finished. So a process that dies in the middle of a change leaves nothing to a person.
-/// After a loss the sales that shoppers wait for come first; those that have ended take no more than half of the places.
+/// Keeps Redis as Postgres has it, sale by sale, four times a second. It loads a sale that Redis lacks or has under
+/// another epoch. After a restart of Redis it verifies each sale, and loads it if that fails. It publishes changes that
+/// are not published yet, and finishes changes of stock that were begun. So a process that dies in the middle of a
+/// change leaves no work for an operator. After a loss the sales that shoppers wait for come first. Sales that have
+/// ended take no more than half of the places.
 /// </summary>
 public sealed partial class SaleKeeper(
     RedisConnection redis, MigrateInBackground migrations, KeptSales sales, CatalogPublisher publisher, SaleLoader loader,
@@ -20,10 +21,10 @@ public sealed partial class SaleKeeper(
     // Loads hold connections to Postgres, which the consumers need as well.
     private const int SalesAtATime = 4;
 
-    // Nothing of a sale that has ended changes in Redis but by orders that expire.
+    // Only orders that expire still change an ended sale in Redis.
     private static readonly TimeSpan EndedInterval = TimeSpan.FromSeconds(10);
 
-    // A sale that could not be kept leaves its place to others for so long.
+    // A sale that could not be kept leaves its place to others for this long.
     private static readonly TimeSpan RestAfterFailure = TimeSpan.FromSeconds(1);
 
     private readonly SaleQueue _queue = new(SalesAtATime);
@@ -73,10 +74,11 @@ public sealed partial class SaleKeeper(
             || kept.Sale != sale || kept.RunId != runId || time.GetElapsedTime(kept.At) >= EndedInterval;
     }
 
-    // Null where Redis holds the sale as it should.
+    // Returns null where Redis holds the sale as it should.
     private Func<Task>? WorkOn(KeptSale sale, HeldSale held, string runId, bool isPublished, Func<BrokerLook> beginLook, CancellationToken cancellation)
     {
-        // Whether what Redis knows or what Postgres knows is to be kept is for a person to say.
+        // While a rebuild is required, an operator has to decide whether the state in Redis or the one in Postgres is
+        // kept. Until then the sale is neither verified nor loaded.
         if (!sale.RebuildRequired && (held.Epoch != sale.Epoch || held.RunId != runId))
         {
             var look = LookFor(sale, runId, beginLook);
@@ -88,7 +90,7 @@ public sealed partial class SaleKeeper(
         return sale.Unfinished && !sale.RebuildRequired ? () => stockChanges.ResumeAsync(sale.SaleId, cancellation) : null;
     }
 
-    // All sales that one loss has struck share the look at the broker that was begun when it was noticed.
+    // All sales hit by one loss share the look at the broker that began when the loss was noticed.
     private BrokerLook LookFor(KeptSale sale, string runId, Func<BrokerLook> beginLook)
     {
         if (!_lacking.TryGetValue(sale.SaleId, out var lacking) || lacking.RunId != runId || lacking.Look.IsInVain)
@@ -98,7 +100,8 @@ public sealed partial class SaleKeeper(
 
     private async Task VerifyAsync(KeptSale sale, bool isPublished, BrokerLook look, CancellationToken cancellation)
     {
-        // The end of Redis' file that was lost may have held a pause.
+        // Redis may have lost the end of its file, and with it a pause. So the state is published before the sale sells
+        // again.
         if (!isPublished) await publisher.PublishAsync(sale.SaleId, cancellation);
         await look.BeforeVerifying;
         if (await verifier.VerifyAsync(sale.SaleId, sale.Number, cancellation)) LogVerified(sale.SaleId);
@@ -126,7 +129,7 @@ public sealed partial class SaleKeeper(
         }
     }
 
-    // Whatever goes wrong with one sale is looked at again, and keeps no other waiting.
+    // A failure of one sale is looked at again later, and no other sale waits for it.
     private async Task GuardAsync(KeptSale sale, Func<Task> keep, CancellationToken cancellation)
     {
         try
@@ -146,7 +149,7 @@ public sealed partial class SaleKeeper(
         }
         catch (OperationCanceledException)
         {
-            // The host ends.
+            // The host is stopping.
         }
         _failedAt[sale.SaleId] = time.GetTimestamp();
     }

@@ -5,8 +5,9 @@ using FlashSale.Platform;
 namespace FlashSale.Worker.Orders;
 
 /// <summary>
-/// Tells Redis of operators' decisions on dead letters that it was not told of: the host that had written one died before,
-/// or found Redis away. Until then the units of such a reservation stay in flight. Tells people of those that wait for a decision.
+/// Tells Redis of operators' decisions on dead letters where the host that recorded the decision died first, or found
+/// Redis away. Until then the units of such a reservation stay in flight. The job also counts and logs the dead letters
+/// that wait for a decision.
 /// </summary>
 public sealed partial class DeadLetterJob : PeriodicJob
 {
@@ -16,7 +17,7 @@ public sealed partial class DeadLetterJob : PeriodicJob
     private readonly ILogger<DeadLetterJob> _logger;
     private long _open;
 
-    /// <summary>Begins with none.</summary>
+    /// <summary>Registers the gauge.</summary>
     public DeadLetterJob(DeadLetters letters, MigrateInBackground migrations, ILogger<DeadLetterJob> logger)
         : base(TimeSpan.FromSeconds(1), migrations, logger)
     {

@@ -5,9 +5,10 @@ using FlashSale.Platform;
 namespace FlashSale.Worker.Orders;
 
 /// <summary>
-/// Expires orders that were not paid in time: payBy, which counts from the moment when Postgres stored the order, and a
-/// grace. An order with an open payment waits for the provider's word, and for a provider that is away no longer than its
-/// patience. Batches are one transaction each, and skip what other workers are at.
+/// Expires orders that were not paid by payBy and a grace after it. payBy counts from the moment when Postgres stored
+/// the order. An order with an open payment waits for the provider's answer, but for a provider that is away no longer
+/// than <see cref="OrderOptions.ProviderAnswerSeconds"/>. Each batch is one transaction, and skips orders that other
+/// workers are expiring.
 /// </summary>
 public sealed partial class ExpiryJob(OrderMoves moves, OrderOptions options, MigrateInBackground migrations, ILogger<ExpiryJob> logger)
     : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
@@ -40,7 +41,7 @@ public sealed partial class ExpiryJob(OrderMoves moves, OrderOptions options, Mi
         }
         catch (OperationCanceledException)
         {
-            // The host ends.
+            // The host is stopping.
         }
     }
 

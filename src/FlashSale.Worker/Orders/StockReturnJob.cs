@@ -4,7 +4,9 @@ using FlashSale.Stock;
 
 namespace FlashSale.Worker.Orders;
 
-/// <summary>Carries units that were given back to Redis, ten times a second: within one second somebody else can buy them.</summary>
+/// <summary>
+/// Carries returned units back to Redis, ten times a second, so that another shopper can buy them within one second.
+/// </summary>
 public sealed partial class StockReturnJob(StockReturns returns, MigrateInBackground migrations, ILogger<StockReturnJob> logger)
     : PeriodicJob(TimeSpan.FromMilliseconds(100), migrations, logger)
 {
@@ -31,7 +33,7 @@ public sealed partial class StockReturnJob(StockReturns returns, MigrateInBackgr
         }
         catch (OperationCanceledException)
         {
-            // The host ends.
+            // The host is stopping.
         }
     }
 

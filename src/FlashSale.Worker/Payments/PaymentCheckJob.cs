@@ -4,10 +4,10 @@ using FlashSale.Platform;
 namespace FlashSale.Worker.Payments;
 
 /// <summary>
-/// Asks the provider about payments whose order is due and of which no notice has told: before the order expires, and for a
-/// while after. A payment that turns out to have succeeded is recorded as its notice would have been: it pays the order, or
-/// is refunded where the order has ended. While the provider is away the questions stay due, and expiry waits for it no
-/// longer than <see cref="OrderOptions.ProviderAnswerSeconds"/>. Several workers share the work.
+/// Asks the provider about payments of due orders for which no notice has come: before the order expires, and for a
+/// while after. A payment that turns out to have succeeded is recorded as its notice would have been: it pays the
+/// order, or is refunded where the order has ended. While the provider is away the questions stay due, and expiry waits
+/// for it no longer than <see cref="OrderOptions.ProviderAnswerSeconds"/>. Several workers share the work.
 /// </summary>
 public sealed partial class PaymentCheckJob(
     PaymentChecks checks, PaymentNotices notices, PaymentProvider provider, PaymentCheckOptions options, OrderOptions orders, RefundOptions retries,
@@ -17,7 +17,7 @@ public sealed partial class PaymentCheckJob(
     private const int Together = 8;
     private const int TurnsBetweenCounts = 5;
 
-    // A webhook's id holds no dot, so none is like this one.
+    // A webhook's id holds no dot, so no webhook has an id with this prefix.
     private const string IdPrefix = "check.";
 
     private int _turns;
@@ -30,12 +30,13 @@ public sealed partial class PaymentCheckJob(
             var (unanswered, unmatched) = await checks.CountAsync(orders.Expiry.Grace, cancellation);
             metrics.Set(unanswered, unmatched);
         }
-        // Those whose order waits for the answer first. What a turn that failed had taken is due again after the lease.
+        // The job asks first about payments with an order that waits for the answer. Payments that a failed turn had
+        // taken are due again after the lease.
         var asked = await AskAsync(first: true, options.PerSecond, cancellation);
         await AskAsync(first: false, options.PerSecond - asked, cancellation);
     }
 
-    // The lease covers a batch of which each waits for all that are taken before it.
+    // The lease must cover the whole batch: the last payment waits until all before it have been asked about.
     private async Task<int> AskAsync(bool first, int limit, CancellationToken cancellation)
     {
         var due = await checks.TakeAsync(first, orders.Expiry.Grace, limit, provider.Longest * (limit / Together + 1), cancellation);

@@ -2,7 +2,7 @@ using System.Diagnostics.Metrics;
 
 namespace FlashSale.Worker.Payments;
 
-/// <summary>Counts questions about payments.</summary>
+/// <summary>Metrics of the questions to the provider about payments.</summary>
 public sealed class PaymentCheckMetrics
 {
     private static readonly Meter Meter = new("FlashSale.PaymentChecks");
@@ -13,7 +13,7 @@ public sealed class PaymentCheckMetrics
     private long _unanswered;
     private long _unmatched;
 
-    /// <summary>Shows what was last set.</summary>
+    /// <summary>Registers the gauges, which show the values last given to <see cref="Set"/>.</summary>
     public PaymentCheckMetrics()
     {
         Meter.CreateObservableGauge("flashsale_payments_unanswered", () => Interlocked.Read(ref _unanswered),
@@ -22,10 +22,10 @@ public sealed class PaymentCheckMetrics
             description: "Notices of the provider that were kept and from which nothing could follow.");
     }
 
-    /// <summary>The provider was asked.</summary>
+    /// <summary>Counts a question by its answer: paid, refunded, not_paid, unknown or failed.</summary>
     public void Asked(string answer) => _asked.Add(1, KeyValuePair.Create<string, object?>("answer", answer));
 
-    /// <summary>Sets the gauges.</summary>
+    /// <summary>Sets the gauges, which count over all workers.</summary>
     public void Set(long unanswered, long unmatched)
     {
         Interlocked.Exchange(ref _unanswered, unanswered);

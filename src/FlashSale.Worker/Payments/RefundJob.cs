@@ -5,8 +5,9 @@ using FlashSale.Platform;
 namespace FlashSale.Worker.Payments;
 
 /// <summary>
-/// Asks the provider for every refund that is due, later and later, until it is confirmed: by the provider's answer or by
-/// its webhook. It never gives up, since the money is the shopper's. Several workers share the work.
+/// Asks the provider for every due refund, with growing waits between the attempts, until the refund is confirmed by
+/// the provider's answer or by its webhook. The job never gives up, since the money is the shopper's. Several workers
+/// share the work.
 /// </summary>
 public sealed partial class RefundJob(
     Refunds refunds, PaymentProvider provider, RefundOptions options, MigrateInBackground migrations, RefundMetrics metrics,
@@ -21,14 +22,14 @@ public sealed partial class RefundJob(
     /// <inheritdoc />
     protected override async Task RunAsync(CancellationToken cancellation)
     {
-        // What a turn that failed had taken is due again after the lease.
+        // Refunds that a failed turn had taken are due again after the lease.
         while (await AskAsync(cancellation) == Batch)
         {
         }
         if (_turns++ % TurnsBetweenCounts == 0) metrics.Due = await refunds.CountAsync(cancellation);
     }
 
-    // The lease covers a batch of which each refund waits for all that are taken before it.
+    // The lease must cover the whole batch: the last refund waits until all before it have been asked for.
     private async Task<int> AskAsync(CancellationToken cancellation)
     {
         var due = await refunds.TakeAsync(Batch, provider.Longest * (Batch / Together + 1), cancellation);
@@ -67,7 +68,7 @@ public sealed partial class RefundJob(
     private partial void LogPostponed(string paymentId, Guid orderId, int attempt, double seconds, string reason);
 }
 
-/// <summary>Counts refunds.</summary>
+/// <summary>Metrics of refunds.</summary>
 public sealed class RefundMetrics
 {
     private static readonly Meter Meter = new("FlashSale.Refunds");
@@ -75,16 +76,16 @@ public sealed class RefundMetrics
     private readonly Counter<long> _asked = Meter.CreateCounter<long>("flashsale_refund_requests_total", description: "Times the provider was asked for a refund, by its answer.");
     private long _due;
 
-    /// <summary>Shows what <see cref="Due"/> was set to.</summary>
+    /// <summary>Registers the gauge, which shows <see cref="Due"/>.</summary>
     public RefundMetrics() => Meter.CreateObservableGauge("flashsale_refunds_due", () => Due, description: "Refunds that the provider has not confirmed yet, of all workers.");
 
-    /// <summary>Refunds that are due.</summary>
+    /// <summary>How many refunds the provider has not confirmed yet, over all workers.</summary>
     public long Due
     {
         get => Interlocked.Read(ref _due);
         set => Interlocked.Exchange(ref _due, value);
     }
 
-    /// <summary>The provider was asked.</summary>
+    /// <summary>Counts a request for a refund by its answer: refunded, pending or failed.</summary>
     public void Asked(string answer) => _asked.Add(1, KeyValuePair.Create<string, object?>("answer", answer));
 }

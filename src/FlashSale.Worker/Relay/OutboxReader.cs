@@ -6,24 +6,31 @@ using StackExchange.Redis;
 namespace FlashSale.Worker.Relay;
 
 /// <summary>Entries that are published together.</summary>
-/// <param name="Entries">In outbox order.</param>
-/// <param name="Reservations">How many they hold.</param>
+/// <param name="Entries">The entries, in outbox order.</param>
+/// <param name="Reservations">How many reservations the entries hold.</param>
 /// <param name="Last">Id of the last entry that was read, packed or not.</param>
-/// <param name="Skipped">Ids of entries that were read and not packed.</param>
+/// <param name="Skipped">Ids of entries that were read and not packed, since a later version of the scripts wrote
+/// them.</param>
 public sealed record Pack(IReadOnlyList<OutboxEntry> Entries, int Reservations, string Last, IReadOnlyList<string> Skipped);
 
-/// <summary>Reads a sale's outbox: a stream without consumer groups, since an entry's only end is that it is settled.</summary>
+/// <summary>
+/// Reads the outbox of a sale. The stream has no consumer groups, since an entry leaves it in one way only: it is
+/// settled.
+/// </summary>
 public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
 {
     private const int MaxEntriesPerRead = 256;
 
-    // What is known of the time of Redis may be behind it.
+    // This worker's estimate of the time of Redis may be behind.
     private const int OverGraceMilliseconds = 10_000;
 
-    // How many reservations an entry held lately: what is read beyond a pack was read, sent and parsed in vain.
+    // How many reservations an entry held lately. Redis sends the entries beyond a full pack in vain, and this class
+    // parses them in vain, so it asks for about as many as a pack needs.
     private double _perEntry = 1;
 
-    /// <summary>Reads entries after an id until they hold so many reservations; null when there are none.</summary>
+    /// <summary>
+    /// Reads the entries after an id, until they hold that many reservations. Null when there are no entries.
+    /// </summary>
     public async Task<Pack?> ReadAsync(string after, int reservations)
     {
         var entries = new List<OutboxEntry>();
@@ -37,7 +44,7 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
             {
                 last = item.Id!;
                 var body = (byte[])item.Values[0].Value!;
-                // Written by a later version of the scripts: it waits for a worker that understands it.
+                // A later version of the scripts wrote this entry. It waits for a worker that understands it.
                 if (body.Length == 0 || body[0] != ReservationCodec.Version)
                 {
                     skipped.Add(last);
@@ -54,21 +61,25 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
         return last == after ? null : new Pack(entries, count, last, skipped);
     }
 
-    /// <summary>When the newest entry was written, Redis TIME in Unix milliseconds; 0 when there is none.</summary>
+    /// <summary>
+    /// When the newest entry was written, Redis TIME in Unix milliseconds. 0 when the outbox is empty.
+    /// </summary>
     public async Task<long> NewestAsync()
     {
         var found = await redis.CallAsync(database => database.StreamRangeAsync(keys.Outbox, count: 1, messageOrder: Order.Descending));
         return found.Length == 0 ? 0 : StreamIds.FirstOf(found[0].Id);
     }
 
-    /// <summary>Whether any entry of a pack is still there.</summary>
+    /// <summary>Whether any entry of a pack is still in the outbox.</summary>
     public async Task<bool> HoldsAnyAsync(SentPack pack)
     {
         var found = await redis.CallAsync(database => database.StreamRangeAsync(keys.Outbox, pack.First, pack.Last, pack.Skipped.Count + 1));
         return found.Any(item => !pack.Skipped.Contains((string)item.Id!, StringComparer.Ordinal));
     }
 
-    /// <summary>Whether the sale is over, as Redis has it, and its outbox empty: nothing comes into it any more.</summary>
+    /// <summary>
+    /// Whether the sale is over, as Redis has it, and its outbox is empty. No entry comes into it any more then.
+    /// </summary>
     public async Task<bool> IsOverAsync()
     {
         var (sale, length) = await redis.CallAsync(async database =>
@@ -80,7 +91,7 @@ public sealed class OutboxReader(RedisConnection redis, SaleKeys keys)
         return length == 0 && (sale[0] == "closed" || sale[1] is { IsNull: false } closes && (long)closes + OverGraceMilliseconds < redis.NowMilliseconds);
     }
 
-    // An unreadable entry counts as one: the consumer buries it.
+    // An unreadable entry counts as one reservation. The consumer makes it a dead letter.
     private static int CountOf(OutboxEntry entry)
     {
         try

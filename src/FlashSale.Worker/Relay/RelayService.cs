@@ -8,10 +8,16 @@ using StackExchange.Redis;
 
 namespace FlashSale.Worker.Relay;
 
-/// <summary>The relay's own connection to the broker: one that is blocked for publishing must not stop the consumers.</summary>
+/// <summary>
+/// The relay's own connection to the broker. The broker may block a connection for publishing, and that must not stop
+/// the consumers.
+/// </summary>
 public interface IRelayBus : IBus;
 
-/// <summary>Runs a relay for every outbox that Redis knows of, so that relaying goes on with Postgres away.</summary>
+/// <summary>
+/// Runs a relay for every outbox that Redis knows of. It asks no other store, so relaying goes on while Postgres is
+/// away.
+/// </summary>
 public sealed partial class RelayService(
     RedisConnection redis, IRelayBus bus, BrokerBacklog broker, RelayPace pace, RelayHealth health, RelayOptions options, RelayMetrics metrics, ILogger<RelayService> logger) : BackgroundService
 {
@@ -34,7 +40,7 @@ public sealed partial class RelayService(
                     var ending = relays[saleId] = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken);
                     _ = Task.Run(() => new SaleRelay(saleId, redis, bus, broker, _progress, pace, health, options, metrics, logger).RunAsync(ending.Token), stoppingToken);
                 }
-                // Archived: there is no outbox any more.
+                // These sales were archived and have no outbox any more.
                 foreach (var saleId in relays.Keys.Where(saleId => !sales.Contains(saleId)).ToList())
                 {
                     relays.Remove(saleId, out var ended);
@@ -44,31 +50,38 @@ public sealed partial class RelayService(
             }
             catch (Exception e) when (Stores.IsRedisAway(e))
             {
-                // The watchdog has said so already.
+                // The watchdog of the connection has logged this already.
             }
         }
         while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 }
 
-/// <summary>How fast all relays of a worker together go while purchases are coming in. Safe for use by many threads.</summary>
-/// <param name="perSecond">Reservations a second.</param>
+/// <summary>
+/// Limits how fast all relays of a worker together publish while purchases come in. Safe for use by many threads.
+/// </summary>
+/// <param name="perSecond">The limit, in reservations a second.</param>
 public sealed class RelayPace(int perSecond)
 {
-    // Longer than the time between two packs, so that it does not flicker.
+    // Longer than the time between two packs, so that IsBusy does not flicker.
     private const int BusyMilliseconds = 300;
 
     private readonly Lock _sync = new();
     private long _freeAt;
     private long _busyUntil;
 
-    /// <summary>Whether there was much to hand on a moment ago: purchases go before whatever can wait.</summary>
+    /// <summary>
+    /// Whether a relay found a large pack in the last 300 ms. Purchases go before all work that can wait.
+    /// </summary>
     public bool IsBusy => Environment.TickCount64 < Volatile.Read(ref _busyUntil);
 
-    /// <summary>A relay has found a large pack.</summary>
+    /// <summary>Records that a relay has found a large pack.</summary>
     public void FoundBusy() => Volatile.Write(ref _busyUntil, Environment.TickCount64 + BusyMilliseconds);
 
-    /// <summary>Takes the time that so many reservations are given; answers how long until it is over.</summary>
+    /// <summary>
+    /// Reserves the time that so many reservations may take at the limit, and returns how long it is until that time is
+    /// over.
+    /// </summary>
     public TimeSpan Take(int reservations)
     {
         var now = Stopwatch.GetTimestamp();
@@ -80,18 +93,22 @@ public sealed class RelayPace(int perSecond)
     }
 }
 
-/// <summary>Whether all relays of a worker together get anything confirmed. Safe for use by many threads.</summary>
+/// <summary>Records whether the relays of a worker get any message confirmed. Safe for use by many threads.</summary>
 public sealed class RelayHealth(TimeProvider time)
 {
     private const long Never = long.MinValue;
 
-    // Shorter than it takes to end a worker for it: one failure is none, and whoever has left the outboxes to another worker has stopped failing.
+    // Shorter than BrokerWatch takes to end the worker. One old failure, or failures from before this worker gave up
+    // its outboxes, must not end it.
     private static readonly TimeSpan Fresh = TimeSpan.FromSeconds(30);
 
     private long _confirmedAt = Never;
     private long _failedAt = Never;
 
-    /// <summary>Whether publishes fail now that were confirmed before: never that of a process to which nothing was ever confirmed, since another one would fare no better.</summary>
+    /// <summary>
+    /// Whether publishes fail now although the broker has confirmed earlier ones. False in a process that never got a
+    /// confirm, since a new process would fare no better.
+    /// </summary>
     public bool IsFailing
     {
         get
@@ -101,20 +118,20 @@ public sealed class RelayHealth(TimeProvider time)
         }
     }
 
-    /// <summary>The broker has a message, in time or not.</summary>
+    /// <summary>Records that the broker has confirmed a message, in time or late.</summary>
     public void Confirmed() => Volatile.Write(ref _confirmedAt, time.GetTimestamp());
 
-    /// <summary>A message came back, or nothing was heard of it in time.</summary>
+    /// <summary>Records that a message came back, or was not confirmed in time.</summary>
     public void Failed() => Volatile.Write(ref _failedAt, time.GetTimestamp());
 }
 
-/// <summary>Counts what was handed to the broker.</summary>
+/// <summary>Counts reservations that were published to the broker.</summary>
 public sealed class RelayMetrics
 {
     private static readonly Meter Meter = new("FlashSale.Relay");
 
     private readonly Counter<long> _published = Meter.CreateCounter<long>("flashsale_relayed_reservations_total", description: "Reservations published to the broker, repeats included.");
 
-    /// <summary>A pack was published.</summary>
+    /// <summary>Counts the reservations of a published pack, repeats included.</summary>
     public void Published(int reservations) => _published.Add(reservations);
 }

@@ -8,9 +8,9 @@ using StackExchange.Redis;
 namespace FlashSale.Worker.Relay;
 
 /// <summary>
-/// Hands one sale's outbox to the broker. It reads from the start of the stream and remembers how far it got; nothing
-/// leaves the outbox here. Whatever goes wrong (a broker that is away, a message that came back, a lease that was lost)
-/// it starts again from the start: what is published twice is absorbed by the consumer.
+/// Publishes the outbox of one sale to the broker. It reads from the start of the stream and remembers how far it got.
+/// Nothing leaves the outbox here. After any failure (a broker that is away, a message that came back, a lease that was
+/// lost) it begins again at the start of the stream, since the consumer absorbs repeats.
 /// </summary>
 public sealed partial class SaleRelay(
     string saleId, RedisConnection redis, IRelayBus bus, BrokerBacklog broker, SettledProgress progress, RelayPace pace, RelayHealth health, RelayOptions options,
@@ -19,7 +19,7 @@ public sealed partial class SaleRelay(
     private const string Start = "0-0";
     private const int BusyMilliseconds = 100;
 
-    // How often the outbox of a sale that is over is looked at.
+    // How often the relay looks at the outbox of a sale that is over.
     private static readonly TimeSpan OverInterval = TimeSpan.FromSeconds(5);
 
     private readonly SaleKeys _keys = new(saleId);
@@ -44,7 +44,8 @@ public sealed partial class SaleRelay(
             var isOver = false;
             try
             {
-                // Without a lease, whose renewals would be written to the file of Redis for as long as the sale stays there.
+                // This look needs no lease. Redis would write the renewals to its file for as long as it holds the
+                // sale.
                 isOver = await Outbox.IsOverAsync();
                 if (!isOver && await HoldLeaseAsync()) await RelayAsync(cancellation);
                 else Restart();
@@ -60,7 +61,7 @@ public sealed partial class SaleRelay(
         }
     }
 
-    // Two at once merely duplicate, so the lease need not be exact.
+    // Two relays at once merely publish duplicates, so the lease need not be exact.
     private async Task<bool> HoldLeaseAsync()
     {
         var lease = TimeSpan.FromMilliseconds(options.LeaseMilliseconds);
@@ -69,7 +70,8 @@ public sealed partial class SaleRelay(
                && await redis.CallAsync(database => database.KeyExpireAsync(LeaseKey, lease));
     }
 
-    // A relay that cannot publish does not keep those of other workers, whose connections may be whole, from doing it.
+    // A relay that cannot publish gives up its lease, so that relays of other workers can take over. Their connections
+    // may be whole.
     private async Task GiveUpLeaseAsync()
     {
         try
@@ -78,7 +80,7 @@ public sealed partial class SaleRelay(
         }
         catch (Exception)
         {
-            // Whatever it was: the lease ends by itself, and the relay goes on.
+            // The error does not matter: the lease ends by itself, and the relay goes on.
         }
     }
 
@@ -98,7 +100,8 @@ public sealed partial class SaleRelay(
                 _cursor = pack.Last;
                 if (pack.Entries.Count > 0) await PublishAsync(pack);
             }
-            // Thousands a second, whether or not they are handed on as fast: what can wait should.
+            // A quarter of a full pack in each round means thousands of reservations a second, even if they are not
+            // published as fast. Work that can wait should wait then.
             if (pack is not null && pack.Reservations >= options.PackSize / 4) pace.FoundBusy();
             if (pack is not null && pack.Reservations >= options.PackSize)
             {
@@ -112,7 +115,7 @@ public sealed partial class SaleRelay(
         }
     }
 
-    // Answers whether there is anything to relay for this one.
+    // Returns whether the relay goes on: it holds the lease, and the sale is not over.
     private async Task<bool> RenewAsync(CancellationToken cancellation)
     {
         if (!await HoldLeaseAsync())
@@ -131,12 +134,12 @@ public sealed partial class SaleRelay(
         return false;
     }
 
-    // A full pack: if purchases are still coming in, leave the cores to them.
+    // The pack was full. If purchases are still coming in, leave the cores to them.
     private async Task YieldAsync(int reservations, CancellationToken cancellation)
     {
         if (redis.NowMilliseconds - await Outbox.NewestAsync() >= BusyMilliseconds) return;
         var wait = pace.Take(reservations);
-        // Never so long that the lease is lost.
+        // The wait must not be so long that the lease is lost.
         var longest = TimeSpan.FromMilliseconds(options.LeaseMilliseconds / 4);
         await Task.Delay(wait < longest ? wait : longest, cancellation);
     }
@@ -144,17 +147,17 @@ public sealed partial class SaleRelay(
     private async Task PublishAsync(Pack pack)
     {
         await ConfirmedAsync(options.Window - 1);
-        // A broker with an alarm keeps publishes for as long as it lasts, and delivers them after: the window holds for
-        // those that were given up as well.
+        // A broker with an alarm keeps the messages and delivers them after the alarm. So the window holds for
+        // publishes that were given up as well.
         _publishes.RemoveAll(publish => publish.IsCompleted);
         if (_publishes.Count >= options.Window)
         {
             health.Failed();
             throw new TimeoutException("the broker confirms nothing");
         }
-        // Never a token: while the broker has an alarm, one publish that is cancelled makes MassTransit end all later
-        // ones as cancelled, unsent. A publish that the broker refuses does not fail either: MassTransit sends it
-        // again, without end, so only the deadline below tells of it.
+        // Pass no token: while the broker has an alarm, one cancelled publish makes MassTransit end all later ones as
+        // cancelled, unsent. A publish that the broker refuses does not fail either. MassTransit sends it again,
+        // without end, so only the deadline in ConfirmAsync reveals it.
         var publish = bus.Publish(new ReservationPack(ReservationCodec.Version, saleId, pack.Entries), context => context.Mandatory = true);
         _publishes.Add(publish);
         _confirms.Enqueue(ConfirmAsync(publish));
@@ -164,7 +167,7 @@ public sealed partial class SaleRelay(
 
     private async Task ConfirmAsync(Task publish)
     {
-        // Also when that comes too late for this relay: its connection lives.
+        // A confirm that is too late for this relay counts too, since it shows that the connection lives.
         _ = publish.ContinueWith(_ => health.Confirmed(), CancellationToken.None, TaskContinuationOptions.OnlyOnRanToCompletion | TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         try
         {

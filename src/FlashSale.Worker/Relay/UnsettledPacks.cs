@@ -2,19 +2,19 @@ using FlashSale.Worker.Keeper;
 
 namespace FlashSale.Worker.Relay;
 
-/// <summary>A pack that was published: what finds its entries again, not the entries themselves.</summary>
+/// <summary>A published pack. It holds the ids that find its entries again, not the entries themselves.</summary>
 /// <param name="First">Id of its first entry.</param>
 /// <param name="Last">Id of its last entry.</param>
 /// <param name="Skipped">Ids of entries between them that were not published.</param>
-/// <param name="PublishedAt">When, by <see cref="Environment.TickCount64"/>.</param>
+/// <param name="PublishedAt">When it was published, by <see cref="Environment.TickCount64"/>.</param>
 public sealed record SentPack(string First, string Last, IReadOnlyList<string> Skipped, long PublishedAt);
 
-/// <summary>When the youngest pack of any sale was published that has been settled. Safe for use by many threads.</summary>
+/// <summary>Remembers when the youngest settled pack of any sale was published. Safe for use by many threads.</summary>
 public sealed class SettledProgress
 {
     private long _publishedAt = long.MinValue;
 
-    /// <summary>A pack was found settled.</summary>
+    /// <summary>Records that a pack was found settled.</summary>
     public void Settled(SentPack pack)
     {
         for (var known = Volatile.Read(ref _publishedAt); known < pack.PublishedAt;)
@@ -25,14 +25,17 @@ public sealed class SettledProgress
         }
     }
 
-    /// <summary>Whether the queue, which is first in first out, has come past a pack.</summary>
+    /// <summary>
+    /// Whether a pack that was published later has been settled. The queue is first in, first out, so it has come past
+    /// this pack.
+    /// </summary>
     public bool HasPassed(SentPack pack) => Volatile.Read(ref _publishedAt) > pack.PublishedAt;
 }
 
 /// <summary>
-/// Packs of one sale that were published and not found settled yet. One is lost when it stays so for long, although the
-/// queue has been emptied or has come past it: a queue that is merely long (Postgres is away, say) still holds it, and to
-/// publish it again would make that queue longer, again and again.
+/// The packs of one sale that were published and not found settled yet. A pack counts as lost when it stays so for long
+/// although the queue is empty or has come past it. A queue that is merely long, for example while Postgres is away,
+/// still holds the pack. To publish it again would make that queue longer, again and again.
 /// </summary>
 public sealed class UnsettledPacks(OutboxReader outbox, BrokerBacklog broker, SettledProgress progress, TimeSpan patience)
 {
@@ -43,13 +46,15 @@ public sealed class UnsettledPacks(OutboxReader outbox, BrokerBacklog broker, Se
     private long _foundQueuedAt;
     private int _backoff = 1;
 
-    /// <summary>A pack was published.</summary>
+    /// <summary>Records that a pack was published.</summary>
     public void Add(Pack pack) => _packs.Enqueue(new SentPack(pack.Entries[0].Id, pack.Entries[^1].Id, pack.Skipped, Environment.TickCount64));
 
-    /// <summary>All will be published again.</summary>
+    /// <summary>Forgets all packs, since all will be published again.</summary>
     public void Clear() => _packs.Clear();
 
-    /// <summary>Forgets those that are settled, and answers whether one was lost: its message, or its queue, is gone.</summary>
+    /// <summary>
+    /// Forgets the packs that are settled. Returns whether one was lost, because its message or its queue is gone.
+    /// </summary>
     public async Task<bool> HasLostAsync(CancellationToken cancellation)
     {
         while (_packs.TryPeek(out var oldest))
