@@ -4,9 +4,11 @@ using System.Text;
 using System.Text.Json;
 using FlashSale.Admission;
 
-// What tickets and challenges cost a node, in microseconds and bytes of one call on one thread; nothing else is started.
+// Measures the cost of tickets and challenges for a node: microseconds and allocated bytes of one call on one thread.
+// It starts nothing else.
 //   dotnet run -c Release --project loadtests/FlashSale.AdmissionBenchmark
-// Ends with 1 when checking a solution takes longer than its bound. Medians of rounds: what else runs here moves them little.
+// It ends with exit code 1 when checking a solution takes longer than its bound. Each result is the median of several
+// rounds, so other work on the machine moves it little.
 const double CheckBoundMicroseconds = 20;
 const int Rounds = 15;
 const int CallsPerRound = 20_000;
@@ -46,7 +48,7 @@ double Measure(string what, Func<int> call, int calls = CallsPerRound)
 {
     var times = new double[Rounds];
     var sum = 0L;
-    // The first rounds meet code that is not compiled to its end.
+    // The runtime optimises hot code in steps. These calls run first, so the measured rounds meet fully compiled code.
     for (var i = 0; i < calls * 2; i++) sum += call();
     var allocated = GC.GetAllocatedBytesForCurrentThread();
     for (var round = 0; round < Rounds; round++)
@@ -70,6 +72,6 @@ static int Solve(ProofOfWork challenge)
     }
 }
 
-// As a widget makes it.
+// Encodes the solution in the form that the browser widget sends.
 static string Solution(ProofOfWork challenge, int number) => Convert.ToBase64String(JsonSerializer.SerializeToUtf8Bytes(
     new { algorithm = challenge.Algorithm, challenge = challenge.Challenge, number, salt = challenge.Salt, signature = challenge.Signature, took = 123 }));

@@ -4,14 +4,15 @@ using StackExchange.Redis;
 namespace FlashSale.BareEndpoint;
 
 /// <summary>
-/// Two endpoints as anyone would write them with the framework's defaults: a purchase that reads its JSON, makes one Redis
-/// call and answers with JSON of the product's size, and a refusal of the product's size that neither reads nor asks anything.
-/// No authentication, no checks, nothing is counted.
+/// Serves two endpoints, written plainly with the framework's defaults. POST /bare reads a purchase as JSON, makes one
+/// Redis call and answers with JSON of the product's size. POST /sold-out answers with a refusal of the product's size.
+/// It neither reads the request nor calls Redis.
+/// There is no authentication and no check, and the host counts nothing.
 /// Settings: Bare:Redis (host:port), Bare:AcceptedBytes and Bare:SoldOutBytes (sizes of the product's bodies).
 /// </summary>
 internal static class BareHost
 {
-    // The work that no flash sale can do without: take a unit, and remember for whom.
+    // Every flash sale needs at least this work: take a unit from the stock and record the buyer.
     private const string Script = """
         local left = redis.call('DECRBY', KEYS[1], 1)
         redis.call('XADD', KEYS[2], '*', 'r', ARGV[1])
@@ -20,7 +21,7 @@ internal static class BareHost
 
     private static readonly RedisKey[] Keys = [Encoding.UTF8.GetBytes("bare:{b}:stock"), Encoding.UTF8.GetBytes("bare:{b}:outbox")];
 
-    // As long as a reservation's record: it goes into the append-only file as well.
+    // The value is as long as a reservation's record, because Redis writes it to the append-only file too.
     private static readonly RedisValue[] Arguments = [new byte[110]];
 
     public static async Task<int> RunAsync(string[] args)
@@ -55,7 +56,7 @@ internal static class BareHost
 
     private static byte[] Json(int size) => Encoding.ASCII.GetBytes($"{{\"a\":\"{new string('x', Math.Max(size - 8, 0))}\"}}");
 
-    // The product's settings, see Platform/RedisConnection.cs.
+    // These are the product's settings. See Platform/RedisClient.cs.
     private static Task<ConnectionMultiplexer> ConnectAsync(string endpoint) =>
         ConnectionMultiplexer.ConnectAsync(new ConfigurationOptions
         {

@@ -5,12 +5,14 @@ using System.Text;
 namespace FlashSale.BareEndpoint;
 
 /// <summary>
-/// Writes tokens of users load-0000000, load-0000001, …, signed with HS256 and good for a day. All lines are equally long,
-/// so that a load script finds the n-th by its offset.
+/// Writes tokens of the users load-0000000, load-0000001, …, signed with HS256 and valid for a day. All lines have the
+/// same length, so a load script finds the n-th token by its offset.
 /// </summary>
 internal static class Tokens
 {
-    /// <summary>Settings: Jwt:Kid, Jwt:Issuer, Jwt:Audience, Jwt:Secret. Answers the exit code.</summary>
+    /// <summary>
+    /// Reads the settings Jwt:Kid, Jwt:Issuer, Jwt:Audience and Jwt:Secret, and returns the exit code 0.
+    /// </summary>
     public static int Write(int count, string file, IConfiguration configuration)
     {
         var jwt = configuration.GetRequiredSection("Jwt");

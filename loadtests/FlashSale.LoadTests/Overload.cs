@@ -5,8 +5,8 @@ using FlashSale.LoadTests.Targets;
 namespace FlashSale.LoadTests;
 
 /// <summary>
-/// More shoppers than a node can serve. Each connection is a shopper who comes by a Poisson clock and waits for the answer;
-/// whoever is still waiting when they would come again comes as soon as they have it, as browsers do.
+/// Sends more shoppers than a node can serve. Each connection is a shopper that comes by a Poisson clock and waits for
+/// the answer. A shopper that still waits when it would come again comes as soon as it has the answer, as browsers do.
 /// </summary>
 public sealed class Overload(Uri url, string path, string sku, string tokens, int connections)
 {
@@ -15,8 +15,11 @@ public sealed class Overload(Uri url, string path, string sku, string tokens, in
     private readonly string[] _tokens = File.ReadAllLines(tokens);
     private int _next;
 
-    /// <summary>The command: URL PATH SKU TOKENS SECONDS CONNECTIONS RATE…; a line of figures per stage.</summary>
-    /// <exception cref="UsageException">The arguments are not these.</exception>
+    /// <summary>
+    /// Runs the command <c>overload URL PATH SKU TOKENS SECONDS CONNECTIONS RATE…</c> and prints a line of figures per
+    /// stage.
+    /// </summary>
+    /// <exception cref="UsageException">The arguments are not of this form.</exception>
     public static async Task<int> RunAsync(string[] args)
     {
         if (args is not [var url, var path, var sku, var tokens, var seconds, var connections, .. var rates] || rates.Length == 0 || !File.Exists(tokens)
@@ -27,9 +30,9 @@ public sealed class Overload(Uri url, string path, string sku, string tokens, in
         return ExitCode.Pass;
     }
 
-    /// <summary>Runs one stage, and tells how it went as KEY=value pairs.</summary>
+    /// <summary>Runs one stage and returns its figures as KEY=value pairs.</summary>
     /// <param name="rate">Purchases a second that the shoppers mean to send.</param>
-    /// <param name="duration">How long.</param>
+    /// <param name="duration">Length of the stage.</param>
     public async Task<string> RunAsync(double rate, TimeSpan duration)
     {
         var stage = new Stage(rate / connections, duration);
@@ -48,7 +51,7 @@ public sealed class Overload(Uri url, string path, string sku, string tokens, in
             if (due > stage.Clock.Elapsed) await Task.Delay(due - stage.Clock.Elapsed);
             else due = stage.Clock.Elapsed;
             if (stage.Clock.Elapsed >= stage.Duration) return;
-            // What has no answer some time after the stage has none.
+            // A request that has no answer this long after the stage counts as failed.
             var left = stage.Duration + Patience - stage.Clock.Elapsed;
             var sentAt = Stopwatch.GetTimestamp();
             var answer = await wire.SendAsync(Request(), left, CancellationToken.None);

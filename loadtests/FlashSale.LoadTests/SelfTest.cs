@@ -13,17 +13,21 @@ using Microsoft.Extensions.Logging;
 namespace FlashSale.LoadTests;
 
 /// <summary>
-/// How many requests a second this generator sends to a Kestrel that does nothing, in a process of its own on the same cores: first as many as
-/// it can, then an open load of Poisson arrivals. Beside them what wrk reaches, where it is installed, on as many connections.
+/// Measures how many requests a second this generator sends to a Kestrel that does nothing, in a process of its own on
+/// the same cores. First it sends as many as it can, then an open load of Poisson arrivals. For comparison it runs wrk,
+/// where it is installed, on as many connections.
 /// </summary>
 public static partial class SelfTest
 {
     private static readonly byte[] Request = Encoding.ASCII.GetBytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
 
-    // As large as the answer to a purchase.
+    // The answer is as large as the answer to a purchase.
     private static readonly byte[] Answer = Encoding.ASCII.GetBytes($"{{\"a\":\"{new string('x', 370)}\"}}");
 
-    /// <summary>The command: [--rate N] [--seconds N] [--connections N] [--report-folder FOLDER]. Passes when every arrival of the open load was sent in time and answered.</summary>
+    /// <summary>
+    /// Runs the command <c>self [--rate N] [--seconds N] [--connections N] [--report-folder FOLDER]</c>. It passes when
+    /// every arrival of the open load was sent in time and answered.
+    /// </summary>
     public static async Task<int> RunAsync(string[] args)
     {
         var (rate, seconds, connections, folder) = (20_000, 10, 64, (string?)null);
@@ -54,13 +58,16 @@ public static partial class SelfTest
         }
         finally
         {
-            // It ends with its input.
+            // The server ends with its standard input.
             server.StandardInput.Close();
             await server.WaitForExitAsync();
         }
     }
 
-    /// <summary>The command: serves answers on a free port, which it prints, until its standard input ends.</summary>
+    /// <summary>
+    /// Runs the command <c>serve</c>: serves answers on a free port until its standard input ends. It prints its
+    /// address first.
+    /// </summary>
     public static async Task<int> ServeAsync()
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());

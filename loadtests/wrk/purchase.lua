@@ -1,13 +1,15 @@
 -- purchase: one POST per request, each of another user and with a fresh Idempotency-Key.
 -- wrk -s purchase.lua URL -- TOKENS FIRST PATH SKU [MEAN_DELAY_MS] [ITEMS]
 --   TOKENS  file of `FlashSale.BareEndpoint tokens`    FIRST  number of the first token to use
---   ITEMS   each request takes one of so many skus at random: SKU and a number of five digits, from 00001
---   PATH    of the purchase, or /bare, /sold-out: the same bytes go to the product and to the bare endpoint
--- Environment: PACED=1 lets each connection pause between requests, MEAN_DELAY_MS on average: for runs below saturation.
---   STATUSES=1 counts each status (wrk then parses every answer, which costs it much: not for measuring);
---   without it the line tells 2xx and others apart.
+--   ITEMS   number of skus, of which each request takes one at random: SKU and a number of five digits, from 00001
+--   PATH    of the purchase, or /bare, /sold-out. The same bytes go to the product and to the bare endpoint.
+-- Environment: PACED=1 lets each connection pause between requests, MEAN_DELAY_MS on average. It is meant for runs
+--   below saturation.
+--   STATUSES=1 counts each status. wrk then parses every answer, which slows it down, so it is not for measuring.
+--   Without it the summary only tells 2xx and other answers apart.
 -- Last line: a summary of KEY=value pairs.
--- wrk looks once, when it has read this, whether there is a delay or a response function; hence the environment.
+-- wrk checks only once, after it has read this file, whether there is a delay or a response function. Therefore both
+-- depend on the environment and not on the arguments.
 local threads = {}
 
 function setup(thread)
@@ -23,7 +25,7 @@ function init(args)
   file = assert(io.open(args[1], 'r'))
   line = #file:read('*l') + 1
   last = file:seek('end') / line
-  -- Half the file apart: two threads never meet within a run.
+  -- The two threads (wrk -t2) start half the file apart, so they never use the same token within a run.
   local first = (tonumber(args[2]) + number * math.floor(last / 2)) % last
   file:seek('set', first * line)
   head = 'POST ' .. path .. ' HTTP/1.1\r\nHost: ' .. wrk.host .. '\r\nContent-Type: application/json\r\nContent-Length: ' .. #body .. '\r\nAuthorization: Bearer '

@@ -1,6 +1,9 @@
 namespace FlashSale.UnitTests;
 
-/// <summary>Tests of what the whole process holds: what others allocate beside them would count.</summary>
+/// <summary>
+/// Tests that measure the memory of the whole process. They run alone, because the memory of other tests would count
+/// too.
+/// </summary>
 [CollectionDefinition(Name, DisableParallelization = true)]
 public static class Alone
 {

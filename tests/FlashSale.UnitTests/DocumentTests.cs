@@ -5,12 +5,15 @@ using Microsoft.CodeAnalysis.CSharp;
 
 namespace FlashSale.UnitTests;
 
-/// <summary>The README and the pages of docs/ are right, as far as they can be read; scripts/docs.sh runs their commands.</summary>
+/// <summary>
+/// Checks that the README and the pages of docs/ are right, as far as a test can read them. scripts/docs.sh runs their
+/// commands.
+/// </summary>
 public sealed partial class DocumentTests
 {
     private const int Columns = 120;
 
-    // The usings that a new console project has by itself.
+    // A new console project has these usings by itself.
     private const string ImplicitUsings = """
         global using System; global using System.Collections.Generic; global using System.IO; global using System.Linq;
         global using System.Net.Http; global using System.Threading; global using System.Threading.Tasks;
@@ -98,7 +101,7 @@ public sealed partial class DocumentTests
         }
     }
 
-    // As GitHub makes them of headings.
+    // Makes the anchors of headings as GitHub does.
     private static IEnumerable<string> Anchors(string page) =>
         Heading().Matches(page).Select(match => NoAnchor().Replace(match.Groups[1].Value.ToLowerInvariant(), "").Replace(' ', '-'));
 

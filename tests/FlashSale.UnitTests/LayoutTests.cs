@@ -4,7 +4,10 @@ using FlashSale.UnitTests.Layout;
 
 namespace FlashSale.UnitTests;
 
-/// <summary>The house rules that a machine can hold. Each rule is first shown something that breaks it: a check that cannot fail is worth nothing.</summary>
+/// <summary>
+/// Checks the house rules that a machine can check. Each rule is first shown a violation, because a check that cannot
+/// fail is worth nothing.
+/// </summary>
 public sealed partial class LayoutTests
 {
     private const string Core = "src/FlashSale.Core/";
@@ -115,7 +118,7 @@ public sealed partial class LayoutTests
 
     private static IEnumerable<string> Hosts() => Directory.GetDirectories(Path.Combine(Repository.Root, "src")).Select(path => Path.GetFileName(path));
 
-    // Core counts as one of them: it must not know its hosts either.
+    // Core counts as one of the hosts here, because it must not know its hosts either.
     private static IEnumerable<string> HostViolations(string project, string projectFile, IEnumerable<string> sources)
     {
         var others = new[] { "FlashSale.Api", "FlashSale.Admin", "FlashSale.Worker", "FlashSale.PaymentSandbox" }.Where(host => host != project).ToArray();
@@ -132,14 +135,15 @@ public sealed partial class LayoutTests
         var header = string.Concat(lines.TakeWhile(line => line.StartsWith("--", StringComparison.Ordinal)));
         var body = string.Concat(lines.SkipWhile(line => line.StartsWith("--", StringComparison.Ordinal)));
         var resource = path[Core.Length..].Replace('/', '.');
-        // Functions that several scripts begin with are named before each of them.
+        // A file of shared functions begins several scripts. So the callers name it before each of those scripts.
         var isShared = sources.Any(source => source.Contains($"\"{resource}\", \"", StringComparison.Ordinal));
         List<string> parts = !path.EndsWith(".lua", StringComparison.Ordinal) ? [] : isShared ? ["Invariant"] : ["Answers", "Invariant"];
         parts.AddRange(new[] { "KEYS", "ARGV" }.Where(part => body.Contains(part + "[", StringComparison.Ordinal)));
         if (header.Length == 0 || !parts.All(part => header.Contains(part, StringComparison.Ordinal)))
             yield return $"{path}: its header does not tell keys, arguments, answers and invariant";
 
-        // A caller names the resource, or the folder when it takes all that lies there in order, as migrations do.
+        // A caller names the resource. If it takes all files of a folder in order, as migrations do, it names the
+        // folder.
         var folder = path[Core.Length..(path.LastIndexOf('/') + 1)].Replace('/', '.');
         var callers = sources.Count(source => source.Contains($"\"{resource}\"", StringComparison.Ordinal) || source.Contains($"\"{folder}\"", StringComparison.Ordinal));
         if (isShared ? callers < 2 : callers != 1) yield return $"{path}: {callers} C# files name it, must be {(isShared ? "two or more" : "1")}";

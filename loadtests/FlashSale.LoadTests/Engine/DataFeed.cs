@@ -2,23 +2,30 @@ using System.Text.Json;
 
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>Test data, handed out item by item.</summary>
+/// <summary>Hands out test data, item by item.</summary>
 public interface IDataFeed<T>
 {
-    /// <summary>The next item for a copy of a scenario. Any number of copies may ask at once.</summary>
+    /// <summary>Returns the next item for a copy of a scenario. Any number of copies may ask at once.</summary>
     T GetNextItem(ScenarioInfo scenarioInfo);
 }
 
-/// <summary>Ways of handing out test data.</summary>
+/// <summary>
+/// Creates data feeds. Each needs at least one item and otherwise throws <see cref="ArgumentException"/>.
+/// </summary>
 public static class DataFeed
 {
-    /// <summary>Each copy always gets the same item: the one of its number, beginning again after the last.</summary>
+    /// <summary>
+    /// Gives each copy always the same item, chosen by the copy's number. After the last item the numbers begin again
+    /// at the first.
+    /// </summary>
     public static IDataFeed<T> Constant<T>(IEnumerable<T> data) => new ConstantFeed<T>(All(data));
 
-    /// <summary>One after another for all copies together, beginning again after the last.</summary>
+    /// <summary>
+    /// Hands out the items in order, to all copies together. After the last item it begins again at the first.
+    /// </summary>
     public static IDataFeed<T> Circular<T>(IEnumerable<T> data) => new CircularFeed<T>(All(data));
 
-    /// <summary>Any, each as likely as any other.</summary>
+    /// <summary>Hands out a random item. All items are equally likely.</summary>
     public static IDataFeed<T> Random<T>(IEnumerable<T> data) => new RandomFeed<T>(All(data));
 
     private static T[] All<T>(IEnumerable<T> data)
@@ -45,11 +52,12 @@ public static class DataFeed
     }
 }
 
-/// <summary>Reads test data.</summary>
+/// <summary>Reads test data from files.</summary>
 public static class Data
 {
-    /// <summary>A JSON file; member names in any case.</summary>
-    /// <exception cref="JsonException">It holds something else.</exception>
+    /// <summary>Reads a JSON file. Member names match in any case.</summary>
+    /// <exception cref="JsonException">The file holds null, or JSON that does not fit
+    /// <typeparamref name="T"/>.</exception>
     public static T LoadJson<T>(string path) =>
         JsonSerializer.Deserialize<T>(File.ReadAllText(path), JsonSerializerOptions.Web) ?? throw new JsonException($"{path} holds null.");
 }

@@ -1,9 +1,12 @@
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>Whether the load was the one that was meant.</summary>
+/// <summary>Tells whether the generator produced the load that was meant.</summary>
 public static class Generator
 {
-    /// <summary>In what it was not, one line each; empty when it was.</summary>
+    /// <summary>
+    /// Returns one line for each way in which the load differed from the intended one. Empty when it was the intended
+    /// load.
+    /// </summary>
     public static IEnumerable<string> FellBehind(ScenarioProps scenario, ScenarioStats stats)
     {
         var (generator, limits) = (stats.Generator, scenario.Limits);

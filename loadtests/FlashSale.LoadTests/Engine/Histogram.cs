@@ -3,19 +3,23 @@ using System.Numerics;
 namespace FlashSale.LoadTests.Engine;
 
 /// <summary>
-/// A histogram of whole numbers in bounded memory (31 KB, however many were recorded), for durations in microseconds and sizes in bytes.
-/// A number below 128 keeps its value, a larger one is known to within <see cref="RelativeError"/>. Recording takes no lock; reading while others record
-/// may miss the newest.
+/// A histogram of whole numbers in bounded memory (31 KB, however many were recorded), for durations in microseconds
+/// and sizes in bytes. A number below 128 keeps its value. A larger number is known to within
+/// <see cref="RelativeError"/>. Recording takes no lock, so a reader may miss the newest numbers of other threads.
 /// </summary>
 public sealed class Histogram
 {
     /// <summary>
-    /// What a percentile may be above the exact one, as a share of it: 1/128 (0.8 %). It is never below: what is told is the upper end of the numbers that
-    /// share a counter, or the maximum, which is exact. Above <see cref="Largest"/> only minimum, maximum and mean are right.
+    /// The most by which a percentile may exceed the exact one, as a share of it: 1/128 (0.8 %). A percentile is never
+    /// too low: the histogram reports the upper end of the numbers that share a counter, or the maximum, which is
+    /// exact. Above <see cref="Largest"/> only minimum, maximum and mean are right.
     /// </summary>
     public const double RelativeError = 1.0 / Steps;
 
-    /// <summary>The largest number that keeps its place: as microseconds 19 hours.</summary>
+    /// <summary>
+    /// The largest number with a counter in its proper range: in microseconds, 19 hours. Larger numbers share the last
+    /// counter.
+    /// </summary>
     public const long Largest = (1L << (StepBits + Magnitudes)) - 1;
 
     private const int StepBits = 7;
@@ -27,19 +31,19 @@ public sealed class Histogram
     private long _min = long.MaxValue;
     private long _max;
 
-    /// <summary>How many were recorded.</summary>
+    /// <summary>Number of recorded values.</summary>
     public long Count => _counts.Sum();
 
-    /// <summary>The smallest; 0 when there are none.</summary>
+    /// <summary>The smallest recorded value, 0 when the histogram is empty.</summary>
     public long Min => Volatile.Read(ref _min) is var min && min == long.MaxValue ? 0 : min;
 
-    /// <summary>The largest; 0 when there are none.</summary>
+    /// <summary>The largest recorded value, 0 when the histogram is empty.</summary>
     public long Max => Volatile.Read(ref _max);
 
-    /// <summary>Of all, not of the counters; 0 when there are none.</summary>
+    /// <summary>Mean of the recorded values themselves, not of their counters. 0 when the histogram is empty.</summary>
     public double Mean => Count is var count and > 0 ? (double)Volatile.Read(ref _sum) / count : 0;
 
-    /// <summary>Of all, by the middles of their counters.</summary>
+    /// <summary>Standard deviation, computed from the middle of each counter's range.</summary>
     public double StandardDeviation
     {
         get
@@ -52,7 +56,7 @@ public sealed class Histogram
         }
     }
 
-    /// <summary>Records a number; a negative one as 0.</summary>
+    /// <summary>Records a number. A negative number counts as 0.</summary>
     public void Add(long value)
     {
         value = Math.Max(0, value);
@@ -62,7 +66,10 @@ public sealed class Histogram
         for (var max = Volatile.Read(ref _max); value > max;) max = Interlocked.CompareExchange(ref _max, value, max) is var was && was == max ? value : was;
     }
 
-    /// <summary>The number that a share (0 to 1) of all does not exceed: the exact percentile by nearest rank, or up to <see cref="RelativeError"/> more. 0 when there are none.</summary>
+    /// <summary>
+    /// Returns the number that a share (0 to 1) of all values does not exceed: the exact percentile by nearest rank, or
+    /// up to <see cref="RelativeError"/> more. 0 when the histogram is empty.
+    /// </summary>
     public long Percentile(double share)
     {
         var count = Count;

@@ -3,8 +3,10 @@ using System.Diagnostics;
 namespace FlashSale.LoadTests.Engine;
 
 /// <summary>
-/// A pool of keep-alive HTTP/1.1 connections to one address, as cheap as can be: the generator shares its cores with what it measures. A request is the bytes
-/// that go out, an answer is read into memory of its own. Nothing is retried, redirected or decompressed: what happened is what is told. Never throws for what the other side does.
+/// A pool of keep-alive HTTP/1.1 connections to one address. It is as cheap as possible, because the generator shares
+/// its cores with the product that it measures. A request is the bytes that go out. Each answer is read into memory of
+/// its own. The pool does not retry, redirect or decompress, so a caller gets the outcome as it happened. It never
+/// throws for anything that the other side does.
 /// </summary>
 public sealed class HttpWire : IAsyncDisposable
 {
@@ -16,9 +18,10 @@ public sealed class HttpWire : IAsyncDisposable
     private readonly Uri _address;
     private readonly Timer _sweeper;
 
-    /// <summary>Connections are made when they are needed.</summary>
-    /// <param name="address">http://host:port; a path is ignored.</param>
-    /// <param name="maxConnections">At once; who finds none free waits, in order, as part of their timeout.</param>
+    /// <summary>Creates the pool without connections. They are made when they are needed.</summary>
+    /// <param name="address">http://host:port. A path is ignored.</param>
+    /// <param name="maxConnections">The most connections at once. A request that finds no free connection waits in
+    /// order, and the wait counts towards its timeout.</param>
     public HttpWire(Uri address, int maxConnections)
     {
         if (address.Scheme != Uri.UriSchemeHttp) throw new ArgumentException($"{address}: must begin with http://", nameof(address));
@@ -27,12 +30,13 @@ public sealed class HttpWire : IAsyncDisposable
         _connections = new WireConnection?[maxConnections];
         _free = new Stack<int>(Enumerable.Range(0, maxConnections).Reverse());
         _places = new SemaphoreSlim(maxConnections);
-        // One look at all of them is cheaper than a timer for each request; an answer is given up to that much after its time.
+        // One look at all connections is cheaper than a timer for each request. A request may time out up to that
+        // interval late.
         _sweeper = new Timer(_ => LookForLate(), null, Sweep, Sweep);
     }
 
-    /// <summary>Connects ahead of the first requests.</summary>
-    /// <exception cref="System.Net.Sockets.SocketException">Nobody answers there.</exception>
+    /// <summary>Opens connections before the first requests.</summary>
+    /// <exception cref="System.Net.Sockets.SocketException">No server accepts a connection at the address.</exception>
     public async Task ConnectAsync(int connections, CancellationToken cancel)
     {
         for (var i = 0; i < Math.Min(connections, _connections.Length); i++) await At(i).ConnectAsync(cancel);
@@ -40,8 +44,9 @@ public sealed class HttpWire : IAsyncDisposable
 
     /// <summary>Sends a request and reads its answer.</summary>
     /// <param name="request">The whole HTTP/1.1 request. It must stay unchanged until the answer is there.</param>
-    /// <param name="timeout">For all of it, waiting for a connection included; kept to about 20 ms.</param>
-    /// <param name="cancel">Gives up; also looked at every 20 ms.</param>
+    /// <param name="timeout">Limit for the whole exchange, including the wait for a connection. It is kept to about 20
+    /// ms.</param>
+    /// <param name="cancel">Gives up the exchange. The pool checks it every 20 ms.</param>
     public async ValueTask<WireAnswer> SendAsync(ReadOnlyMemory<byte> request, TimeSpan timeout, CancellationToken cancel)
     {
         var deadline = Stopwatch.GetTimestamp() + (long)(timeout.TotalSeconds * Stopwatch.Frequency);
@@ -61,13 +66,13 @@ public sealed class HttpWire : IAsyncDisposable
         }
         finally
         {
-            // The one used last goes first: few connections stay busy, the others rest.
+            // The connection used last goes first. So few connections stay busy and the others rest.
             lock (_free) _free.Push(place);
             _places.Release();
         }
     }
 
-    /// <summary>Closes all connections; who still waits for an answer gets none.</summary>
+    /// <summary>Closes all connections. Requests that still wait for an answer get no answer.</summary>
     public async ValueTask DisposeAsync()
     {
         await _sweeper.DisposeAsync();

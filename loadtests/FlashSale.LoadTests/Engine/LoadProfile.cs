@@ -1,18 +1,20 @@
 namespace FlashSale.LoadTests.Engine;
 
 /// <summary>
-/// A scenario's load on one time line: when who arrives, and how many copies go round. Pure: the same simulations and seed give the same moments.
-/// The expected number of arrivals is the area under the rate. Even arrivals come whenever it passes a whole number (the first at once), Poisson ones
-/// whenever it has grown by an exponential number of mean 1; so both keep fractional rates exactly, also through ramps and from one stretch to the next.
+/// A scenario's load on one time line: the moments at which copies arrive (open model), and the number of copies that
+/// go round (closed model). It is pure: the same simulations and seed give the same moments.
+/// The expected number of arrivals is the area under the rate. Even arrivals come whenever the area passes a whole
+/// number (the first at once). Poisson arrivals come whenever it has grown by an exponential random number of mean 1.
+/// So both keep fractional rates exactly, also through ramps and from one stretch to the next.
 /// </summary>
 public sealed class LoadProfile
 {
     private readonly Piece[] _pieces;
     private readonly int _seed;
 
-    /// <summary>Lays simulations end to end.</summary>
-    /// <param name="simulations">In their order.</param>
-    /// <param name="seed">Of random rates and Poisson arrivals.</param>
+    /// <summary>Lays the simulations end to end.</summary>
+    /// <param name="simulations">The stretches of load, in order.</param>
+    /// <param name="seed">Seed of random rates and Poisson arrivals.</param>
     public LoadProfile(IEnumerable<LoadSimulation> simulations, int seed)
     {
         _seed = seed;
@@ -20,13 +22,16 @@ public sealed class LoadProfile
         Duration = _pieces.Length == 0 ? TimeSpan.Zero : TimeSpan.FromSeconds(_pieces[^1].End);
     }
 
-    /// <summary>Of all together.</summary>
+    /// <summary>Length of all stretches together.</summary>
     public TimeSpan Duration { get; }
 
-    /// <summary>How many arrivals are expected; Poisson ones come more or less often.</summary>
+    /// <summary>The expected number of arrivals. Poisson arrivals may be more or fewer.</summary>
     public double Expected => _pieces.Sum(piece => piece.Area);
 
-    /// <summary>When open-model copies arrive, from the beginning, ascending. Reckoned as it is asked for: no memory, however many.</summary>
+    /// <summary>
+    /// Returns the moments at which open-model copies arrive, ascending, counted from the beginning. Each moment is
+    /// computed when the caller asks for it, so even many arrivals take no memory.
+    /// </summary>
     public IEnumerable<TimeSpan> Arrivals()
     {
         var random = new Random(_seed);
@@ -37,14 +42,15 @@ public sealed class LoadProfile
             if (piece.Area <= 0) continue;
             if (kind != piece.Arrivals) wanting = piece.Arrivals == Engine.Arrivals.Poisson ? Exponential(random) : 0;
             kind = piece.Arrivals;
-            // The sum of many fractions may end a hair short of the piece's end; who belongs there is the first of the next.
+            // Adding many fractions may end a hair short of the piece's end. An arrival that close to the end becomes
+            // the first arrival of the next piece.
             for (; wanting < piece.Area - 1e-6; wanting += piece.Arrivals == Engine.Arrivals.Poisson ? Exponential(random) : 1)
                 yield return TimeSpan.FromSeconds(piece.Start + piece.TimeOf(wanting));
             wanting = Math.Max(0, wanting - piece.Area);
         }
     }
 
-    /// <summary>How many closed-model copies go round at a moment.</summary>
+    /// <summary>Returns the number of closed-model copies that go round at a moment.</summary>
     public int CopiesAt(TimeSpan moment)
     {
         var seconds = moment.TotalSeconds;
@@ -53,7 +59,7 @@ public sealed class LoadProfile
         return 0;
     }
 
-    /// <summary>Arrivals a second that are meant at a moment.</summary>
+    /// <summary>Returns the intended rate at a moment, in arrivals a second.</summary>
     public double RateAt(TimeSpan moment)
     {
         var seconds = moment.TotalSeconds;
@@ -100,12 +106,13 @@ public sealed class LoadProfile
         }
     }
 
-    // Seconds, and arrivals a second.
+    // Times are in seconds, rates in arrivals a second.
     private readonly record struct Piece(double Start, double End, double From, double To, Arrivals Arrivals, int FirstCopies, int LastCopies)
     {
         public double Area => (From + To) / 2 * (End - Start);
 
-        // When, after the start, the area has grown to this: the root of From * t + (To - From) / (End - Start) / 2 * t * t = area.
+        // Returns the time after the piece's start at which the area has grown to this value. It is the root of
+        // From * t + (To - From) / (End - Start) / 2 * t * t = area.
         public double TimeOf(double area)
         {
             if (area <= 0) return 0;

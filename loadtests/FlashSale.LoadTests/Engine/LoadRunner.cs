@@ -3,7 +3,7 @@ using FlashSale.LoadTests.Reports;
 
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>Runs scenarios side by side, tells how it goes, judges and reports.</summary>
+/// <summary>Runs scenarios side by side, prints progress, judges the result and writes reports.</summary>
 public sealed class LoadRunner
 {
     private readonly IReadOnlyList<ScenarioProps> _scenarios;
@@ -21,7 +21,7 @@ public sealed class LoadRunner
 
     private LoadRunner(IReadOnlyList<ScenarioProps> scenarios) => _scenarios = scenarios;
 
-    /// <summary>What to run; names must differ.</summary>
+    /// <summary>Creates a runner for these scenarios. Their names must differ.</summary>
     public static LoadRunner RegisterScenarios(params ScenarioProps[] scenarios)
     {
         if (scenarios.Length == 0) throw new ArgumentException("A run has at least one scenario.", nameof(scenarios));
@@ -30,51 +30,56 @@ public sealed class LoadRunner
         return new LoadRunner(scenarios);
     }
 
-    /// <summary>What the run belongs to, for the reports.</summary>
+    /// <summary>Sets the name of the suite in the reports (default: load).</summary>
     public LoadRunner WithTestSuite(string testSuite) => With(() => _suite = testSuite);
 
-    /// <summary>Of the run, for the reports.</summary>
+    /// <summary>Sets the name of the run in the reports (default: run).</summary>
     public LoadRunner WithTestName(string testName) => With(() => _name = testName);
 
-    /// <summary>Where reports go (default: reports, in the working folder).</summary>
+    /// <summary>Sets the folder of the reports (default: reports, in the working folder).</summary>
     public LoadRunner WithReportFolder(string folder) => With(() => _folder = folder);
 
-    /// <summary>Of the reports, without extension (default: the run's name and time).</summary>
+    /// <summary>Sets the file name of the reports, without extension (default: the time and name of the run).</summary>
     public LoadRunner WithReportFileName(string fileName) => With(() => _fileName = fileName);
 
-    /// <summary>Which reports are written (default: all).</summary>
+    /// <summary>Sets the formats of the reports (default: all).</summary>
     public LoadRunner WithReportFormats(params ReportFormat[] formats) => With(() => _formats = formats);
 
-    /// <summary>None.</summary>
+    /// <summary>Writes no reports.</summary>
     public LoadRunner WithoutReports() => With(() => _folder = null);
 
-    /// <summary>How often progress is told (default: every 5 s).</summary>
+    /// <summary>Sets the time between two lines of progress (default: 5 s).</summary>
     public LoadRunner WithReportingInterval(TimeSpan interval) => With(() => _reportingInterval = interval);
 
-    /// <summary>Thresholds beside those in code; see <see cref="ThresholdFile"/>.</summary>
+    /// <summary>Adds the thresholds of a file to those set in code. See <see cref="ThresholdFile"/>.</summary>
     public LoadRunner WithThresholdFile(string path) => With(() => _thresholdFile = path);
 
-    /// <summary>Of all that is random; without: another one each time, told in the reports.</summary>
+    /// <summary>
+    /// Sets the seed of everything random. Without it each run draws another seed, and the reports name it.
+    /// </summary>
     public LoadRunner WithSeed(int seed) => With(() => _seed = seed);
 
-    /// <summary>Judges after the load, before anything is cleaned up or reported.</summary>
+    /// <summary>Sets the judge that runs after the load, before anything is cleaned up or reported.</summary>
     public LoadRunner WithVerdict(Func<RunResult, CancellationToken, Task<RunVerdict>> judge) => With(() => _judge = judge);
 
-    /// <summary>Where progress is told (default: standard output).</summary>
+    /// <summary>Sets the writer of progress (default: standard output).</summary>
     public LoadRunner WithConsole(TextWriter console) => With(() => _console = console);
 
-    /// <summary>Says what is wrong with the options of <see cref="RunAsync"/>, and runs nothing.</summary>
+    /// <summary>Checks the options of <see cref="RunAsync"/> and runs nothing.</summary>
     /// <exception cref="UsageException">An option is not understood.</exception>
     public static void Check(string[] args) => new LoadRunner([]).Read(args);
 
-    /// <summary>As <see cref="RunAsync"/>, for a program that has nothing else to do.</summary>
+    /// <summary>
+    /// Blocks until <see cref="RunAsync"/> has ended. It suits a program that has nothing else to do.
+    /// </summary>
     public RunResult Run(params string[] args) => RunAsync(args, CancellationToken.None).GetAwaiter().GetResult();
 
     /// <summary>
-    /// Prepares the scenarios, warms up, runs the load, judges, cleans up, reports. Options: --report-folder FOLDER, --report-formats html,md,json,
-    /// --report-file NAME, --thresholds FILE, --seed N, --no-reports; they win over what is set in code. SIGINT and SIGTERM end the load early; the run is then inconclusive.
+    /// Prepares the scenarios, warms up, runs the load, judges, cleans up and reports. Options: --report-folder FOLDER,
+    /// --report-formats html,md,json, --report-file NAME, --thresholds FILE, --seed N, --no-reports. Options win over
+    /// values set in code. SIGINT and SIGTERM end the load early, and the run is then inconclusive.
     /// </summary>
-    /// <exception cref="UsageException">An option is not understood, or the file of thresholds is not.</exception>
+    /// <exception cref="UsageException">An option or the file of thresholds is not understood.</exception>
     public async Task<RunResult> RunAsync(string[] args, CancellationToken cancel = default)
     {
         Read(args);
@@ -83,7 +88,8 @@ public sealed class LoadRunner
         var scenarios = _scenarios.Select(scenario => thresholds.TryGetValue(scenario.Name, out var more) ? scenario.WithThresholds([.. scenario.Thresholds, .. more]) : scenario).ToArray();
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         using var judging = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        // Who breaks off the load still learns what it did; who breaks off the judge does not.
+        // A signal under load ends only the load, and the judge still judges that part. A signal while the judge works
+        // ends the judge.
         var current = ended;
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, signal => BreakOff(signal, current));
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => BreakOff(signal, current));
@@ -131,7 +137,7 @@ public sealed class LoadRunner
     private async Task<(ScenarioRun[] Runs, Dictionary<Threshold, int> Errors)> LoadAsync(ScenarioProps[] scenarios, int seed, bool warmUp, CancellationToken cancel)
     {
         ScenarioRun[] runs = [];
-        // Warming up draws other numbers than the load does.
+        // The warm-up draws other random numbers than the load.
         runs = [.. scenarios.Where(scenario => scenario.Run is not null && (!warmUp || scenario.WarmUp > TimeSpan.Zero))
             .Select((scenario, i) => new ScenarioRun(scenario, new LoadProfile(warmUp ? WarmUp(scenario) : scenario.Simulations, seed + i), warmUp ? ~seed : seed, Stop))];
         var errors = new Dictionary<Threshold, int>(ReferenceEqualityComparer.Instance);
@@ -232,5 +238,8 @@ public sealed class LoadRunner
     }
 }
 
-/// <summary>The command line, or a file it names, is not understood. The message says what, and what would be.</summary>
+/// <summary>
+/// The command line, or a file that it names, is not understood. The message names the faulty part and the accepted
+/// form.
+/// </summary>
 public sealed class UsageException(string message) : Exception(message);

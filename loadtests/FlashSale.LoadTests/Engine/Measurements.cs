@@ -3,7 +3,9 @@ using System.Diagnostics;
 
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>What a scenario's iterations came to, while they run. Memory does not grow with their number.</summary>
+/// <summary>
+/// Collects the results of a scenario's iterations while they run. Its memory does not grow with their number.
+/// </summary>
 internal sealed class ScenarioMeasurements
 {
     private readonly ConcurrentDictionary<string, StepMeasurements> _steps = new(StringComparer.Ordinal);
@@ -51,7 +53,7 @@ internal sealed class ScenarioMeasurements
         if (!response.IsError) Volatile.Read(ref _recent).Add(Microseconds(latencyTicks));
     }
 
-    /// <summary>Closes a stretch of the time line.</summary>
+    /// <summary>Closes the current stretch of the time line.</summary>
     public void Tick(TimeSpan elapsed)
     {
         var recent = Interlocked.Exchange(ref _recent, new Histogram());
@@ -73,7 +75,7 @@ internal sealed class ScenarioMeasurements
     public static long Microseconds(long ticks) => (long)(ticks * (1e6 / Stopwatch.Frequency));
 }
 
-/// <summary>The iterations of a scenario, or one of its steps.</summary>
+/// <summary>Collects the results of a scenario's iterations, or of one of its steps.</summary>
 internal sealed class StepMeasurements(int order)
 {
     private const int MostStatusCodes = 100;
@@ -107,7 +109,7 @@ internal sealed class StepMeasurements(int order)
     {
         var key = (response.StatusCode, response.IsError, response.Message);
         if (_codes.TryGetValue(key, out var counter)) return counter;
-        // Texts that never end up the same must not fill the memory.
+        // Messages that differ every time must not fill the memory. Codes beyond the limit are counted together.
         return _codes.GetOrAdd(_codes.Count < MostStatusCodes ? key : ("", response.IsError, "others"), _ => new StrongBox());
     }
 
@@ -133,7 +135,7 @@ internal sealed class StepMeasurements(int order)
             _service.Add(service);
             Interlocked.Increment(ref _count);
             Interlocked.Add(ref _bytes, bytes);
-            // A lost race costs one extreme of a size, no count.
+            // These writes may race. A lost race costs one extreme of a size, but never a count.
             if (bytes < _minBytes) _minBytes = bytes;
             if (bytes > _maxBytes) _maxBytes = bytes;
         }

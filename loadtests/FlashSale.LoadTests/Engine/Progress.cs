@@ -2,7 +2,9 @@ using System.Diagnostics;
 
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>Closes the stretches of the time lines second by second while a load runs, and tells now and then how it goes.</summary>
+/// <summary>
+/// Closes a stretch of each time line every second while a load runs, and prints progress at the reporting interval.
+/// </summary>
 internal static class Progress
 {
     private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1);

@@ -1,44 +1,46 @@
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>What a judge outside the engine says of a run.</summary>
-/// <param name="Violations">Promises that were broken, each with what it shows by.</param>
-/// <param name="Inconclusive">Why it cannot be judged; empty when it can.</param>
-/// <param name="Facts">More figures for the reports: what, how much.</param>
+/// <summary>The verdict of a judge outside the engine.</summary>
+/// <param name="Violations">The broken promises, each with its evidence.</param>
+/// <param name="Inconclusive">The reasons why the run cannot be judged. Empty when it can.</param>
+/// <param name="Facts">More figures for the reports, by name.</param>
 public sealed record RunVerdict(IReadOnlyList<string> Violations, IReadOnlyList<string> Inconclusive, IReadOnlyList<KeyValuePair<string, string>> Facts)
 {
-    /// <summary>Nothing to say.</summary>
+    /// <summary>A verdict without any finding.</summary>
     public static RunVerdict None { get; } = new([], [], []);
 }
 
-/// <summary>A run's figures and how they are judged.</summary>
-/// <param name="TestSuite">What the run belongs to.</param>
-/// <param name="TestName">Of the run.</param>
-/// <param name="StartedAt">When the load began.</param>
-/// <param name="Seed">Of all that is random: the same seed, the same arrivals.</param>
-/// <param name="ScenarioStats">Of each scenario.</param>
-/// <param name="Thresholds">Of all scenarios.</param>
-/// <param name="BrokenOff">Why scenarios were ended early, if they were.</param>
-/// <param name="FellBehind">In what the load was not the one that was meant; empty when it was.</param>
-/// <param name="Verdict">What the judge outside the engine says.</param>
+/// <summary>The figures of a run and its judgement.</summary>
+/// <param name="TestSuite">Name of the suite that the run belongs to.</param>
+/// <param name="TestName">Name of the run.</param>
+/// <param name="StartedAt">The time at which the load began.</param>
+/// <param name="Seed">Seed of everything random. The same seed gives the same arrivals.</param>
+/// <param name="ScenarioStats">The figures of each scenario.</param>
+/// <param name="Thresholds">The thresholds of all scenarios, judged.</param>
+/// <param name="BrokenOff">The reasons why scenarios ended early. Empty when they did not.</param>
+/// <param name="FellBehind">The differences between this load and the intended one. Empty when it was the intended
+/// one.</param>
+/// <param name="Verdict">The verdict of the judge outside the engine.</param>
 public sealed record RunResult(
     string TestSuite, string TestName, DateTimeOffset StartedAt, int Seed, IReadOnlyList<ScenarioStats> ScenarioStats, IReadOnlyList<ThresholdResult> Thresholds,
     IReadOnlyList<string> BrokenOff, IReadOnlyList<string> FellBehind, RunVerdict Verdict)
 {
-    /// <summary>Why the run says nothing; empty when it does.</summary>
+    /// <summary>The reasons why the run proves nothing. Empty when it is conclusive.</summary>
     public IReadOnlyList<string> Inconclusive => [.. FellBehind, .. BrokenOff, .. Verdict.Inconclusive];
 
-    /// <summary>Good and failed iterations of all scenarios.</summary>
+    /// <summary>Number of successful and failed iterations of all scenarios.</summary>
     public long AllRequestCount => ScenarioStats.Sum(scenario => scenario.AllRequestCount);
 
-    /// <summary>Good ones.</summary>
+    /// <summary>Number of successful iterations of all scenarios.</summary>
     public long AllOkCount => ScenarioStats.Sum(scenario => scenario.AllOkCount);
 
-    /// <summary>Failed ones.</summary>
+    /// <summary>Number of failed iterations of all scenarios.</summary>
     public long AllFailCount => ScenarioStats.Sum(scenario => scenario.AllFailCount);
 
     /// <summary>
-    /// Of the process. A broken promise is broken under whatever load: 1. Figures of a load that was not the one meant are no figures: 2, whatever the
-    /// thresholds say. A broken threshold: 1.
+    /// Exit code of the process. A broken promise is broken under any load, so it gives 1. Figures of a load that was
+    /// not the intended one mean nothing. They give 2, even if a threshold is broken. Otherwise a broken threshold
+    /// gives 1.
     /// </summary>
     public int ExitCode =>
         Verdict.Violations.Count > 0 ? Engine.ExitCode.Broken
@@ -47,16 +49,16 @@ public sealed record RunResult(
         : Engine.ExitCode.Pass;
 }
 
-/// <summary>How the commands of this program end.</summary>
+/// <summary>Exit codes of this program's commands.</summary>
 public static class ExitCode
 {
-    /// <summary>All held.</summary>
+    /// <summary>All promises and thresholds held.</summary>
     public const int Pass = 0;
 
     /// <summary>A threshold or a promise was broken.</summary>
     public const int Broken = 1;
 
-    /// <summary>The run says nothing: the generator fell behind, or there was nothing to judge.</summary>
+    /// <summary>The run proves nothing: the generator fell behind, or there was nothing to judge.</summary>
     public const int Inconclusive = 2;
 
     /// <summary>The command line was not understood.</summary>

@@ -2,55 +2,58 @@ using System.Diagnostics;
 
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>Which copy of which scenario.</summary>
-/// <param name="ScenarioName">Of the scenario.</param>
-/// <param name="InstanceId">Unique in the run.</param>
-/// <param name="InstanceNumber">From 0 on, in the scenario; a copy that is done is used again for a later arrival.</param>
-/// <param name="ScenarioDuration">How long the load lasts.</param>
+/// <summary>Names a copy of a scenario.</summary>
+/// <param name="ScenarioName">Name of the scenario.</param>
+/// <param name="InstanceId">Name of the copy, unique in the run.</param>
+/// <param name="InstanceNumber">Number of the copy in its scenario, from 0. A copy that is done is used again for a
+/// later arrival.</param>
+/// <param name="ScenarioDuration">Intended length of the load.</param>
 public sealed record ScenarioInfo(string ScenarioName, string InstanceId, int InstanceNumber, TimeSpan ScenarioDuration);
 
-/// <summary>What an iteration knows of itself.</summary>
+/// <summary>Facts about the current iteration, and its ways to end the run.</summary>
 public interface IScenarioContext
 {
-    /// <summary>Which copy this is.</summary>
+    /// <summary>The copy that runs this iteration.</summary>
     ScenarioInfo ScenarioInfo { get; }
 
-    /// <summary>How many iterations this copy has begun, this one included.</summary>
+    /// <summary>Number of iterations that this copy has begun, including this one.</summary>
     long InvocationNumber { get; }
 
-    /// <summary>Ends when the scenario is over and its copies have had their time to end.</summary>
+    /// <summary>Cancelled when the scenario is over and its copies have had their time to end.</summary>
     CancellationToken ScenarioCancellationToken { get; }
 
-    /// <summary>Of this iteration; empty at its start.</summary>
+    /// <summary>Values of this iteration. Empty at its start.</summary>
     Dictionary<string, object> Data { get; }
 
-    /// <summary>Of this copy; the same numbers again with the same seed and copy.</summary>
+    /// <summary>Random numbers of this copy. The same seed and copy give the same numbers.</summary>
     Random Random { get; }
 
-    /// <summary>When this iteration should have begun, in ticks of <see cref="Stopwatch.GetTimestamp"/>.</summary>
+    /// <summary>
+    /// The moment at which this iteration should have begun, in ticks of <see cref="Stopwatch.GetTimestamp"/>.
+    /// </summary>
     long IntendedStart { get; }
 
-    /// <summary>Ends the scenario early; what is under way is still awaited.</summary>
+    /// <summary>Ends the named scenario early. The engine still awaits the iterations under way.</summary>
     void StopScenario(string scenarioName, string reason);
 
     /// <summary>Ends all scenarios early.</summary>
     void StopCurrentTest(string reason);
 }
 
-/// <summary>What a scenario knows before it begins, and when it has ended.</summary>
-/// <param name="ScenarioName">Of the scenario.</param>
-/// <param name="Cancel">Ends when the run is broken off.</param>
+/// <summary>Input of the functions that prepare a scenario and clean up after it.</summary>
+/// <param name="ScenarioName">Name of the scenario.</param>
+/// <param name="Cancel">Cancelled when the run is broken off.</param>
 public sealed record ScenarioInitContext(string ScenarioName, CancellationToken Cancel);
 
-// One copy: a shopper who can be sent again. Only one iteration of it runs at a time.
+// A copy is a shopper that the engine can send again. Only one iteration of a copy runs at a time.
 internal sealed class ScenarioContext(ScenarioRun run, ScenarioInfo info, int seed) : IScenarioContext, IThreadPoolWorkItem
 {
     private Dictionary<string, object>? _data;
 
-    // True until a step has taken over how late the iteration began.
+    // True until the first step has added the iteration's late start to its own latency.
     internal bool LateStep { get; set; }
 
-    // Begins again as soon as it is done.
+    // A copy of the closed model begins its next iteration as soon as it is done.
     internal bool GoesRound { get; set; }
 
     public ScenarioInfo ScenarioInfo => info;

@@ -3,8 +3,9 @@ using System.Diagnostics;
 namespace FlashSale.LoadTests.Engine;
 
 /// <summary>
-/// A scenario under load. One thread of its own looks at the clock and sends copies to the thread pool when they are due, all that are due at once; it
-/// reckons each arrival only when it comes to it. So a run that falls behind catches up with late starts, which are counted as such, and holds no list of them.
+/// Runs a scenario under load. One dedicated thread watches the clock and sends all copies that are due to the thread
+/// pool at once. It computes each arrival only when it comes to it. So a run that falls behind catches up with late
+/// starts, which count as late, and it holds no list of arrivals.
 /// </summary>
 internal sealed class ScenarioRun(ScenarioProps scenario, LoadProfile profile, int seed, Action<string?, string> stop)
 {
@@ -32,14 +33,14 @@ internal sealed class ScenarioRun(ScenarioProps scenario, LoadProfile profile, i
 
     public TimeSpan Elapsed => _began == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(_began);
 
-    /// <summary>How long the load lasted: as meant, or until it was ended early.</summary>
+    /// <summary>Length of the load: the intended one, or the time until the load was ended early.</summary>
     public TimeSpan Duration { get; private set; } = profile.Duration;
 
     public double IntendedRate => profile.RateAt(Elapsed);
 
     public long Unfinished { get; private set; }
 
-    /// <summary>Runs the load to its end, and waits for the copies that are in flight.</summary>
+    /// <summary>Runs the load to its end, and waits for the copies in flight.</summary>
     public async Task RunAsync()
     {
         _began = Stopwatch.GetTimestamp();
@@ -55,10 +56,10 @@ internal sealed class ScenarioRun(ScenarioProps scenario, LoadProfile profile, i
 
     public bool IsOver => _dispatched.Task.IsCompleted;
 
-    /// <summary>It was ended early, or will be at once.</summary>
+    /// <summary>Whether the load was ended early, or will be at once.</summary>
     public bool IsEnded => _over.IsCancellationRequested;
 
-    /// <summary>No more arrivals.</summary>
+    /// <summary>Stops all further arrivals.</summary>
     public void End() => _over.Cancel();
 
     public void Stop(string? scenarioName, string reason) => stop(scenarioName, reason);
@@ -85,13 +86,14 @@ internal sealed class ScenarioRun(ScenarioProps scenario, LoadProfile profile, i
             if (Measurements.Whole.Fail.Count >= scenario.MaxFailCount) Stop(scenario.Name, $"{scenario.MaxFailCount} iterations have failed");
             if (goesRound)
             {
-                // One that never really waits must not keep the thread from the others.
+                // A copy that never really waits must not keep the thread from the other copies.
                 await Task.Yield();
                 copy.IntendedStart = Stopwatch.GetTimestamp();
             }
         }
         while (goesRound && GoesOn());
-        // In this order, so that whoever sees a place free finds the copy too.
+        // The order matters: first the copy becomes idle, then its place becomes free. So the dispatcher that sees a
+        // free place also finds the copy.
         lock (_gate) _idle.Push(copy);
         Measurements.Leave();
     }
@@ -108,9 +110,10 @@ internal sealed class ScenarioRun(ScenarioProps scenario, LoadProfile profile, i
                 SendRound(profile.CopiesAt(now));
                 more = SendDue(arrivals, more, now);
                 if (!more && now >= profile.Duration) break;
-                // The kernel wakes a thread to the millisecond; what falls due meanwhile is late by less than that, and counted so.
+                // The kernel wakes a thread with a precision of 1 ms. Arrivals that fall due meanwhile start late by
+                // less than that, and the lag counts it.
                 var pause = more ? arrivals.Current - Stopwatch.GetElapsedTime(_began) : Look;
-                // Due already, and still here: it waits for a copy.
+                // This arrival is due already, but it waits for a free copy.
                 if (more && arrivals.Current <= now) pause = Least;
                 if (pause > TimeSpan.Zero) _over.Token.WaitHandle.WaitOne(TimeSpan.FromMilliseconds(Math.Clamp(Math.Ceiling(pause.TotalMilliseconds), Least.TotalMilliseconds, Look.TotalMilliseconds)));
             }
@@ -124,7 +127,8 @@ internal sealed class ScenarioRun(ScenarioProps scenario, LoadProfile profile, i
         }
     }
 
-    // All arrivals due by now. Those that find no copy free wait here, one at a time, while they may; what is due behind them waits with them.
+    // Sends all arrivals that are due, and returns whether more will come. An arrival that finds no free copy waits
+    // here, one at a time, for as long as it may. Later arrivals wait behind it.
     private bool SendDue(IEnumerator<TimeSpan> arrivals, bool more, TimeSpan now)
     {
         while (more && arrivals.Current <= now)

@@ -1,60 +1,71 @@
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>How arrivals of one rate are spread over time.</summary>
+/// <summary>Distribution of the arrivals of one rate over time.</summary>
 public enum Arrivals
 {
-    /// <summary>Equal distances: what a timer does.</summary>
+    /// <summary>Arrivals come at equal distances, as a timer makes them.</summary>
     Even,
 
-    /// <summary>A Poisson process: what many people who know nothing of each other do.</summary>
+    /// <summary>Arrivals form a Poisson process, as many people make it that do not know of each other.</summary>
     Poisson,
 }
 
-/// <summary>A stretch of a scenario's load. Made by <see cref="Simulation"/>.</summary>
-/// <param name="During">How long it lasts.</param>
+/// <summary>A stretch of a scenario's load. <see cref="Simulation"/> creates it.</summary>
+/// <param name="During">Length of the stretch.</param>
 public abstract record LoadSimulation(TimeSpan During)
 {
-    /// <summary>Open model: copies arrive, whether earlier ones are done or not. Rates are arrivals a second; the rate moves evenly from the first to the last.</summary>
+    /// <summary>
+    /// Open model: copies arrive, whether earlier ones are done or not. Rates are arrivals a second. The rate moves
+    /// evenly from the first to the last.
+    /// </summary>
     public sealed record Open(double? From, double To, Arrivals Arrivals, TimeSpan During) : LoadSimulation(During);
 
-    /// <summary>Open model, each interval at a rate (arrivals a second) drawn evenly between two.</summary>
+    /// <summary>
+    /// Open model: each interval has its own rate (arrivals a second), drawn evenly between two limits.
+    /// </summary>
     public sealed record OpenRandom(double Min, double Max, TimeSpan Interval, Arrivals Arrivals, TimeSpan During) : LoadSimulation(During);
 
-    /// <summary>Closed model: that many copies, each starting again as soon as it is done. The number moves evenly from the first to the last.</summary>
+    /// <summary>
+    /// Closed model: each of a number of copies starts again as soon as it is done. The number moves evenly from the
+    /// first to the last.
+    /// </summary>
     public sealed record Closed(int? From, int To, TimeSpan During) : LoadSimulation(During);
 
-    /// <summary>Nobody arrives.</summary>
+    /// <summary>A stretch without arrivals.</summary>
     public sealed record Quiet(TimeSpan During) : LoadSimulation(During);
 }
 
-/// <summary>Stretches of load. Rates are per interval and may be fractional; a ramp begins where the stretch before it ended (0 at the start, and after a pause or another model).</summary>
+/// <summary>
+/// Creates stretches of load. Rates are arrivals per interval and may be fractional. A ramp begins where the stretch
+/// before it ended (at 0 at the start, and after a pause or another model).
+/// </summary>
 public static class Simulation
 {
-    /// <summary>That many arrivals per interval.</summary>
+    /// <summary>Keeps a constant rate.</summary>
     public static LoadSimulation Inject(double rate, TimeSpan interval, TimeSpan during, Arrivals arrivals = Arrivals.Even)
     {
         var perSecond = PerSecond(rate, interval);
         return new LoadSimulation.Open(perSecond, perSecond, arrivals, Length(during));
     }
 
-    /// <summary>From the rate of the stretch before to this one.</summary>
+    /// <summary>Moves from the rate of the stretch before to this rate.</summary>
     public static LoadSimulation RampingInject(double rate, TimeSpan interval, TimeSpan during, Arrivals arrivals = Arrivals.Even) =>
         new LoadSimulation.Open(null, PerSecond(rate, interval), arrivals, Length(during));
 
-    /// <summary>Each interval has a rate of its own between two.</summary>
+    /// <summary>Gives each interval a rate of its own between the two limits.</summary>
     public static LoadSimulation InjectRandom(double minRate, double maxRate, TimeSpan interval, TimeSpan during, Arrivals arrivals = Arrivals.Even)
     {
         if (minRate > maxRate) throw new ArgumentOutOfRangeException(nameof(minRate), minRate, $"The lower rate is above the upper, {maxRate}.");
         return new LoadSimulation.OpenRandom(PerSecond(minRate, interval), PerSecond(maxRate, interval), interval, arrivals, Length(during));
     }
 
-    /// <summary>That many copies at any time.</summary>
+    /// <summary>Keeps a constant number of copies.</summary>
     public static LoadSimulation KeepConstant(int copies, TimeSpan during) => new LoadSimulation.Closed(Copies(copies), copies, Length(during));
 
-    /// <summary>From the number of copies of the stretch before to this one.</summary>
+    /// <summary>Moves from the number of copies of the stretch before to this number.</summary>
     public static LoadSimulation RampingConstant(int copies, TimeSpan during) => new LoadSimulation.Closed(null, Copies(copies), Length(during));
 
-    /// <summary>Nobody arrives; who is there goes on to the end of their iteration.</summary>
+    /// <summary>Lets nobody arrive. Copies under way go on to the end of their iteration.</summary>
     public static LoadSimulation Pause(TimeSpan during) => new LoadSimulation.Quiet(Length(during));
 
     private static double PerSecond(double rate, TimeSpan interval)

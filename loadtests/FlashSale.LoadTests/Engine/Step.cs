@@ -2,12 +2,13 @@ using System.Diagnostics;
 
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>A part of an iteration, measured on its own.</summary>
+/// <summary>A part of an iteration that is measured on its own.</summary>
 public static class Step
 {
     /// <summary>
-    /// Runs it and measures it. The first step of an iteration is also measured from when the iteration should have begun: what came late came late there.
-    /// An exception is counted as a failure of the step and of the iteration.
+    /// Runs a step and measures it. The latency of an iteration's first step counts from the moment at which the
+    /// iteration should have begun, so a late start counts as latency there. An exception counts as a failure of the
+    /// step and of the iteration.
     /// </summary>
     public static async Task<Response<T>> Run<T>(string name, IScenarioContext context, Func<Task<Response<T>>> run)
     {

@@ -5,17 +5,21 @@ using System.Text.RegularExpressions;
 namespace FlashSale.LoadTests.Engine;
 
 /// <summary>
-/// Thresholds in a JSON file: scenario -> list of lines, each "[step:] metric operator number". {"spike": ["ok.latency.p99 &lt; 50", "buy: fail.percent &lt;= 0.1"]}.
-/// Metrics: ok|fail .count|.rps|.percent|.bytes; ok|fail .latency|.service .min|.mean|.p50|.p75|.p90|.p95|.p99|.p999|.max|.stddev (milliseconds; latency counts
-/// from the intended start); of scenarios also generator.missed|.unfinished|.lag.p99 and the like. Operators: &lt; &lt;= &gt; &gt;= ==.
-/// Scenarios that are not run are passed over, so that one file may serve all.
+/// Reads thresholds from a JSON file. It maps each scenario to a list of lines of the form "[step:] metric operator
+/// number".
+/// Example: {"spike": ["ok.latency.p99 &lt; 50", "buy: fail.percent &lt;= 0.1"]}.
+/// Metrics: ok|fail .count|.rps|.percent|.bytes; ok|fail .latency|.service
+/// .min|.mean|.p50|.p75|.p90|.p95|.p99|.p999|.max|.stddev (milliseconds; latency counts from the intended start); of
+/// scenarios also generator.intended|.missed|.unfinished|.lag.p99 and the like.
+/// Operators: &lt; &lt;= &gt; &gt;= ==.
+/// A run ignores the lines of scenarios that it does not run, so one file may serve all runs.
 /// </summary>
 public static partial class ThresholdFile
 {
     private static readonly Dictionary<string, Func<StepStats, double>> Metrics = AllMetrics();
 
     /// <summary>Reads the file.</summary>
-    /// <exception cref="UsageException">It is not there, or not as above.</exception>
+    /// <exception cref="UsageException">The file cannot be read, or its content is not of the form above.</exception>
     public static IReadOnlyDictionary<string, Threshold[]> Load(string path)
     {
         string text;
@@ -30,8 +34,8 @@ public static partial class ThresholdFile
         return Parse(text, path);
     }
 
-    /// <summary>Reads its text; <paramref name="path"/> is for what is said of errors.</summary>
-    /// <exception cref="UsageException">It is not as above.</exception>
+    /// <summary>Reads the text of the file. Error messages name <paramref name="path"/>.</summary>
+    /// <exception cref="UsageException">The text is not of the form above.</exception>
     public static IReadOnlyDictionary<string, Threshold[]> Parse(string json, string path)
     {
         try

@@ -1,9 +1,11 @@
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>A run's course in at most <see cref="Most"/> stretches: when there are more, two become one, and from then on they are twice as long.</summary>
+/// <summary>
+/// The course of a run in at most <see cref="Most"/> stretches. When that number is reached, every two stretches become
+/// one, and later stretches are twice as long.
+/// </summary>
 public sealed class Timeline
 {
-    /// <summary>So many stretches at most.</summary>
     public const int Most = 600;
 
     private readonly Lock _gate = new();
@@ -11,7 +13,9 @@ public sealed class Timeline
     private Stretch? _open;
     private int _ticksEach = 1;
 
-    /// <summary>Adds a tick; counts are those since the beginning, durations (microseconds) those of the tick.</summary>
+    /// <summary>
+    /// Adds a tick. Counts are totals since the beginning. Durations (microseconds) are those of the tick alone.
+    /// </summary>
     public void Add(double atSeconds, long ok, long fail, long missed, int inFlight, Histogram recent)
     {
         var tick = new Stretch(1, atSeconds, ok, fail, missed, inFlight, recent.Percentile(0.5), recent.Percentile(0.99), recent.Max);
@@ -28,7 +32,7 @@ public sealed class Timeline
         }
     }
 
-    /// <summary>The stretches so far, in their order.</summary>
+    /// <summary>Returns the stretches so far, in order.</summary>
     public IReadOnlyList<TimelinePoint> Points()
     {
         lock (_gate)

@@ -6,7 +6,9 @@ using System.Text;
 
 namespace FlashSale.LoadTests.Engine;
 
-/// <summary>One connection of a <see cref="HttpWire"/>: one exchange at a time, made anew when it broke.</summary>
+/// <summary>
+/// One connection of a <see cref="HttpWire"/>. It carries one exchange at a time, and it is made anew after it broke.
+/// </summary>
 internal sealed class WireConnection(Uri address) : IDisposable
 {
     private const int LargestAnswer = 64 << 20;
@@ -18,7 +20,8 @@ internal sealed class WireConnection(Uri address) : IDisposable
     private CancellationToken _cancel;
     private volatile bool _isDisposed;
 
-    // Until when the exchange under way may take, in Stopwatch ticks. Whoever changes it away from that value has the say: the exchange that it is done, or the sweeper that it is late.
+    // The end of the exchange's time, in Stopwatch ticks. The exchange changes it when it is done, the sweeper when the
+    // exchange is late. The first to change it decides.
     private long _deadline;
 
     public async Task ConnectAsync(CancellationToken cancel)
@@ -44,7 +47,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
         var socket = _socket!;
         _cancel = cancel;
         Volatile.Write(ref _deadline, deadline);
-        // Nobody would look any more whether it is late.
+        // After the disposal the sweeper no longer looks for late exchanges, so this one must end here.
         if (_isDisposed) socket.Dispose();
         var (answer, goesOn) = (WireAnswer.None(WireFailure.Broken), false);
         try
@@ -54,7 +57,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            // Told below, as what it was.
+            // The failure is returned below, under its cause.
         }
         catch (FormatException)
         {
@@ -74,7 +77,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
         if (Interlocked.CompareExchange(ref _deadline, GivenUp, deadline) == deadline) socket?.Dispose();
     }
 
-    /// <summary>For good; an exchange under way gets no answer.</summary>
+    /// <summary>Closes the connection for good. An exchange under way gets no answer.</summary>
     public void Dispose()
     {
         _isDisposed = true;
@@ -102,7 +105,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
         }
     }
 
-    // The answer, and whether the connection can be used again.
+    // Returns the answer, and whether the connection can be used again.
     private async ValueTask<(WireAnswer Answer, bool GoesOn)> ReadAsync(Socket socket)
     {
         for (var received = 0; ;)
@@ -114,7 +117,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
             if (Parse(_buffer.AsSpan(0, received), out var answer, out var goesOn, out var length))
             {
                 if (answer.Status >= 200) return (answer, goesOn && received == length);
-                // 100 Continue and the like announce the answer.
+                // Answers such as 100 Continue only announce the real one.
                 received -= length;
                 _buffer.AsSpan(length, received).CopyTo(_buffer);
             }
@@ -127,7 +130,8 @@ internal sealed class WireConnection(Uri address) : IDisposable
         Array.Resize(ref _buffer, _buffer.Length * 4);
     }
 
-    // The other side ended the connection: a whole answer only where its length is told by that.
+    // The other side ended the connection. The answer is whole only if the end of the connection marks the end of its
+    // body.
     private (WireAnswer Answer, bool GoesOn) AtEnd(int received)
     {
         var text = _buffer.AsSpan(0, received);
@@ -139,7 +143,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
         return (new WireAnswer(fields.Status, bytes.AsMemory(head + 4), bytes.AsMemory(0, head), WireFailure.None), false);
     }
 
-    // False: more must come.
+    // Returns false when more bytes must come.
     private static bool Parse(ReadOnlySpan<byte> text, out WireAnswer answer, out bool goesOn, out int length)
     {
         (answer, goesOn, length) = (default, false, 0);
@@ -156,7 +160,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
             return true;
         }
         var bodyLength = fields.Status is < 200 or 204 or 304 ? 0 : fields.Length;
-        // Its end will tell its length.
+        // Without a length, the end of the connection marks the end of the body.
         if (bodyLength < 0 || text.Length < bodyAt + bodyLength) return false;
         length = bodyAt + bodyLength;
         var bytes = text[..length].ToArray();
@@ -196,7 +200,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
 
     private static class Chunks
     {
-        // False: more must come.
+        // Returns false when more bytes must come.
         public static bool TryRead(ReadOnlySpan<byte> text, out byte[] body, out int consumed)
         {
             var pieces = new List<byte>(text.Length);
@@ -211,7 +215,7 @@ internal sealed class WireConnection(Uri address) : IDisposable
                 if (!Utf8Parser.TryParse(size[..(extension < 0 ? size.Length : extension)], out int length, out _, 'x') || length < 0) throw new FormatException("No chunk.");
                 if (length == 0)
                 {
-                    // Trailing fields are passed over.
+                    // The reader skips trailing fields.
                     var trailer = rest[end..].IndexOf("\r\n\r\n"u8);
                     if (trailer < 0) return false;
                     consumed += end + trailer + 4;

@@ -1,9 +1,9 @@
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>A broker that is there and does not do its work.</summary>
+/// <summary>Faults of a broker that runs but does not do its work.</summary>
 public static class BrokerFaults
 {
-    // The product's queue of reservations: what others bound to the broker is not ours to delete.
+    // This is the product's queue of reservations. Queues that others bound to the broker must not be deleted.
     private const string Queue = "flashsale-reservations";
 
     public static IReadOnlyList<Row> Rows { get; } =
@@ -29,7 +29,8 @@ public static class BrokerFaults
                     await Task.Delay(TimeSpan.FromSeconds(2));
                     told = await fault.Stack.RabbitMqCtlAsync("delete_queue", Queue);
                 }
-                // "Queue 'x' on vhost '/' was successfully deleted with 12 ready messages"
+                // rabbitmqctl answers, for example: "Queue 'x' on vhost '/' was successfully deleted with 12 ready
+                // messages".
                 if (told.Contains("deleted", StringComparison.OrdinalIgnoreCase) && !told.Contains("with 0 ready", StringComparison.OrdinalIgnoreCase)) fault.TookHold(told.Trim().ReplaceLineEndings(" "));
             },
         },

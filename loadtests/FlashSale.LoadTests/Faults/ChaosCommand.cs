@@ -5,12 +5,13 @@ using FlashSale.LoadTests.Engine;
 namespace FlashSale.LoadTests.Faults;
 
 /// <summary>
-/// The command <c>chaos</c>: brings the stack up behind its proxies, runs each row with each seed and writes the table. scripts/chaos.sh makes
-/// the stack's folder with its secrets before, and takes everything down after.
+/// Runs the command <c>chaos</c>. It brings the stack up behind its proxies, runs each row with each seed and writes
+/// the table. Before that, scripts/chaos.sh makes the stack's folder with its secrets. Afterwards the script takes
+/// everything down.
 /// </summary>
 public static class ChaosCommand
 {
-    /// <returns>An <see cref="ExitCode"/>: broken comes before inconclusive.</returns>
+    /// <returns>An <see cref="ExitCode"/>. Broken outranks inconclusive.</returns>
     /// <exception cref="UsageException">The arguments are wrong.</exception>
     public static async Task<int> RunAsync(IReadOnlyList<string> arguments)
     {
@@ -21,7 +22,7 @@ public static class ChaosCommand
         }
         var (options, names) = Parse(arguments);
         var rows = Rows.Named(names);
-        // Before anything is built and started: are the names right?
+        // --check only tests the names of the rows, before anything is built and started.
         if (options.ContainsKey("check")) return ExitCode.Pass;
         using var stop = new CancellationTokenSource();
         using var onTerm = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
@@ -36,7 +37,7 @@ public static class ChaosCommand
             return ExitCode.Inconclusive;
         }
 
-        // What is broken is healed, and what is mounted goes, before this ends.
+        // A signal only cancels the run. Before the run ends, it heals the fault and unmounts its disks.
         void Stop(PosixSignalContext signal)
         {
             signal.Cancel = true;
@@ -53,7 +54,7 @@ public static class ChaosCommand
         }
         catch (InvalidOperationException)
         {
-            // up.sh has told why.
+            // up.sh has already printed the reason.
             return ExitCode.Inconclusive;
         }
         List<FaultOutcome> outcomes = [];
@@ -63,7 +64,7 @@ public static class ChaosCommand
             var outcome = await new FaultRun(stack, row, seed).RunAsync(text => Console.Write($"{text} ... "), cancel);
             outcomes.Add(outcome);
             Tell(outcome);
-            // After each: a run of an hour that is broken off has told what it knows.
+            // The table is written after each row. So a run of an hour that is broken off still leaves its results.
             await File.WriteAllTextAsync(Option("result"), ChaosReport.Write(await File.ReadAllTextAsync(Option("about"), cancel), outcomes), cancel);
         }
         return outcomes.Any(o => o.Verdict == FaultVerdict.Broken) ? ExitCode.Broken : outcomes.Any(o => o.Verdict == FaultVerdict.Inconclusive) ? ExitCode.Inconclusive : ExitCode.Pass;

@@ -3,11 +3,11 @@ using System.Text;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>The table of a fault run, as Markdown.</summary>
+/// <summary>Writes the table of a fault run as Markdown.</summary>
 public static class ChaosReport
 {
-    /// <param name="about">What ran where: machine, versions, commit.</param>
-    /// <param name="outcomes">In the order in which they ran.</param>
+    /// <param name="about">Description of the run: machine, versions, commit.</param>
+    /// <param name="outcomes">The outcomes in the order in which they ran.</param>
     public static string Write(string about, IReadOnlyList<FaultOutcome> outcomes)
     {
         var text = new StringBuilder(about.TrimEnd());

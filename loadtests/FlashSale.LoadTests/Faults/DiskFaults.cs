@@ -1,8 +1,9 @@
 namespace FlashSale.LoadTests.Faults;
 
 /// <summary>
-/// A disk that is full. For the time of the row the server's data live on a small memory file system of their own, which the fault fills to its last
-/// byte; afterwards they go back to where they were. Only root may mount; for others the rows are inconclusive.
+/// Faults of a full disk. While the row runs, the server's data live on a small memory file system of their own. The
+/// fault fills it to its last byte. Afterwards the data go back to their old place. Only root may mount, so for other
+/// users the rows are inconclusive.
 /// </summary>
 public static class DiskFaults
 {
@@ -68,7 +69,7 @@ public static class DiskFaults
             }
             catch (IOException)
             {
-                // Full, for a block of this size.
+                // The disk has no room left for a block of this size.
             }
         }
     }

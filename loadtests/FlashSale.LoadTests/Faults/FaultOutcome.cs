@@ -2,7 +2,7 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>How a row ended.</summary>
+/// <summary>Result of a row.</summary>
 public enum FaultVerdict
 {
     /// <summary>The fault took hold, and every promise held.</summary>
@@ -11,47 +11,55 @@ public enum FaultVerdict
     /// <summary>A promise is broken.</summary>
     Broken,
 
-    /// <summary>Nothing is known: the fault did not take hold, or the run could not be judged.</summary>
+    /// <summary>The run proves nothing: the fault did not take hold, or the run could not be judged.</summary>
     Inconclusive,
 }
 
-/// <summary>What one row with one seed has shown.</summary>
+/// <summary>Outcome of one row with one seed.</summary>
 public sealed record FaultOutcome(string Row, int Seed)
 {
     public FaultVerdict Verdict { get; init; }
 
-    /// <summary>Purchases (not requests) whose last answer was a 202.</summary>
+    /// <summary>Number of purchases (not requests) that got a 202 as their last answer.</summary>
     public int Accepted { get; init; }
 
-    /// <summary>Purchases that were told to come again later. Not those that came too late or wanted too much.</summary>
+    /// <summary>
+    /// Number of purchases that were told to come again later. Purchases that came too late or wanted too much are not
+    /// counted.
+    /// </summary>
     public int Refused { get; init; }
 
-    /// <summary>Purchases whose shopper gave up without knowing.</summary>
+    /// <summary>Number of purchases for which the shopper gave up without knowing the outcome.</summary>
     public int Unknown { get; init; }
 
-    /// <summary>From the end of the fault until a purchase begun after it was accepted and stored; null: never.</summary>
+    /// <summary>
+    /// Time from the end of the fault until a purchase begun after it was accepted and stored. Null: never.
+    /// </summary>
     public TimeSpan? Recovery { get; init; }
 
-    /// <summary>Longest time from a shopper's first request to an answer that settled it, however often they came again; or to their last, where none did.</summary>
+    /// <summary>
+    /// Longest time from a shopper's first request to an answer that settled the purchase, however often the shopper
+    /// came again. If no answer settled it, the time to the last answer.
+    /// </summary>
     public TimeSpan Slowest { get; init; }
 
-    /// <summary>Acceptances that are no order, where the fault may cost them.</summary>
+    /// <summary>Number of acceptances without an order, where the fault may cost them.</summary>
     public long Lost { get; init; }
 
     public IReadOnlyList<string> Violations { get; init; } = [];
 
-    /// <summary>How it was seen that the fault took hold; or why nothing is known.</summary>
+    /// <summary>How the run saw that the fault took hold, or why the run proves nothing.</summary>
     public string Note { get; init; } = "";
 
-    /// <summary>Counts what shoppers were told.</summary>
+    /// <summary>Returns a copy with the counts of the answers that shoppers got.</summary>
     public FaultOutcome WithHistory(string path)
     {
-        // By purchase: when it began, and its last answer.
+        // The map holds for each purchase the time at which it began and its last answer.
         var purchases = new Dictionary<(string User, string Key), Purchase>();
         foreach (var told in History.Read(path))
         {
             var purchase = purchases.GetValueOrDefault((told.UserId, told.Key), new Purchase(told.StartedMicroseconds, 0, WasUnknown: false, Answer: default));
-            // What came first settled it: a replay asked for later does not count.
+            // The first answer that settles a purchase counts. A replay that was asked for later does not count.
             if (purchase.IsSettled) continue;
             purchases[(told.UserId, told.Key)] = purchase with { Ended = told.EndedMicroseconds, WasUnknown = purchase.WasUnknown || told.IsUnknown, Answer = told };
         }
@@ -64,11 +72,11 @@ public sealed record FaultOutcome(string Row, int Seed)
         };
     }
 
-    /// <summary>Takes over what the promises' judge says.</summary>
-    /// <param name="verdict">Over all answers and both stores.</param>
+    /// <summary>Returns a copy with the verdict of the judge of the promises.</summary>
+    /// <param name="verdict">The verdict over all answers and both stores.</param>
     /// <param name="recovery">Null: the sale did not come back.</param>
-    /// <param name="evidence">How it was seen that the fault took hold; nothing: it was not.</param>
-    /// <param name="whyNot">Why the fault could not be brought about as it should; null: it was.</param>
+    /// <param name="evidence">How the run saw that the fault took hold. Empty: it did not see it.</param>
+    /// <param name="whyNot">Why the fault could not be brought about as it should. Null: it was.</param>
     public FaultOutcome WithVerdict(VerdictResult verdict, TimeSpan? recovery, IReadOnlyList<string> evidence, string? whyNot)
     {
         List<string> violations = [.. verdict.Violations];
@@ -80,7 +88,7 @@ public sealed record FaultOutcome(string Row, int Seed)
             Recovery = recovery,
             Lost = verdict.Lost,
             Violations = violations,
-            // What is broken is broken, whether or not the fault did it.
+            // A broken promise counts as broken, whether or not the fault caused it.
             Verdict = violations.Count > 0 ? FaultVerdict.Broken : isConclusive ? FaultVerdict.Pass : FaultVerdict.Inconclusive,
             Note = string.Join("; ", ((string?[])[.. evidence.DefaultIfEmpty("nothing shows that the fault took hold"), whyNot, verdict.WhyNot]).Where(note => note is not null)),
         };

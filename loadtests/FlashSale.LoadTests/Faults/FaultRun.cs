@@ -7,14 +7,14 @@ using Npgsql;
 namespace FlashSale.LoadTests.Faults;
 
 /// <summary>
-/// Runs a row with a seed: a sale of its own under load, the fault at a moment drawn from the seed, its end, the recovery, and the verdict over
-/// all that shoppers were told and both stores.
+/// Runs a row with a seed. It puts a sale of its own under load, brings the fault about at a moment drawn from the
+/// seed, ends the fault and waits for the recovery. The verdict covers all answers to shoppers and both stores.
 /// </summary>
 public sealed class FaultRun(FaultStack stack, Row row, int seed)
 {
     private const int Plenty = 200_000;
 
-    // Sold out at about the time of the fault.
+    // This stock sells out at about the time of the fault.
     private const int Few = 400;
 
     private const int WarmUp = 300;
@@ -29,16 +29,16 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
 
     private readonly Random _random = new(HashCodeOf(row.Name) ^ seed);
 
-    /// <summary>Runs it to its end.</summary>
+    /// <summary>Runs the row to its end.</summary>
     /// <param name="tell">Takes a line of progress.</param>
-    /// <param name="cancel">Breaks the run off; what was broken is healed all the same.</param>
+    /// <param name="cancel">Breaks the run off. The run heals the fault all the same.</param>
     public async Task<FaultOutcome> RunAsync(Action<string> tell, CancellationToken cancel)
     {
         var fault = new Fault(stack, _random);
         FaultOutcome? outcome = null;
         try
         {
-            // Whatever a row before this one has left behind is no part of this one.
+            // An earlier row may have left a server down. That must not count for this row.
             foreach (var server in (Part[])[Part.Redis, Part.RabbitMq, Part.Postgres]) await stack.StartAsync(server);
             await stack.ReadyAsync(Ready);
             try
@@ -55,7 +55,7 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
         }
         catch (Exception e) when (e is not OperationCanceledException || !cancel.IsCancellationRequested)
         {
-            // What was found stands, whatever came after it.
+            // A broken promise that was found stands, even if a later step failed.
             return outcome is { Verdict: FaultVerdict.Broken } ? outcome with { Note = $"{outcome.Note}; {Reason(e)}" }
                 : new FaultOutcome(row.Name, seed) { Verdict = FaultVerdict.Inconclusive, Note = Reason(e) };
         }
@@ -79,14 +79,14 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
             await Task.Delay(AfterRecovery, cancel);
             await buyers.StopAsync();
             await sale.CloseAsync(cancel);
-            // Whoever was promised an order that is gone would buy another one.
+            // Where the fault may cost acceptances, the replay of a lost purchase would buy again.
             if (row.Loss == Loss.None) await buyers.ReplayAsync(cancel);
         }
         var verdict = await Verdict.CheckAsync(fault.Target, sale, path, row.Loss, Rest, cancel, healed);
         return new FaultOutcome(row.Name, seed).WithHistory(path).WithVerdict(verdict, recovery, fault.Evidence, fault.WhyNot);
     }
 
-    /// <returns>When the fault had ended, by <see cref="RunClock"/>.</returns>
+    /// <returns>The time at which the fault had ended, by <see cref="RunClock"/>.</returns>
     private async Task<long> BreakAsync(Fault fault, Action<string> tell, CancellationToken cancel)
     {
         var moment = EarliestFault + _random.NextDouble() * (LatestFault - EarliestFault);
@@ -100,12 +100,13 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
         }
         catch (Exception e) when (e is not OperationCanceledException || !cancel.IsCancellationRequested)
         {
-            // The promises are judged all the same.
+            // The run goes on, because the promises are judged all the same.
             fault.WhyNot = Reason(e);
         }
         finally
         {
-            // The one and the other: a server that does not start must not leave a worker frozen.
+            // Heal runs as one more of the undo steps, and every step runs even if another one fails. A server that
+            // does not start must not leave a worker frozen.
             fault.AtHeal(() => row.Heal(fault));
             try
             {
@@ -119,8 +120,12 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
         return RunClock.Microseconds;
     }
 
-    /// <summary>Waits until that many purchases accepted since a moment are in Postgres. The judge's own connection, past the proxy.</summary>
-    /// <param name="since">Unix microseconds; Redis, which stamps acceptances, has the clock of this machine.</param>
+    /// <summary>
+    /// Waits until the given number of purchases accepted since a moment are in Postgres. The query uses the judge's
+    /// own connection, which does not pass the proxy.
+    /// </summary>
+    /// <param name="since">Unix microseconds. Redis stamps the acceptances, and it has the clock of this
+    /// machine.</param>
     private static async Task<bool> StoredSinceAsync(Target target, LoadSale sale, long since, int orders, TimeSpan deadline, CancellationToken cancel)
     {
         await using var source = NpgsqlDataSource.Create(Verdict.ConnectionString(target.Postgres));
@@ -135,19 +140,19 @@ public sealed class FaultRun(FaultStack stack, Row row, int seed)
             }
             catch (NpgsqlException)
             {
-                // It has just been started, and ends sessions once more or takes none yet.
+                // Postgres has just been started. It may end sessions once more, or accept no session yet.
             }
         }
         return false;
     }
 
-    // What a command or a server said at length is in its log.
+    // Long messages are cut here. The log of the command or server has the full text.
     private static string Reason(Exception e)
     {
         var text = (e is InconclusiveException ? e.Message : $"{e.GetType().Name}: {e.Message}").ReplaceLineEndings(" ");
         return text.Length <= LongestReason ? text : text[..LongestReason] + "…";
     }
 
-    // The same in every process, unlike string.GetHashCode.
+    // This hash is the same in every process, unlike string.GetHashCode.
     private static int HashCodeOf(string text) => text.Aggregate(17, (hash, letter) => unchecked(hash * 31 + letter));
 }

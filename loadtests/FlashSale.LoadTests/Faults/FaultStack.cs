@@ -5,7 +5,10 @@ using System.Net;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>What can be broken: hosts, which their supervisors start again, and three servers, which the run starts again.</summary>
+/// <summary>
+/// The parts that a row can break: hosts, which their supervisors start again, and three servers, which the run starts
+/// again.
+/// </summary>
 public enum Part
 {
     Api,
@@ -17,8 +20,9 @@ public enum Part
 }
 
 /// <summary>
-/// The stack of a fault run: that of scripts/up.sh, with production's settings, except that its hosts reach each server through a <see cref="Proxy"/> (there is one before the Api, too) and
-/// publish unsettled orders again after 5 s instead of 60, so that a lost queue can be waited for.
+/// The stack of a fault run. It is the stack of scripts/up.sh with production's settings and two differences. Its hosts
+/// reach each server through a <see cref="Proxy"/> (another proxy stands before the Api). They publish unsettled orders
+/// again after 5 s instead of 60, so that the run can wait for the recovery of a lost queue.
 /// </summary>
 public sealed class FaultStack : IAsyncDisposable
 {
@@ -28,10 +32,10 @@ public sealed class FaultStack : IAsyncDisposable
     private readonly int _base;
     private readonly ImmutableDictionary<Part, Proxy> _proxies;
 
-    /// <summary>Opens the proxies; the rest comes with <see cref="UpAsync"/>.</summary>
-    /// <param name="root">The checkout.</param>
-    /// <param name="folder">The stack's folder; its secrets are there already.</param>
-    /// <param name="portBase">As up.sh's --port-base. The proxies listen on the ports from 110 above it.</param>
+    /// <summary>Opens the proxies. <see cref="UpAsync"/> starts everything else.</summary>
+    /// <param name="root">Root folder of the checkout.</param>
+    /// <param name="folder">Folder of the stack. Its secrets are there already.</param>
+    /// <param name="portBase">Value of up.sh's --port-base. The proxies listen on the ports from 110 above it.</param>
     public FaultStack(string root, string folder, int portBase)
     {
         _root = root;
@@ -46,18 +50,20 @@ public sealed class FaultStack : IAsyncDisposable
         }.ToImmutableDictionary();
     }
 
-    /// <summary>Where its data, logs and env file are.</summary>
+    /// <summary>Folder of the stack's data, logs and env file.</summary>
     public string Folder { get; }
 
-    /// <summary>The stack's env file, as up.sh writes it: the servers' own addresses, not the proxies'.</summary>
+    /// <summary>
+    /// The env file that up.sh writes. It holds the servers' own addresses, not those of the proxies.
+    /// </summary>
     public string EnvFile => Path.Combine(Folder, "env");
 
-    /// <summary>An address for one more Api.</summary>
+    /// <summary>Returns an address for one more Api.</summary>
     /// <param name="number">1 or 2.</param>
     public Uri SpareApi(int number) => new($"http://127.0.0.1:{_base + 4 + number}");
 
-    /// <summary>Brings everything up, or what is missing of it.</summary>
-    /// <exception cref="InvalidOperationException">up.sh failed; it has told why.</exception>
+    /// <summary>Starts all parts of the stack that do not run yet.</summary>
+    /// <exception cref="InvalidOperationException">up.sh failed. It has printed the reason.</exception>
     public Task UpAsync() => Processes.RunAsync(["bash", Path.Combine(_root, "scripts/up.sh"), "--infra", "native", "--port-base", $"{_base}", "--no-demo"], new Dictionary<string, string>(StringComparer.Ordinal)
     {
         ["Redis__Endpoint"] = $"127.0.0.1:{_proxies[Part.Redis].Port}",
@@ -66,31 +72,31 @@ public sealed class FaultStack : IAsyncDisposable
         ["Relay__RepublishAfterSeconds"] = "5",
     }, isShown: true);
 
-    /// <summary>The proxy before a server, or before the Api.</summary>
+    /// <summary>Returns the proxy before a server, or before the Api.</summary>
     public Proxy ProxyOf(Part part) => _proxies[part];
 
-    /// <summary>The Api as shoppers reach it through its proxy.</summary>
+    /// <summary>Address at which shoppers reach the Api through its proxy.</summary>
     public Uri ProxiedApi => new($"http://127.0.0.1:{_proxies[Part.Api].Port}");
 
-    /// <summary>The process id of a part, as of now; 0 while it has none.</summary>
+    /// <summary>Returns the current process id of a part, or 0 while it has no process.</summary>
     public int PidOf(Part part) => int.TryParse(Env($"FLASHSALE_PID_{part.ToString().ToUpperInvariant()}"), out var pid) ? pid : 0;
 
-    /// <summary>A value of the env file, empty where it has none.</summary>
+    /// <summary>Returns a value of the env file, or empty text where the file has no such value.</summary>
     public string Env(string name) => Value(EnvFile, name);
 
     /// <summary>Starts a server on its data, unless it runs, and returns when it answers.</summary>
     public Task StartAsync(Part server) => InfraAsync("start", server);
 
-    /// <summary>Stops a server in order.</summary>
+    /// <summary>Stops a server gracefully.</summary>
     public Task StopAsync(Part server) => InfraAsync("stop", server);
 
-    /// <summary>Where a server keeps its data.</summary>
+    /// <summary>Returns the folder of a server's data.</summary>
     public string DataOf(Part server) => Path.Combine(Path.GetFullPath(RealPath(Path.Combine(Folder, "data"))), server.ToString().ToLowerInvariant());
 
-    /// <summary>The log of a part.</summary>
+    /// <summary>Returns the path of a part's log.</summary>
     public string LogOf(Part part) => Path.Combine(Folder, "log", $"{part.ToString().ToLowerInvariant()}.log");
 
-    /// <summary>What a log has said since a position.</summary>
+    /// <summary>Returns the text that a log has gained since a position in bytes.</summary>
     public async Task<string> LogSinceAsync(Part part, long position)
     {
         await using var file = new FileStream(LogOf(part), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
@@ -99,20 +105,20 @@ public sealed class FaultStack : IAsyncDisposable
         return await reader.ReadToEndAsync();
     }
 
-    /// <summary>Runs rabbitmqctl for the stack's node.</summary>
+    /// <summary>Runs rabbitmqctl for the stack's node and returns its output.</summary>
     public Task<string> RabbitMqCtlAsync(params string[] arguments) => Processes.RunAsync([Path.Combine(Folder, "bin/rabbitmqctl"), .. arguments]);
 
-    /// <summary>Waits until all hosts say that they are ready.</summary>
-    /// <exception cref="TimeoutException">One is not.</exception>
+    /// <summary>Waits until all hosts report that they are ready.</summary>
+    /// <exception cref="TimeoutException">A host is not ready in time.</exception>
     public async Task ReadyAsync(TimeSpan deadline)
     {
-        // Management ports: Api, Admin, Worker.
+        // These are the management ports of Api, Admin and Worker.
         foreach (var port in (int[])[_base + 1_000, _base + 1_001, _base + 1_002]) await ReadyAsync(new Uri($"http://127.0.0.1:{port}"), deadline);
     }
 
-    /// <summary>Waits until one host says that it is ready.</summary>
-    /// <param name="management">Its management address.</param>
-    /// <param name="deadline">How long.</param>
+    /// <summary>Waits until one host reports that it is ready.</summary>
+    /// <param name="management">Management address of the host.</param>
+    /// <param name="deadline">Longest wait.</param>
     public static async Task ReadyAsync(Uri management, TimeSpan deadline)
     {
         var answer = "";
@@ -142,7 +148,7 @@ public sealed class FaultStack : IAsyncDisposable
 
     private string Setting(string name) => Value(Path.Combine(Folder, "settings"), name);
 
-    // The last = of a value belongs to it.
+    // Only the first = separates the name from the value. The value may contain more of them.
     private static string Value(string file, string name) =>
         File.ReadLines(file).FirstOrDefault(line => line.StartsWith(name + "=", StringComparison.Ordinal))?[(name.Length + 1)..] ?? "";
 

@@ -6,7 +6,7 @@ using System.Text.Json;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>Hosts whose clocks are wrong, or whose settings change all the time.</summary>
+/// <summary>Faults of hosts with wrong clocks, or with settings that change all the time.</summary>
 public static class HostFaults
 {
     private static readonly TimeSpan Lasting = TimeSpan.FromSeconds(8);
@@ -36,7 +36,7 @@ public static class HostFaults
             {
                 using var admin = Admin(fault);
                 using var shop = new HttpClient { BaseAddress = fault.Apis[0] };
-                // As it was before, whatever the next rows are.
+                // The next rows must find the limits as they were before.
                 var before = await admin.GetStringAsync("/api/v1/ops/limits");
                 fault.AtEnd(() => SetAsync(fault, before));
                 var (changes, followed) = (0, 0);
@@ -90,8 +90,9 @@ public static class HostFaults
         DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", fault.Target.AdminToken) },
     };
 
-    // The settings of the Api that runs, on another port and under another clock. Timers go by the monotonic clock, which stays true: a wrong
-    // wall clock is what broken time servers make, a wrong monotonic one is nobody's.
+    // Starts an Api with the settings of the running one, on another port and under another wall clock. Timers go by
+    // the monotonic clock, which stays true. Broken time servers make wrong wall clocks, but nothing makes a wrong
+    // monotonic clock.
     private static async Task<Uri> StartShiftedAsync(Fault fault, int number, TimeSpan shift)
     {
         var library = Directory.EnumerateDirectories("/usr/lib", "*-linux-gnu").Select(folder => Path.Combine(folder, "faketime/libfaketimeMT.so.1")).FirstOrDefault(File.Exists)

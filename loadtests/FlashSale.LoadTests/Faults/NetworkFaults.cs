@@ -2,7 +2,10 @@ using static FlashSale.LoadTests.Faults.ProxyMode;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>The network between the hosts and a server, or between shoppers and the Api. Nobody calls the Worker.</summary>
+/// <summary>
+/// Faults of the network between the hosts and a server, or between shoppers and the Api. The Worker has no row,
+/// because no client calls it.
+/// </summary>
 public static class NetworkFaults
 {
     private static readonly Part[] Parts = [Part.Api, Part.Redis, Part.RabbitMq, Part.Postgres];

@@ -7,13 +7,13 @@ using Npgsql;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>A Postgres whose locks are in the way.</summary>
+/// <summary>Faults of a Postgres that blocks the product by locks.</summary>
 public static class PostgresFaults
 {
     private const int Stormers = 6;
     private const int Readers = 64;
 
-    // Postgres:MaxPoolSize of a host.
+    // This is the setting Postgres:MaxPoolSize of a host.
     private const int Pool = 20;
 
     private static readonly TimeSpan Lasting = TimeSpan.FromSeconds(8);
@@ -37,7 +37,8 @@ public static class PostgresFaults
             {
                 var stored = await SomeOrdersAsync(fault);
                 await using var orders = await LockOrdersAsync(fault);
-                // Another session: within a transaction Postgres tells of others what it told at first.
+                // The watch needs a session of its own. Within a transaction Postgres repeats its first answer about
+                // other sessions.
                 await using var source = Source(fault.Target);
                 await using var watch = await source.OpenConnectionAsync();
                 using var stop = new CancellationTokenSource();
@@ -55,7 +56,7 @@ public static class PostgresFaults
 
     internal static NpgsqlDataSource Source(Target target) => NpgsqlDataSource.Create(ConnectionString(target));
 
-    /// <summary>A session that lets nobody read or write an order until it is disposed of.</summary>
+    /// <summary>Opens a session that blocks every read and write of an order until it is disposed of.</summary>
     internal static async Task<NpgsqlConnection> LockOrdersAsync(Fault fault)
     {
         var connection = new NpgsqlConnection(ConnectionString(fault.Target));
@@ -64,14 +65,15 @@ public static class PostgresFaults
         return connection;
     }
 
-    /// <returns>How often this session was the one that had to give way.</returns>
+    /// <returns>Number of times that this session had to give way.</returns>
     private static async Task<int> StormAsync(NpgsqlDataSource source, string saleId, int seed, bool isBackward)
     {
         var random = new Random(seed);
         var order = isBackward ? "desc" : "asc";
         var ended = 0;
         await using var connection = await source.OpenConnectionAsync();
-        // Whoever has waited for longest looks for deadlocks and gives way; with a longer wait here that is the product, whose wait is 1 s.
+        // A session that has waited for this time looks for deadlocks and gives way. The product waits only 1 s, so
+        // with a longer wait here the product gives way.
         await ExecuteAsync(connection, "set deadlock_timeout = '1500ms'");
         for (var clock = Stopwatch.StartNew(); clock.Elapsed < Lasting; await Task.Delay(random.Next(1, 50)))
         {
@@ -95,7 +97,7 @@ public static class PostgresFaults
         return ended;
     }
 
-    // Not pooled: a connection of before the fault is of no use after it.
+    // The sessions are not pooled, because a connection from before the fault is of no use after it.
     private static string ConnectionString(Target target) =>
         new NpgsqlConnectionStringBuilder(Verdict.ConnectionString(target.Postgres)) { Pooling = false, ApplicationName = "fault run" }.ConnectionString;
 
@@ -109,7 +111,8 @@ public static class PostgresFaults
         return [.. orders];
     }
 
-    // Lists of orders are the first thing that a node under pressure gives up; a single order can always be read.
+    // This reads single orders. A node under pressure gives up lists of orders first, but a single order can always be
+    // read.
     private static async Task ReadAsync(Fault fault, Uri api, (Guid Id, string UserId) order, CancellationToken cancel)
     {
         using var http = new HttpClient { BaseAddress = api };
@@ -123,7 +126,7 @@ public static class PostgresFaults
             }
             catch (Exception e) when (e is HttpRequestException or OperationCanceledException)
             {
-                // What they are told is not the question here.
+                // The readers only fill the pool, so their answers do not matter here.
             }
         }
     }

@@ -1,6 +1,6 @@
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>Processes that die or freeze.</summary>
+/// <summary>Faults of processes that die or freeze.</summary>
 public static class ProcessFaults
 {
     private static readonly Part[] Parts = [Part.Api, Part.Worker, Part.Redis, Part.RabbitMq, Part.Postgres];
@@ -27,7 +27,7 @@ public static class ProcessFaults
         },
     };
 
-    // A host is started again by its supervisor, 0.2 s later.
+    // The supervisor of a host starts it again 0.2 s later.
     private static Row Kill(Part part) => new($"kill-{part.Name}", $"kill -9 of {part}{(Servers.Contains(part) ? "; started again up to 2 s later" : "; its supervisor starts it again")}")
     {
         Inject = async fault => fault.TookHold($"{await KillAsync(fault, part)} processes died"),
@@ -59,7 +59,7 @@ public static class ProcessFaults
 
     extension(Part part)
     {
-        /// <summary>As in the names of rows.</summary>
+        /// <summary>The part as it appears in the names of rows.</summary>
         internal string Name => part.ToString().ToLowerInvariant();
     }
 }

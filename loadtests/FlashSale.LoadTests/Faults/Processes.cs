@@ -4,24 +4,26 @@ using FlashSale.LoadTests.Targets;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>Signals to processes by pid, what the kernel says of them, and commands that are run to their end.</summary>
+/// <summary>
+/// Sends signals to processes by pid, reads their state from the kernel, and runs commands to their end.
+/// </summary>
 public static class Processes
 {
     private const int Kill = 9;
     private const int Continue = 18;
     private const int Stop = 19;
 
-    /// <summary>Whether it is there, and no zombie.</summary>
+    /// <summary>Returns whether the process exists and is no zombie.</summary>
     public static bool IsAlive(int pid) => ProcessStat.Read(pid) is { State: not ('Z' or 'X') };
 
-    /// <summary>Whether SIGSTOP holds it.</summary>
+    /// <summary>Returns whether SIGSTOP holds the process.</summary>
     public static bool IsFrozen(int pid) => ProcessStat.Read(pid) is { State: 'T' };
 
     /// <summary>
-    /// SIGKILL to a process and its children (a server's sessions may be processes of their own), and waits until all are gone. The parent first: it must
-    /// neither clean up after its children nor start others.
+    /// Sends SIGKILL to a process and its children (a server's sessions may be processes of their own), and waits until
+    /// all are gone. The parent dies first, so that it neither cleans up after its children nor starts others.
     /// </summary>
-    /// <returns>How many were killed.</returns>
+    /// <returns>Number of processes that were killed.</returns>
     public static async Task<int> KillAsync(int pid)
     {
         int[] all = [pid, .. ChildrenOf(pid)];
@@ -35,26 +37,26 @@ public static class Processes
         return all.Length;
     }
 
-    /// <summary>SIGSTOP to a process and its children.</summary>
-    /// <returns>Those that were stopped, for <see cref="Thaw"/>.</returns>
+    /// <summary>Sends SIGSTOP to a process and its children.</summary>
+    /// <returns>The stopped processes, for <see cref="Thaw"/>.</returns>
     public static int[] Freeze(int pid)
     {
         _ = Native.Kill(pid, Stop);
-        // Stopped, it makes no more of them.
+        // The stopped parent starts no more children.
         int[] all = [pid, .. ChildrenOf(pid)];
         foreach (var one in all) _ = Native.Kill(one, Stop);
         return all;
     }
 
-    /// <summary>SIGCONT.</summary>
+    /// <summary>Sends SIGCONT.</summary>
     public static void Thaw(IEnumerable<int> pids)
     {
         foreach (var pid in pids) _ = Native.Kill(pid, Continue);
     }
 
     /// <summary>Runs a command to its end.</summary>
-    /// <returns>What it wrote.</returns>
-    /// <exception cref="InvalidOperationException">It failed, or is not there.</exception>
+    /// <returns>The output of the command. Empty if it was shown instead.</returns>
+    /// <exception cref="InvalidOperationException">The command failed, or does not exist.</exception>
     public static async Task<string> RunAsync(IReadOnlyList<string> command, IReadOnlyDictionary<string, string>? environment = null, bool isShown = false)
     {
         var start = new ProcessStartInfo(command[0], command.Skip(1)) { RedirectStandardOutput = !isShown, RedirectStandardError = !isShown };

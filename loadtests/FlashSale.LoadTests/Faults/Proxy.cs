@@ -6,34 +6,36 @@ using System.Threading.Channels;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>What a <see cref="Proxy"/> does to the bytes between its two sides.</summary>
+/// <summary>Treatment of the bytes between the two sides of a <see cref="Proxy"/>.</summary>
 public enum ProxyMode
 {
     /// <summary>All bytes go through at once.</summary>
     Pass,
 
     /// <summary>
-    /// Nothing goes through and nobody is told: connections stay, new ones are accepted. What is sent meanwhile arrives when the fault is over,
-    /// as it would by TCP's retransmissions.
+    /// Nothing goes through, and neither side is told: connections stay, and the proxy accepts new ones. Bytes sent
+    /// meanwhile arrive when the fault is over, as they would by TCP's retransmissions.
     /// </summary>
     Blackhole,
 
-    /// <summary>Connections are reset, new ones at once.</summary>
+    /// <summary>The proxy resets all connections, new ones at once.</summary>
     Reset,
 
-    /// <summary>What clients send arrives by <see cref="Proxy.Latency"/> later, and so does every answer.</summary>
+    /// <summary>
+    /// Bytes from clients arrive later by <see cref="Proxy.Latency"/>, and therefore every answer is later too.
+    /// </summary>
     Latency,
 }
 
 /// <summary>
-/// A TCP proxy on loopback before one server, which breaks the network between the two on demand. The mode may be changed at any moment and holds
-/// for the connections that are there and for new ones.
+/// A TCP proxy on loopback before one server. It breaks the network between clients and server on demand. The mode may
+/// change at any moment, and it holds for open connections and for new ones.
 /// </summary>
 public sealed class Proxy : IAsyncDisposable
 {
     private const int ChunkBytes = 16_384;
 
-    // What a sender may have under way before it must wait, as a socket's buffer would make it.
+    // A sender may have this many chunks under way before it must wait, as with a socket's buffer.
     private const int MostChunks = 64;
 
     private static readonly TaskCompletionSource Open = Opened();
@@ -48,8 +50,9 @@ public sealed class Proxy : IAsyncDisposable
     private long _hits;
 
     /// <summary>Listens at once.</summary>
-    /// <param name="port">Where, on 127.0.0.1; 0 takes a free port.</param>
-    /// <param name="target">The server behind it. It need not be there yet; while it is not, connections end at once.</param>
+    /// <param name="port">Port on 127.0.0.1. 0 takes a free port.</param>
+    /// <param name="target">The server behind the proxy. It need not run yet. While it does not, connections end at
+    /// once.</param>
     public Proxy(int port, IPEndPoint target)
     {
         _target = target;
@@ -58,22 +61,26 @@ public sealed class Proxy : IAsyncDisposable
         _accepting = AcceptAsync();
     }
 
-    /// <summary>Where it listens.</summary>
+    /// <summary>The port on which the proxy listens.</summary>
     public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
 
-    /// <summary>What <see cref="ProxyMode.Latency"/> adds to a round trip.</summary>
+    /// <summary>The time that <see cref="ProxyMode.Latency"/> adds to a round trip.</summary>
     public TimeSpan Latency { get; init; } = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>Leads new connections to another server, as a name does that has moved. Those that are there stay where they are.</summary>
+    /// <summary>
+    /// Leads new connections to another server, as a host name does after a move. Open connections stay where they are.
+    /// </summary>
     public void MoveTo(IPEndPoint target) => _target = target;
 
-    /// <summary>What it does now.</summary>
+    /// <summary>The current mode.</summary>
     public ProxyMode Mode => _mode;
 
-    /// <summary>Connections that are there now.</summary>
+    /// <summary>Number of open connections.</summary>
     public int Connections => _links.Count;
 
-    /// <summary>How often the mode has told since it was set: pieces held back or delayed, connections reset.</summary>
+    /// <summary>
+    /// Number of times that the mode took effect since it was set: pieces held back or delayed, connections reset.
+    /// </summary>
     public long Hits => Interlocked.Read(ref _hits);
 
     /// <summary>Changes the mode, and begins to count <see cref="Hits"/> anew.</summary>
@@ -81,7 +88,7 @@ public sealed class Proxy : IAsyncDisposable
     {
         var before = _gate;
         Interlocked.Exchange(ref _hits, 0);
-        // The gate first: whoever sees the new mode must find it shut.
+        // The gate changes before the mode. A connection that sees the new mode must find the gate shut.
         if (mode == ProxyMode.Blackhole) _gate = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         else _gate = Open;
         _mode = mode;
@@ -125,11 +132,11 @@ public sealed class Proxy : IAsyncDisposable
             }
             catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or InvalidOperationException && _stop.IsCancellationRequested)
             {
-                // Disposed of.
+                // The proxy was disposed of.
             }
             catch (SocketException)
             {
-                // Whoever came is gone again.
+                // The client has gone again.
             }
         }
     }
@@ -146,7 +153,7 @@ public sealed class Proxy : IAsyncDisposable
 
         private async Task RunAsync()
         {
-            // Off the thread that accepts.
+            // The rest must not run on the thread that accepts connections.
             await Task.Yield();
             try
             {
@@ -163,7 +170,7 @@ public sealed class Proxy : IAsyncDisposable
             }
             catch (Exception e) when (IsBroken(e))
             {
-                // One side is gone: so is the other.
+                // One side is gone, so the other one is reset too.
                 Reset();
             }
             finally
@@ -174,7 +181,7 @@ public sealed class Proxy : IAsyncDisposable
             }
         }
 
-        /// <summary>Ends both sides by RST.</summary>
+        /// <summary>Ends both sides with a TCP RST.</summary>
         public void Reset()
         {
             foreach (var socket in (Socket[])[client, _server])
@@ -185,7 +192,7 @@ public sealed class Proxy : IAsyncDisposable
                 }
                 catch (Exception e) when (IsBroken(e))
                 {
-                    // It is closed already.
+                    // The socket is closed already.
                 }
                 socket.Dispose();
             }
@@ -202,7 +209,7 @@ public sealed class Proxy : IAsyncDisposable
                     var bytes = new byte[ChunkBytes];
                     var length = await from.ReceiveAsync(bytes, proxy._stop.Token);
                     if (length == 0) break;
-                    // A writer that broke takes no more, and would leave this waiting for room.
+                    // A broken writer takes no more chunks. Without this check the reader would wait for room for ever.
                     if (!await OfferAsync(chunks.Writer, new Chunk(bytes, length, Stopwatch.GetTimestamp()), writing)) break;
                 }
             }

@@ -5,7 +5,7 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>A Redis that is full, forgetful or cut off.</summary>
+/// <summary>Faults of a Redis that is full, forgets its scripts, or loses the end of its append-only file.</summary>
 public static partial class RedisFaults
 {
     private const int MostCut = 65_536;
@@ -53,7 +53,8 @@ public static partial class RedisFaults
             Loss = Loss.Acceptances,
             Inject = async fault =>
             {
-                // So that some are not: as a rule they are there within 0.1 s.
+                // The frozen worker makes sure that some acceptances are not in Postgres yet. Usually they get there
+                // within 0.1 s.
                 var worker = Processes.Freeze(ProcessFaults.Pid(fault, Part.Worker));
                 fault.AtHeal(() => Task.Run(() => Processes.Thaw(worker)));
                 await Task.Delay(fault.Random.Next(2_000));
@@ -78,10 +79,10 @@ public static partial class RedisFaults
         return file.Length;
     }
 
-    // appendonly.aof.12.incr.aof
+    // The number of appendonly.aof.12.incr.aof is 12.
     private static int NumberOf(string log) => int.Parse(Path.GetFileName(log).Split('.')[^3], CultureInfo.InvariantCulture);
 
-    // errorstat_OOM:count=17
+    // Redis reports, for example: errorstat_OOM:count=17
     private static async Task<long> ErrorsAsync(RedisClient redis, string error)
     {
         var told = ErrorCount().Matches(await redis.TextAsync("INFO", "errorstats") ?? "").FirstOrDefault(match => match.Groups["error"].Value == error);

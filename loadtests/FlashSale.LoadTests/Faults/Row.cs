@@ -3,33 +3,38 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Faults;
 
-/// <summary>One kind of fault: how it is brought about while a sale runs, and how it ends.</summary>
-/// <param name="Name">What the row is called on the command line.</param>
-/// <param name="What">What it does, for people.</param>
+/// <summary>One kind of fault, with the steps that bring it about while a sale runs, and that end it.</summary>
+/// <param name="Name">Name of the row on the command line.</param>
+/// <param name="What">Description of the fault, for people.</param>
 public sealed record Row(string Name, string What)
 {
-    /// <summary>Before the sale: what the fault needs.</summary>
+    /// <summary>Prepares everything that the fault needs. It runs before the sale.</summary>
     public Func<Fault, Task> Prepare { get; init; } = _ => Task.CompletedTask;
 
-    /// <summary>Brings the fault about, at a moment drawn from the seed. Whoever sees that it took hold says so by <see cref="Fault.TookHold"/>.</summary>
+    /// <summary>
+    /// Brings the fault about, at a moment drawn from the seed. The step that sees the fault take hold reports it by
+    /// <see cref="Fault.TookHold"/>.
+    /// </summary>
     public required Func<Fault, Task> Inject { get; init; }
 
-    /// <summary>How long it lasts; the most where it is drawn from the seed.</summary>
+    /// <summary>Duration of the fault. If the seed decides, the longest one.</summary>
     public TimeSpan Lasts { get; init; }
 
-    /// <summary>Whether the seed says how much of <see cref="Lasts"/> it lasts.</summary>
+    /// <summary>Whether the seed decides how much of <see cref="Lasts"/> the fault lasts.</summary>
     public bool LastsAtRandom { get; init; }
 
-    /// <summary>Ends it. Also called when <see cref="Inject"/> has failed half-way. Recovery is counted from its end.</summary>
+    /// <summary>
+    /// Ends the fault. It also runs when <see cref="Inject"/> has failed half-way. Recovery counts from its end.
+    /// </summary>
     public Func<Fault, Task> Heal { get; init; } = _ => Task.CompletedTask;
 
-    /// <summary>What the fault may cost; beyond that every promise holds.</summary>
+    /// <summary>The loss that the fault may cause. Every other promise holds.</summary>
     public Loss Loss { get; init; } = Loss.None;
 }
 
-/// <summary>A fault in the making: what a row's steps share.</summary>
-/// <param name="stack">Where.</param>
-/// <param name="random">The seed's.</param>
+/// <summary>A fault in the making, shared by the steps of a row.</summary>
+/// <param name="stack">The stack that the row breaks.</param>
+/// <param name="random">Random numbers of the run's seed.</param>
 public sealed class Fault(FaultStack stack, Random random)
 {
     private readonly List<string> _evidence = [];
@@ -40,39 +45,41 @@ public sealed class Fault(FaultStack stack, Random random)
 
     public Random Random => random;
 
-    /// <summary>The product as it is now: process ids change.</summary>
+    /// <summary>The product as it is now. It is loaded at each use, because process ids change.</summary>
     public Target Target => Target.Load(stack.EnvFile);
 
-    /// <summary>The sale, from <see cref="Row.Inject"/> on.</summary>
+    /// <summary>The sale. It is set from <see cref="Row.Inject"/> on.</summary>
     public LoadSale Sale { get; set; } = null!;
 
     /// <summary>The nodes that shoppers go to.</summary>
     public IReadOnlyList<Uri> Apis { get; set; } = [Target.Load(stack.EnvFile).Api];
 
-    /// <summary>That the fault took hold, and how that was seen. A row that says nothing is inconclusive.</summary>
+    /// <summary>How the row saw that the fault took hold. A row without evidence is inconclusive.</summary>
     public IReadOnlyList<string> Evidence => _evidence;
 
-    /// <summary>Tells that the fault took hold.</summary>
+    /// <summary>Records that the fault took hold.</summary>
     public void TookHold(string evidence) => _evidence.Add(evidence);
 
-    /// <summary>Why it could not be brought about; null: it could.</summary>
+    /// <summary>Why the fault could not be brought about. Null: it could.</summary>
     public string? WhyNot { get; set; }
 
-    /// <summary>What <see cref="Row.Inject"/> leaves to be done when the fault ends, last thing first.</summary>
+    /// <summary>Adds a step to be done when the fault ends. The last step added runs first.</summary>
     public void AtHeal(Func<Task> undo) => _atHeal.Push(undo);
 
-    /// <summary>What <see cref="Row.Prepare"/> leaves to be done after the verdict, last thing first.</summary>
+    /// <summary>Adds a step to be done after the verdict. The last step added runs first.</summary>
     public void AtEnd(Func<Task> undo) => _atEnd.Push(undo);
 
-    /// <summary>Does what was left for the end of the fault.</summary>
+    /// <summary>Runs the steps left for the end of the fault.</summary>
+    /// <exception cref="AggregateException">Steps failed. The others ran all the same.</exception>
     public Task HealAsync() => UndoAsync(_atHeal);
 
-    /// <summary>Does what was left for the end of the run.</summary>
+    /// <summary>Runs the steps left for the end of the run.</summary>
+    /// <exception cref="AggregateException">Steps failed. The others ran all the same.</exception>
     public Task EndAsync() => UndoAsync(_atEnd);
 
     private static async Task UndoAsync(Stack<Func<Task>> undo)
     {
-        // Each, whatever became of the one before it.
+        // Every step runs, even if the step before it failed.
         List<Exception> failed = [];
         while (undo.TryPop(out var step))
         {
@@ -89,5 +96,7 @@ public sealed class Fault(FaultStack stack, Random random)
     }
 }
 
-/// <summary>What a row needs is not to be had here, or the fault did not take hold: nothing is known of the promises.</summary>
+/// <summary>
+/// The machine lacks something that a row needs, or the fault did not take hold. Nothing is known of the promises.
+/// </summary>
 public sealed class InconclusiveException(string message) : Exception(message);

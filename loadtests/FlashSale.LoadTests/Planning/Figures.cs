@@ -4,61 +4,65 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.LoadTests.Planning;
 
-/// <summary>What a node does, as measured: processor time in microseconds, sizes in bytes. A JSON file (loadtests/results/figures.json) that runs refresh.</summary>
+/// <summary>
+/// Measured figures of a node: processor time in microseconds, sizes in bytes. They come from a JSON file
+/// (loadtests/results/figures.json) that runs refresh.
+/// </summary>
 public sealed record Figures
 {
     private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web) { WriteIndented = true, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow };
 
-    /// <summary>When, on what, by what.</summary>
+    /// <summary>Time, machine and program of the measurement.</summary>
     public required string Source { get; init; }
 
-    /// <summary>Of the machine that the rates were measured on, everything running on it.</summary>
+    /// <summary>Cores of the machine that the rates were measured on. Everything ran on it.</summary>
     public required double MeasuredCores { get; init; }
 
-    /// <summary>Purchases accepted on that machine, the worker running.</summary>
+    /// <summary>Purchases accepted a second on that machine while the worker was running.</summary>
     public required double AcceptedPerSecond { get; init; }
 
-    /// <summary>Orders into Postgres on that machine, end to end.</summary>
+    /// <summary>Orders stored in Postgres a second on that machine, end to end.</summary>
     public required double PersistedPerSecond { get; init; }
 
-    /// <summary>Of the Api, for a purchase that is accepted.</summary>
+    /// <summary>Processor time of the Api for a purchase that is accepted.</summary>
     public required double ApiMicrosecondsPerPurchase { get; init; }
 
-    /// <summary>Of the Api, for an answer that needs no Redis.</summary>
+    /// <summary>Processor time of the Api for an answer that needs no Redis.</summary>
     public required double ApiMicrosecondsPerSoldOut { get; init; }
 
-    /// <summary>Of Redis, all of an order's life.</summary>
+    /// <summary>Processor time of Redis for all of an order's life.</summary>
     public required double RedisMicrosecondsPerPurchase { get; init; }
 
-    /// <summary>Of RabbitMQ.</summary>
+    /// <summary>Processor time of RabbitMQ for an order.</summary>
     public required double RabbitMqMicrosecondsPerOrder { get; init; }
 
-    /// <summary>Of the Worker: relay and consumer.</summary>
+    /// <summary>Processor time of the Worker for an order: relay and consumer.</summary>
     public required double WorkerMicrosecondsPerOrder { get; init; }
 
-    /// <summary>Of Postgres.</summary>
+    /// <summary>Processor time of Postgres for an order.</summary>
     public required double PostgresMicrosecondsPerOrder { get; init; }
 
-    /// <summary>In Redis, settled.</summary>
+    /// <summary>Memory of a settled order in Redis.</summary>
     public required double RedisBytesPerOrder { get; init; }
 
-    /// <summary>In Redis beside that, until settled: outbox entry and in-flight record.</summary>
+    /// <summary>Additional memory in Redis until the order is settled: outbox entry and in-flight record.</summary>
     public required double RedisBytesPerOrderInFlight { get; init; }
 
-    /// <summary>In Postgres, indexes, quotas and events included.</summary>
+    /// <summary>Disk space of an order in Postgres, with its indexes, quotas and events.</summary>
     public required double PostgresBytesPerOrder { get; init; }
 
-    /// <summary>Of an Api process that has been at work.</summary>
+    /// <summary>Memory, in megabytes, of an Api process that has been at work.</summary>
     public required double ApiMegabytes { get; init; }
 
-    /// <summary>Of an Api process, for each shopper who is connected.</summary>
+    /// <summary>Memory of an Api process for each connected shopper.</summary>
     public required double ApiBytesPerConnection { get; init; }
 
-    /// <summary>The most shoppers that were connected to one Api process.</summary>
+    /// <summary>The most shoppers that were connected to one Api process in a measurement.</summary>
     public required double MeasuredConnections { get; init; }
 
     /// <summary>Reads the file.</summary>
-    /// <exception cref="UsageException">It is not there, lacks a figure, has one that is unknown, or one that is not above 0.</exception>
+    /// <exception cref="UsageException">The file is missing, lacks a figure, has an unknown one, or has one that is not
+    /// above 0.</exception>
     public static Figures Load(string path)
     {
         try
@@ -72,15 +76,17 @@ public sealed record Figures
         }
     }
 
-    /// <summary>Writes the file, in one step.</summary>
+    /// <summary>Writes the file in one step, so that a reader never sees half of it.</summary>
     public void Save(string path)
     {
         File.WriteAllText(path + ".new", JsonSerializer.Serialize(this, Options) + "\n");
         File.Move(path + ".new", path, overwrite: true);
     }
 
-    /// <summary>With some figures as a run has measured them: NAME=VALUE, names as in the file.</summary>
-    /// <exception cref="UsageException">A name is unknown, or a value no number above 0.</exception>
+    /// <summary>
+    /// Returns a copy with figures that a run has measured, as NAME=VALUE with the names of the file.
+    /// </summary>
+    /// <exception cref="UsageException">A name is unknown, or a value is no number above 0.</exception>
     public Figures With(IEnumerable<string> assignments)
     {
         var members = JsonSerializer.SerializeToNode(this, Options)!.AsObject();

@@ -2,10 +2,13 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.LoadTests.Planning;
 
-/// <summary>plan --visitors N --window SECONDS --stock N …, and figures [--figures FILE] NAME=VALUE…</summary>
+/// <summary>
+/// Runs the commands <c>plan --visitors N --window SECONDS --stock N …</c> and
+/// <c>figures [--figures FILE] NAME=VALUE…</c>.
+/// </summary>
 public static class PlanCommand
 {
-    /// <summary>Says what an event needs.</summary>
+    /// <summary>Prints the needs of an event.</summary>
     /// <exception cref="UsageException">An option is unknown, missing or out of its range.</exception>
     public static int Plan(string[] args)
     {
@@ -39,8 +42,9 @@ public static class PlanCommand
         }
     }
 
-    /// <summary>Refreshes measured figures.</summary>
-    /// <exception cref="UsageException">The file cannot be read, or a figure is unknown or no number above 0.</exception>
+    /// <summary>Writes newly measured figures into the file.</summary>
+    /// <exception cref="UsageException">The file cannot be read, or a figure is unknown or no number above
+    /// 0.</exception>
     public static int Refresh(string[] args)
     {
         var (path, assignments) = args is ["--figures", var file, .. var rest] ? (file, rest) : (DefaultFile(), args);
@@ -55,7 +59,7 @@ public static class PlanCommand
         ["--sales"] = (1, 10_000, true), ["--drain"] = (1, 86_400, false), ["--utilisation"] = (0.1, 0.95, false), ["--cores"] = (1, 128, true), ["--connections"] = (100, 1_000_000, true),
     };
 
-    /// <summary>The plan in words.</summary>
+    /// <summary>Returns the plan in words.</summary>
     public static string Text(PlannedEvent planned, Plan plan)
     {
         var table = plan.Nodes.Select(node => new[] { node.Component, $"{node.Nodes}", $"{node.Cores}", $"{node.MemoryGigabytes:0}", node.DiskGigabytes > 0 ? $"{node.DiskGigabytes:N0}" : "-", node.Why });
@@ -75,7 +79,8 @@ public static class PlanCommand
             """;
     }
 
-    // In the working tree that this was built from, else where it runs.
+    // Returns the file of the working tree that this program was built from. Outside of one, the file lies below the
+    // current folder.
     private static string DefaultFile()
     {
         for (var folder = AppContext.BaseDirectory; folder is not null; folder = Path.GetDirectoryName(folder))

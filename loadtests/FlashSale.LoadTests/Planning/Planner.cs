@@ -1,43 +1,46 @@
 namespace FlashSale.LoadTests.Planning;
 
-/// <summary>An event to plan for, and what to build it from.</summary>
-/// <param name="Visitors">Who come.</param>
-/// <param name="Window">Within this.</param>
+/// <summary>An event to plan for, and the nodes to build it from.</summary>
+/// <param name="Visitors">Number of visitors.</param>
+/// <param name="Window">Time within which they come.</param>
 /// <param name="Stock">Units on sale, all items together.</param>
 /// <param name="Peak">The rate of the busiest moment as a multiple of the mean.</param>
-/// <param name="Attempts">Purchases each visitor sends.</param>
-/// <param name="Pages">Other requests each visitor sends to the Api.</param>
-/// <param name="Sales">Over how many sales the stock is spread.</param>
-/// <param name="Drain">After the last unit is sold, all orders are in Postgres within this.</param>
+/// <param name="Attempts">Purchases that each visitor sends.</param>
+/// <param name="Pages">Other requests that each visitor sends to the Api.</param>
+/// <param name="Sales">Number of sales over which the stock is spread.</param>
+/// <param name="Drain">Time after the last unit is sold within which all orders are in Postgres. Null: 60 s.</param>
 /// <param name="Utilisation">The share of a node's processors that may be busy at the peak.</param>
-/// <param name="NodeCores">Of each Api and Worker node.</param>
-/// <param name="NodeConnections">Shoppers that one Api node holds connections of.</param>
+/// <param name="NodeCores">Cores of each Api and Worker node.</param>
+/// <param name="NodeConnections">Connections of shoppers that one Api node holds.</param>
 public sealed record PlannedEvent(
     double Visitors, TimeSpan Window, double Stock, double Peak = 5, double Attempts = 2, double Pages = 3, int Sales = 1, TimeSpan? Drain = null, double Utilisation = 0.6, int NodeCores = 4, int NodeConnections = 20_000);
 
-/// <summary>So many nodes of this size.</summary>
+/// <summary>The number of nodes of a component, their size and the reason for it.</summary>
 public sealed record NodePlan(string Component, int Nodes, int Cores, double MemoryGigabytes, double DiskGigabytes, string Why);
 
-/// <summary>What an event needs.</summary>
-/// <param name="RequestsPerSecond">At the peak, all of them.</param>
-/// <param name="AcceptedPerSecond">At the peak, as far as stock and Redis go.</param>
-/// <param name="SellingSeconds">Until the last unit is sold; infinite when more units than purchases come.</param>
-/// <param name="PersistedPerSecond">Into Postgres.</param>
-/// <param name="Nodes">Of each component.</param>
-/// <param name="Assumptions">Under which this holds.</param>
-/// <param name="Warnings">What no number of nodes mends.</param>
+/// <summary>The needs of an event.</summary>
+/// <param name="RequestsPerSecond">All requests a second at the peak.</param>
+/// <param name="AcceptedPerSecond">Purchases accepted a second at the peak, as far as stock and Redis go.</param>
+/// <param name="SellingSeconds">Time until the last unit is sold. Infinite when more units than purchases come.</param>
+/// <param name="PersistedPerSecond">Orders stored in Postgres a second.</param>
+/// <param name="Nodes">The nodes of each component.</param>
+/// <param name="Assumptions">Conditions under which the plan holds.</param>
+/// <param name="Warnings">Problems that no number of nodes mends.</param>
 public sealed record Plan(
     double RequestsPerSecond, double AcceptedPerSecond, double SellingSeconds, double PersistedPerSecond, IReadOnlyList<NodePlan> Nodes, IReadOnlyList<string> Assumptions, IReadOnlyList<string> Warnings);
 
-/// <summary>Reckons from measured figures per purchase what an event needs: every component by the processor time, memory and disk that its share takes.</summary>
+/// <summary>
+/// Computes the needs of an event from measured figures per purchase. Each component is sized by the processor time,
+/// memory and disk that its share takes.
+/// </summary>
 public static class Planner
 {
-    // One to serve, one that dies.
+    // One node serves while the other one is dead.
     private const int LeastNodes = 2;
 
     private const double Gigabyte = 1 << 30;
 
-    /// <summary>The plan.</summary>
+    /// <summary>Returns the plan for an event.</summary>
     public static Plan For(PlannedEvent planned, Figures figures)
     {
         var warnings = new List<string>();
@@ -59,7 +62,7 @@ public static class Planner
         var api = Math.Max(
             accepted * figures.ApiMicrosecondsPerPurchase + (purchaseRate - accepted + pageRate) * figures.ApiMicrosecondsPerSoldOut,
             (purchaseRate + pageRate) * figures.ApiMicrosecondsPerSoldOut) / 1e6;
-        // Who is there at the same moment.
+        // A shopper stays for a minute. So this many shoppers are connected at the same moment of the peak.
         var connections = planned.Visitors * Math.Min(1, 60 * planned.Peak / planned.Window.TotalSeconds);
         var (forWork, forConnections) = (NodesFor(api, planned), (int)Math.Ceiling(connections / planned.NodeConnections));
         var apiNodes = Math.Max(forWork, forConnections);
@@ -100,7 +103,7 @@ public static class Planner
 
     private static int CoresFor(double busyCores, double utilisation) => (int)Math.Ceiling(busyCores / utilisation);
 
-    // With as much again for the system and its caches, in sizes that are sold.
+    // Adds as much memory again for the system and its caches, and rounds up to a size that is sold.
     private static double Memory(double bytes) => Math.Pow(2, Math.Max(1, Math.Ceiling(Math.Log2(bytes * 2 / Gigabyte))));
 
     private static double Disk(double bytes) => Math.Max(10, Math.Ceiling(bytes / Gigabyte));

@@ -4,13 +4,15 @@ using System.Text;
 
 namespace FlashSale.LoadTests.Reports;
 
-/// <summary>A line of a chart. A gap is a y that is no number.</summary>
+/// <summary>A line of a chart. A y that is no number makes a gap.</summary>
 public sealed record Series(string Name, IReadOnlyList<(double X, double Y)> Points);
 
-/// <summary>An axis: linear from 0 (or from below), or logarithmic over the positive values; ticks of its own where given.</summary>
+/// <summary>
+/// An axis: linear from 0 (or from below), or logarithmic over the positive values. It may have ticks of its own.
+/// </summary>
 public sealed record Axis(string Label, bool IsLogarithmic = false, IReadOnlyList<(double At, string Text)>? Ticks = null);
 
-/// <summary>Line charts as SVG that needs nothing beside it: axes, grid, legend.</summary>
+/// <summary>Draws line charts with axes, grid and legend, as SVG that needs no other file.</summary>
 public static class Chart
 {
     private const int Width = 760;
@@ -21,10 +23,10 @@ public static class Chart
     private const int LegendLine = 18;
     private const int Bottom = 46;
 
-    // Okabe and Ito: told apart by the colour-blind as well.
+    // This palette is by Okabe and Ito. Colour-blind people can tell its colours apart too.
     private static readonly string[] Colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999933"];
 
-    /// <summary>The svg element.</summary>
+    /// <summary>Returns the svg element.</summary>
     public static string Lines(string title, Axis x, Axis y, params IReadOnlyList<Series> series)
     {
         var legend = Legend(series);
@@ -58,7 +60,7 @@ public static class Chart
         return svg.Append("</svg>").ToString();
     }
 
-    // In lines, each as wide as the chart.
+    // Puts the legend into lines, each as wide as the chart.
     private static (int X, int Y)[] Legend(IReadOnlyList<Series> series)
     {
         var places = new (int X, int Y)[series.Count];
@@ -132,7 +134,7 @@ public static class Chart
         private Scale With(IEnumerable<(double At, string Text)> ticks) =>
             this with { Ticks = [.. ticks.Where(tick => Has(tick.At) && tick.At >= From * 0.999999 && tick.At <= To * 1.000001).Select(tick => (At(tick.At), tick.Text))] };
 
-        // 1, 2 or 5 times a power of ten.
+        // Rounds the distance of two ticks up to 1, 2 or 5 times a power of ten.
         private static double Step(double about)
         {
             var power = Math.Pow(10, Math.Floor(Math.Log10(about)));

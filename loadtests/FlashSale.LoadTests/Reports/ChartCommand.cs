@@ -3,11 +3,15 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.LoadTests.Reports;
 
-/// <summary>Draws a table: chart FILE.csv FILE.svg --title TEXT [--x LABEL] [--y LABEL] [--log-x] [--log-y]. First line: names; first column: x; an empty cell is a gap. Without --x the label is the first column's name.</summary>
+/// <summary>
+/// Draws a table as a chart: <c>chart FILE.csv FILE.svg --title TEXT [--x LABEL] [--y LABEL] [--log-x] [--log-y]</c>.
+/// The first line of the table holds the names, the first column holds x, and an empty cell is a gap. Without --x the
+/// label is the name of the first column.
+/// </summary>
 public static class ChartCommand
 {
-    /// <summary>Runs it.</summary>
-    /// <exception cref="UsageException">The arguments or the table are not as above.</exception>
+    /// <summary>Runs the command.</summary>
+    /// <exception cref="UsageException">The arguments or the table are not of the form above.</exception>
     public static async Task<int> RunAsync(string[] args)
     {
         var files = new List<string>();

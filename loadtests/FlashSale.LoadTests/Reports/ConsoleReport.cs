@@ -3,10 +3,10 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.LoadTests.Reports;
 
-/// <summary>A run in a terminal, when it is over.</summary>
+/// <summary>Reports a finished run in a terminal.</summary>
 public static class ConsoleReport
 {
-    /// <summary>Its text; the last line says how it ended.</summary>
+    /// <summary>Returns the text of the report. Its last line tells how the run ended.</summary>
     public static string Of(RunResult result)
     {
         var text = new StringBuilder();

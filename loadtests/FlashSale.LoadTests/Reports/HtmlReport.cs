@@ -4,7 +4,7 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.LoadTests.Reports;
 
-/// <summary>A run as one page, well-formed, with its charts in it and nothing to fetch.</summary>
+/// <summary>Reports a run as one well-formed page. Its charts are inside, so a browser fetches nothing else.</summary>
 public static class HtmlReport
 {
     private const string Style = """
@@ -14,7 +14,7 @@ public static class HtmlReport
         .verdict { padding: .6rem 1rem; border-left: 6px solid; background: #f6f6f6 } .passed { border-color: #009e73 } .broken { border-color: #d55e00 } .inconclusive { border-color: #e69f00 }
         """;
 
-    /// <summary>The text of the file.</summary>
+    /// <summary>Returns the text of the file.</summary>
     public static string Of(RunResult result)
     {
         var page = new StringBuilder();
@@ -46,7 +46,7 @@ public static class HtmlReport
             ["of", "status", "", "message", "count", "%"]);
     }
 
-    // Equal room for each nine.
+    // The axis gives equal room to each nine of the percentiles.
     private static Axis Percentiles { get; } = new("percent", Ticks: [.. new[] { 0, 90, 99, 99.9, 99.99, 99.999 }.Select(percent => (Nines(percent), $"{percent}"))]);
 
     private static double Nines(double percent) => -Math.Log10(1 - percent / 100);

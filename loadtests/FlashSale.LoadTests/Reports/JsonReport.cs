@@ -4,11 +4,14 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.LoadTests.Reports;
 
-/// <summary>All figures of a run as JSON: <see cref="RunResult"/> with camelCase names; durations as "hh:mm:ss.fffffff".</summary>
+/// <summary>
+/// Reports all figures of a run as JSON: <see cref="RunResult"/> with camelCase names, and durations as
+/// "hh:mm:ss.fffffff".
+/// </summary>
 public static class JsonReport
 {
     private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web) { WriteIndented = true, NumberHandling = JsonNumberHandling.Strict };
 
-    /// <summary>The text of the file.</summary>
+    /// <summary>Returns the text of the file.</summary>
     public static string Of(RunResult result) => JsonSerializer.Serialize(result, Options);
 }

@@ -2,7 +2,7 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.LoadTests.Reports;
 
-/// <summary>What all reports say of a run in words.</summary>
+/// <summary>The judgement of a run in the words of all reports.</summary>
 internal static class Judgement
 {
     public static string Of(RunResult result) => result.ExitCode switch
@@ -25,7 +25,7 @@ internal static class Rows
 
     public static IEnumerable<Row> Of(ScenarioStats scenario) => scenario.StepStats.Prepend(scenario).SelectMany(Of);
 
-    /// <summary>How the iterations ended, then each step.</summary>
+    /// <summary>Returns the status codes of the iterations, then those of each step.</summary>
     public static IEnumerable<(string Name, StatusCodeStats Code)> Codes(ScenarioStats scenario) =>
         scenario.StepStats.Prepend(scenario).SelectMany(step => step.StatusCodes.Select(code => (step.StepName, code)));
 

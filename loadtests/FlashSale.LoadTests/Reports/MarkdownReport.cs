@@ -3,10 +3,10 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.LoadTests.Reports;
 
-/// <summary>A run as tables.</summary>
+/// <summary>Reports a run as Markdown tables.</summary>
 public static class MarkdownReport
 {
-    /// <summary>The text of the file.</summary>
+    /// <summary>Returns the text of the file.</summary>
     public static string Of(RunResult result)
     {
         var text = new StringBuilder();

@@ -5,20 +5,20 @@ namespace FlashSale.LoadTests.Reports;
 /// <summary>Forms of a run's report.</summary>
 public enum ReportFormat
 {
-    /// <summary>One page with charts, nothing beside it.</summary>
+    /// <summary>One page with charts that needs no other file.</summary>
     Html,
 
-    /// <summary>Tables, for a repository.</summary>
+    /// <summary>Tables in Markdown, for a repository.</summary>
     Md,
 
-    /// <summary>All figures, for programs.</summary>
+    /// <summary>All figures as JSON, for programs.</summary>
     Json,
 }
 
 /// <summary>Writes a run's reports.</summary>
 public static class ReportFiles
 {
-    /// <summary>Writes them into a folder, which is made when it is not there. Answers their paths.</summary>
+    /// <summary>Writes the reports into a folder, which is created if it is missing, and returns their paths.</summary>
     public static async Task<IReadOnlyList<string>> WriteAsync(RunResult result, string folder, string name, IEnumerable<ReportFormat> formats)
     {
         Directory.CreateDirectory(folder);

@@ -4,15 +4,20 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>How the engine counts what a shopper was told: by status and code, each response made once.</summary>
+/// <summary>
+/// Turns the answers of shoppers into results for the engine, by status and code. Each result is created once.
+/// </summary>
 public static class Answers
 {
     private static readonly ConcurrentDictionary<(int Status, string Code, bool IsError), Response<object>> Known = new();
 
-    /// <summary>Good: the purchase was decided. Failed: it was not (no answer, an unknown outcome, come again later, no token, no such sale).</summary>
+    /// <summary>
+    /// Success: the purchase was decided. Failure: it was not (no answer, an unknown outcome, come again later, no
+    /// token, no such sale).
+    /// </summary>
     public static Response<object> Of(in Told told) => Of(told, !(told.IsAccepted || told.IsDecision));
 
-    /// <summary>Good: one of these codes ("202" is an acceptance). Failed: anything else.</summary>
+    /// <summary>Success: one of the expected codes ("202" is an acceptance). Failure: anything else.</summary>
     public static Response<object> Expect(in Told told, params ReadOnlySpan<string> expected) => Of(told, !expected.Contains(told.Code.Length == 0 ? $"{told.Status}" : told.Code));
 
     private static Response<object> Of(in Told told, bool isError)

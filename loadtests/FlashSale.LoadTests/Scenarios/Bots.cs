@@ -5,15 +5,16 @@ using FlashSale.LoadTests.Verdicts;
 namespace FlashSale.LoadTests.Scenarios;
 
 /// <summary>
-/// Few users with many keys, RATE requests a second (2,000) for DURATION (20 s): new keys beyond the limits of item and sale, keys sent twice at once, replays,
-/// keys used for another purchase, forged tokens. What they may have they get once, and nothing else.
+/// Few users with many keys send RATE requests a second (2,000) for DURATION (20 s): new keys beyond the limits of item
+/// and sale, keys sent twice at once, replays, keys used for another purchase, forged tokens. They must get the units
+/// that they may have once, and nothing else.
 /// </summary>
 public sealed class Bots(ScenarioOptions options) : LoadScenario(options)
 {
     private const int Users = 20;
     private static readonly string[] Skus = ["bots-1", "bots-2"];
 
-    // What anyone may be told at any time.
+    // Every shopper may get these refusals at any time.
     private static readonly string[] Refusals = ["rate_limited", "overloaded", "temporarily_unavailable"];
 
     private readonly double _rate = options.Rate ?? 2_000;
@@ -22,7 +23,7 @@ public sealed class Bots(ScenarioOptions options) : LoadScenario(options)
 
     public override IReadOnlyList<LoadItem> Items => [.. Skus.Select(sku => new LoadItem(sku, 1_000, PerUserLimit: 5))];
 
-    /// <summary>Below what the limits of the items come to.</summary>
+    /// <summary>The sale's limit is below the sum of the items' limits.</summary>
     public override int? PerUserLimit => 8;
 
     public override ScenarioProps Describe(string name, LoadRun run) => Scenario.Create(name, context => TryAsync(run, context))
@@ -57,7 +58,7 @@ public sealed class Bots(ScenarioOptions options) : LoadScenario(options)
         return Answers.Expect(both[1], [.. Refusals, "202", "purchase_limit_reached", "sold_out"]);
     }
 
-    // That the same key gets the same bytes, and never an order more, the judge sees.
+    // The judge checks that the same key gets the same bytes, and never one order more.
     private static async Task<IResponse> ReplayAsync(LoadRun run, IScenarioContext context, bool isSame)
     {
         if (run.AnyAccepted(context.Random) is not { } first) return Response.Ok();

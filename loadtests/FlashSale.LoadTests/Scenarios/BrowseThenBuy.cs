@@ -4,8 +4,9 @@ using FlashSale.LoadTests.Targets;
 namespace FlashSale.LoadTests.Scenarios;
 
 /// <summary>
-/// Whole visits, RATE a second (50) for DURATION (30 s): the list, the sale's page, a moment's thought, a purchase, the wait until the order is stored
-/// (half of them look again and again, half listen to the event stream), and, where the target has a payment sandbox, paying and the wait for that.
+/// Simulates whole visits, RATE a second (50) for DURATION (30 s): the list, the sale's page, a moment's thought, a
+/// purchase, and the wait until the order is stored. Half of the visitors look again and again, half listen to the
+/// event stream. Where the target has a payment sandbox, they also pay and wait for the payment.
 /// </summary>
 public sealed class BrowseThenBuy(ScenarioOptions options) : LoadScenario(options)
 {

@@ -2,7 +2,10 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>A run second by second, from its history: what was accepted and refused, and how long the accepted took.</summary>
+/// <summary>
+/// Shows a run second by second, from its history: accepted and refused purchases, and the time that the accepted ones
+/// took.
+/// </summary>
 public sealed class Course
 {
     private readonly List<Second> _seconds = [];
@@ -10,7 +13,7 @@ public sealed class Course
     /// <summary>Figures of a stretch of seconds.</summary>
     public sealed record Stretch(double AcceptedPerSecond, double RefusedPerSecond, double P50Ms, double P99Ms);
 
-    /// <summary>Puts answers in their second; those before the start are left out.</summary>
+    /// <summary>Puts each answer into its second. Answers from before the start are left out.</summary>
     public static Course Of(IEnumerable<Told> history, DateTimeOffset startedAt)
     {
         var course = new Course();
@@ -25,7 +28,9 @@ public sealed class Course
         return course;
     }
 
-    /// <summary>The whole seconds between two moments, in seconds from the start.</summary>
+    /// <summary>
+    /// Returns the figures of the whole seconds between two moments, given in seconds from the start.
+    /// </summary>
     public Stretch Between(double from, double to)
     {
         var seconds = Enumerable.Range(0, _seconds.Count).Where(second => second >= from && second + 1 <= to).Select(second => _seconds[second]).ToArray();
@@ -34,11 +39,17 @@ public sealed class Course
         return new Stretch((double)accepted.Length / seconds.Length, seconds.Average(second => second.Refused), Percentile(accepted, 0.5), Percentile(accepted, 0.99));
     }
 
-    /// <summary>Of all stretches of so many whole seconds that are over before a moment, when that one began in which most purchases were accepted, in seconds from the start.</summary>
+    /// <summary>
+    /// Returns the beginning of the stretch in which most purchases were accepted, in seconds from the start. It
+    /// compares all stretches of the given number of whole seconds that are over before a moment.
+    /// </summary>
     public int BestUntil(double until, int seconds) => Enumerable.Range(0, Math.Max(1, Math.Min((int)until, _seconds.Count) - seconds + 1))
         .MaxBy(from => _seconds.Skip(from).Take(seconds).Sum(second => second.Accepted.Count));
 
-    /// <summary>How many seconds after a moment it began to be itself and stayed so until another: nobody refused, half of the answers in time. Null: it was not at the end.</summary>
+    /// <summary>
+    /// Returns how many seconds after a moment the product began to be itself again and stayed so until another moment:
+    /// no shopper refused, and half of the answers in time. Null: it was not itself at the end.
+    /// </summary>
     public double? SecondsUntilItself(double after, double until, double mostP50Ms)
     {
         var itself = Math.Min((int)Math.Floor(until), _seconds.Count);
@@ -51,7 +62,7 @@ public sealed class Course
 
     private sealed class Second
     {
-        /// <summary>Microseconds that each took.</summary>
+        /// <summary>Duration of each accepted purchase in microseconds.</summary>
         public List<int> Accepted { get; } = [];
 
         public long Refused { get; private set; }

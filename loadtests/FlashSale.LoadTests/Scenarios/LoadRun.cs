@@ -4,7 +4,7 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>What the shoppers of a run share: the sale, the way to it, and the record of every answer.</summary>
+/// <summary>State that the shoppers of a run share: the sale, the way to it, and the record of every answer.</summary>
 public sealed class LoadRun : IAsyncDisposable
 {
     private const int MostKept = 1_000;
@@ -35,25 +35,29 @@ public sealed class LoadRun : IAsyncDisposable
 
     public Tokens Tokens { get; }
 
-    /// <summary>What shoppers saw with their own eyes and no store remembers; complete when the load is over.</summary>
+    /// <summary>
+    /// Broken promises that shoppers saw with their own eyes and that no store remembers. They are complete when the
+    /// load is over.
+    /// </summary>
     public Findings Findings { get; } = new();
 
-    /// <summary>How long a shopper waits for an answer, a connection included.</summary>
+    /// <summary>How long a shopper waits for an answer, including the wait for a connection.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>A way to a sale that is open.</summary>
-    /// <param name="target">Where.</param>
-    /// <param name="sale">It stays the caller's.</param>
-    /// <param name="historyPath">Where the answers are kept.</param>
-    /// <param name="connections">At most, at once: as from a load balancer, shoppers wait for one of them.</param>
-    /// <param name="patience">How long a shopper waits.</param>
+    /// <summary>Prepares the way of shoppers to an open sale.</summary>
+    /// <param name="target">The product under load.</param>
+    /// <param name="sale">The sale. It stays the caller's.</param>
+    /// <param name="historyPath">The file that keeps the answers.</param>
+    /// <param name="connections">The most connections at once. Shoppers wait for one of them, as behind a load
+    /// balancer.</param>
+    /// <param name="patience">How long a shopper waits for an answer.</param>
     public static LoadRun Begin(Target target, LoadSale sale, string historyPath, int connections, TimeSpan patience) =>
         new(target, sale, History.Create(historyPath), new HttpWire(target.Api, connections)) { Patience = patience };
 
-    /// <summary>A user nobody was before, in no other run either.</summary>
+    /// <summary>Returns the id of a user that never existed before, not in another run either.</summary>
     public string NewUser() => $"{Sale.Id}-{Interlocked.Increment(ref _users)}";
 
-    /// <summary>A broken promise that a shopper sees.</summary>
+    /// <summary>Records a broken promise that a shopper saw.</summary>
     public void Report(string promise, string what)
     {
         lock (_sync) Findings.Add(promise, what);
@@ -63,7 +67,7 @@ public sealed class LoadRun : IAsyncDisposable
     public Task<Told> AskAsync(string userId, string key, string sku, CancellationToken cancel, int quantity = 1, string? token = null) =>
         AskAsync(PurchaseRequest.Of(Target.Api, Sale.OrdersPath, token ?? Tokens.For(userId), key, sku, quantity), userId, key, sku, quantity, cancel);
 
-    /// <summary>Sends a purchase that is ready as bytes.</summary>
+    /// <summary>Sends a purchase that is ready as bytes, and records its answer.</summary>
     public async Task<Told> AskAsync(ReadOnlyMemory<byte> request, string userId, string key, string sku, int quantity, CancellationToken cancel)
     {
         var started = RunClock.Microseconds;
@@ -77,8 +81,9 @@ public sealed class LoadRun : IAsyncDisposable
     }
 
     /// <summary>
-    /// Buys as a shopper does who wants to know: comes again with the same key after an unknown outcome and when told to come later,
-    /// until the answer is definite or their patience is over. The first request is the step "buy", any other "buy again".
+    /// Buys like a shopper that wants to know the outcome. After an unknown outcome, or when told to come later, the
+    /// shopper comes again with the same key until the answer is definite or the shopper's patience is over. The first
+    /// request is the step "buy", any other one "buy again".
     /// </summary>
     public async Task<Told> BuyAsync(IScenarioContext context, string userId, string key, string sku, int quantity = 1, ReadOnlyMemory<byte> request = default)
     {
@@ -95,8 +100,11 @@ public sealed class LoadRun : IAsyncDisposable
         return told;
     }
 
-    /// <summary>Sends a sample of the accepted purchases again: each must get its first answer, byte by byte, which the judge compares.</summary>
-    /// <returns>How many were sent again, and how many of these were not answered 202.</returns>
+    /// <summary>
+    /// Sends a sample of the accepted purchases again. Each must get its first answer, byte by byte, and the judge
+    /// compares them.
+    /// </summary>
+    /// <returns>The number of purchases sent again, and the number of them that were not answered 202.</returns>
     public async Task<(int Sent, int NotAccepted)> ReplayAsync(CancellationToken cancel)
     {
         Told[] sample;
@@ -116,7 +124,9 @@ public sealed class LoadRun : IAsyncDisposable
         return (sample.Length, notAccepted);
     }
 
-    /// <summary>One of the purchases accepted so far, any of a sample; null: none yet.</summary>
+    /// <summary>
+    /// Returns one of the purchases accepted so far, from a sample. Null: no purchase was accepted yet.
+    /// </summary>
     public Told? AnyAccepted(Random random)
     {
         lock (_sync) return _kept.Count == 0 ? null : _kept[random.Next(_kept.Count)];
@@ -128,7 +138,7 @@ public sealed class LoadRun : IAsyncDisposable
         await History.DisposeAsync();
     }
 
-    /// <summary>Whether the contract asks the shopper to come again with the same key.</summary>
+    /// <summary>Returns whether the contract asks the shopper to come again with the same key.</summary>
     public static bool IsToComeAgain(in Told told) => told.IsUnknown || told.Code is Told.NothingSent or "overloaded" or "rate_limited" or "temporarily_unavailable";
 
     // Each acceptance is in the sample with the same probability, however many there are.

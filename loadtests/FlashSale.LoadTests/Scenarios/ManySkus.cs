@@ -3,7 +3,10 @@ using FlashSale.LoadTests.Targets;
 
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>10,000 items of 50 units each, wanted by Zipf's law (the n-th one n-th as often as the first): RATE a second (4,000) for DURATION (20 s).</summary>
+/// <summary>
+/// Sells 10,000 items of 50 units each. Shoppers want them by Zipf's law (the n-th one n-th as often as the first):
+/// RATE a second (4,000) for DURATION (20 s).
+/// </summary>
 public sealed class ManySkus : LoadScenario
 {
     private const int Count = 10_000;

@@ -5,28 +5,31 @@ using FlashSale.LoadTests.Targets;
 
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>What a shopper does with an order: looks at it again and again or lets it be told, pays, cancels. Each is a step.</summary>
+/// <summary>
+/// The steps of a shopper with an order: looks at it again and again or reads its event stream, pays, cancels.
+/// </summary>
 public sealed class OrderSteps(LoadRun run, IScenarioContext context, string userId, Guid orderId)
 {
     private static readonly TimeSpan MostWaiting = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(250);
 
-    // Streams, and pages of a payment provider: long, or of another host.
+    // Event streams stay open for long, and pages of a payment provider are on another host. So they do not use the
+    // connections of the run.
     private static readonly HttpClient Http = new(new SocketsHttpHandler { MaxConnectionsPerServer = 10_000 }) { Timeout = Timeout.InfiniteTimeSpan };
 
     private readonly string _token = run.Tokens.For(userId);
 
-    /// <summary>Looks until the order is stored.</summary>
+    /// <summary>Looks at the order again and again until it is stored.</summary>
     public Task<bool> PlacedAsync() => SeenAsync("order placed", status => status != "accepted");
 
-    /// <summary>Looks until the order is paid.</summary>
+    /// <summary>Looks at the order again and again until it is paid.</summary>
     public Task<bool> PaidAsync() => SeenAsync("order paid", status => status == "paid");
 
-    /// <summary>Cancels it.</summary>
+    /// <summary>Cancels the order, and tries again when that fails.</summary>
     public Task<bool> CancelAsync() => UntilAsync("cancel", async () =>
         await SendAsync("POST", $"/api/v1/orders/{orderId}/cancel") is { Status: 200 } answer && StatusOf(answer.Body) == "cancelled");
 
-    /// <summary>Lets the provider be paid: asks where, and presses the button there.</summary>
+    /// <summary>Pays the provider: asks the Api for the payment page, and confirms the payment there.</summary>
     public Task<bool> PayAsync() => UntilAsync("pay", async () =>
     {
         var answer = await SendAsync("POST", $"/api/v1/orders/{orderId}/payment");
@@ -37,7 +40,10 @@ public sealed class OrderSteps(LoadRun run, IScenarioContext context, string use
         return paid.IsSuccessStatusCode;
     });
 
-    /// <summary>Reads the order's event stream until it tells one of these statuses; a stream that ends or breaks is opened again.</summary>
+    /// <summary>
+    /// Reads the order's event stream until it tells one of these statuses. A stream that ends or breaks is opened
+    /// again.
+    /// </summary>
     public Task<bool> ToldAsync(string step, params string[] statuses) => UntilAsync(step, async () =>
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(run.Target.Api, $"/api/v1/orders/{orderId}/events"));
@@ -69,7 +75,7 @@ public sealed class OrderSteps(LoadRun run, IScenarioContext context, string use
                 }
                 catch (Exception e) when (e is HttpRequestException or IOException or OperationCanceledException && !context.ScenarioCancellationToken.IsCancellationRequested)
                 {
-                    // As a browser: the page is opened again.
+                    // The next look opens the page again, as a browser would.
                 }
                 if (TimeProvider.System.GetElapsedTime(began) > MostWaiting) return Response.Fail("not in time");
             }

@@ -6,9 +6,11 @@ using FlashSale.LoadTests.Verdicts;
 namespace FlashSale.LoadTests.Scenarios;
 
 /// <summary>
-/// From 1 times to 10 times the shoppers and back, in DURATION (60 s). At 1 times 400 shoppers on a connection each ask for RATE purchases a second in all
-/// (four fifths of what a short probe finds that the target can do), each after a Poisson clock; whoever is made to wait comes later, as people do.
-/// I8: at 10 times at least 90 % of the best goodput that the same shoppers had in any few seconds until then, nobody served late, no memory that grows, and itself again within 30 s.
+/// Raises the number of shoppers from 1 times to 10 times and back, in DURATION (60 s). At 1 times 400 shoppers on a
+/// connection each ask for RATE purchases a second in all (four fifths of the rate that the target reaches in a short
+/// probe), each after a Poisson clock. A shopper that is made to wait comes later, as people do.
+/// I8: At 10 times the goodput is at least 90 % of the best that the same shoppers had in any few seconds until then.
+/// No shopper is served late, memory does not grow, and the product is itself again within 30 s.
 /// </summary>
 public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(options)
 {
@@ -36,15 +38,15 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
     // Half of the time goes to the two stretches at 1 times, a quarter to 10 times, a quarter to the ramps.
     private double Quarter => _duration.TotalSeconds / 4;
 
-    // 10 times, but for the first second.
+    // The stretch at 10 times begins one second later here, because its first second does not count.
     private double HighFrom => 1.5 * Quarter + 1;
 
     private double HighUntil => 2.5 * Quarter;
 
-    // As long as a ramp.
+    // The best stretch is as long as a ramp.
     private int BestSeconds => (int)(Quarter / 2);
 
-    // More than any two cores sell in that time.
+    // This stock is more than any two cores sell in that time.
     public override IReadOnlyList<LoadItem> Items => [new(Sku, 1_000_000 + (int)(50_000 * _duration.TotalSeconds))];
 
     public override int Connections => Once * Times;
@@ -82,7 +84,8 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
             var user = run.NewUser();
             var told = default(Told);
             await Step.Run("buy", context, async () => Answers.Expect(told = await run.AskAsync(user, "only", Sku, context.ScenarioCancellationToken), "202", "overloaded"));
-            // Whoever cannot know asks until they do; whoever was told to come later does, as somebody else.
+            // A shopper with an unknown outcome asks again until it is known. A shopper that was told to come later
+            // comes as a new user.
             for (var mustKnow = told.IsUnknown; mustKnow && LoadRun.IsToComeAgain(told) && !context.ScenarioCancellationToken.IsCancellationRequested;)
                 await Step.Run("ask again", context, async () => Answers.Expect(told = await run.AskAsync(user, "only", Sku, context.ScenarioCancellationToken), "202", "overloaded"));
             return Answers.Expect(told, "202", "overloaded");
@@ -117,14 +120,15 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
         else if (share < LeastGoodput) broken.Add($"I8: goodput at 10 times is {share:0.00} of the best, {high.AcceptedPerSecond:N0} of {best.AcceptedPerSecond:N0} accepted/s");
         if (high.P99Ms > mostP99) broken.Add($"I8: at 10 times a hundredth of those served waits longer than {high.P99Ms:0} ms, at most {mostP99:0} ms are allowed");
         if (GrowthOf(ended) is { } growth) broken.Add(growth);
-        // Where the run ends earlier, not being itself again by then is not known to be too late.
+        // If the run ends less than that after the load went, a missing recovery is not known to be too late.
         if (recovery is null && Quarter >= MostRecoverySeconds) broken.Add($"I8: not itself again within {MostRecoverySeconds} s after the load went");
         else if (recovery is null) ended.Unknown.Add($"not itself again when the run ended, {Quarter:0} s after the load went; a longer --duration would tell");
         if (ended.OthersPercent > MostOthersPercent) ended.Unknown.Add($"other programs took {ended.OthersPercent:0} % of the machine (at most {MostOthersPercent} %): I8 cannot be judged");
         else ended.Violations.AddRange(broken);
     }
 
-    // Under a load that stays the same memory has found its level, or never will. Null: it has, or it is not known.
+    // Under a constant load memory has found its level, or it never will. Returns null if it has, or if the memory is
+    // not known.
     private string? GrowthOf(EndedRun ended)
     {
         double Most(double from, double to) => _memory?.MostBetween(At(ended, from), At(ended, to)) ?? 0;
@@ -139,6 +143,7 @@ public sealed class OverloadAndBack(ScenarioOptions options) : LoadScenario(opti
 
     private static DateTimeOffset At(EndedRun ended, double seconds) => ended.Load.StartedAt.AddSeconds(seconds);
 
-    // Without refusals and at most twice as slow as before, or so quick that it does not matter.
+    // The product is itself again at up to twice the latency of before, or if it is so quick that the difference does
+    // not matter.
     private static double MostP50Of(Course.Stretch first) => Math.Max(20, 2 * first.P50Ms);
 }

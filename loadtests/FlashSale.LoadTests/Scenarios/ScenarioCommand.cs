@@ -5,7 +5,7 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>Runs a scenario on a sale of its own and judges it: the command `run`.</summary>
+/// <summary>Runs the command <c>run</c>: a scenario on a sale of its own, judged at its end.</summary>
 public static class ScenarioCommand
 {
     private static readonly Dictionary<string, (string About, Func<ScenarioOptions, LoadScenario> Make)> Scenarios = new(StringComparer.Ordinal)
@@ -19,15 +19,17 @@ public static class ScenarioCommand
         ["many-skus"] = ("10,000 items by Zipf's law: RATE (4,000/s) for DURATION (20 s)", options => new ManySkus(options)),
     };
 
-    /// <summary>A line per scenario: its name, a tab, what it is.</summary>
+    /// <summary>Prints a line per scenario: its name, a tab and its description.</summary>
     public static int List()
     {
         foreach (var (name, scenario) in Scenarios) Console.WriteLine($"{name}\t{scenario.About}");
         return ExitCode.Pass;
     }
 
-    /// <summary>check SCENARIO and options: whether they are understood, before a stack is made for them.</summary>
-    /// <exception cref="UsageException">They are not.</exception>
+    /// <summary>
+    /// Runs the command <c>check SCENARIO</c>: checks the options of a run before a stack is made for it.
+    /// </summary>
+    /// <exception cref="UsageException">An option is not understood.</exception>
     public static int Check(string[] args)
     {
         Named(args, out var rest);
@@ -36,8 +38,8 @@ public static class ScenarioCommand
         return ExitCode.Pass;
     }
 
-    /// <summary>run SCENARIO and options; those that are not known here are the engine's.</summary>
-    /// <exception cref="UsageException">An option is not understood, or the target's settings are not all there.</exception>
+    /// <summary>Runs the command <c>run SCENARIO</c>. Options that are not known here go to the engine.</summary>
+    /// <exception cref="UsageException">An option is not understood, or settings of the target are missing.</exception>
     public static async Task<int> RunAsync(string[] args)
     {
         var scenario = Named(args, out var rest);
@@ -49,7 +51,7 @@ public static class ScenarioCommand
         }
         catch (Exception e) when (e is InvalidOperationException or HttpRequestException or TimeoutException or IOException or Verdicts.RedisErrorException or Npgsql.NpgsqlException or System.Net.Sockets.SocketException)
         {
-            // The target refused or is not there: nothing was learnt of the promises.
+            // The target refused or is not there, so the run says nothing about the promises.
             await Console.Error.WriteLineAsync($"the run could not be made: {e.Message}");
             return ExitCode.Inconclusive;
         }

@@ -1,17 +1,20 @@
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>What the command line says of a scenario; what it leaves open the scenario decides.</summary>
+/// <summary>Options of a scenario from the command line. The scenario decides on those that are missing.</summary>
 public sealed record ScenarioOptions
 {
-    /// <summary>Arrivals a second; what it means exactly each scenario says.</summary>
+    /// <summary>Arrivals a second. Each scenario documents the exact meaning.</summary>
     public double? Rate { get; init; }
 
-    /// <summary>How long they arrive.</summary>
+    /// <summary>How long shoppers arrive.</summary>
     public TimeSpan? Duration { get; init; }
 
-    /// <summary>How long others buy in a sale of their own before it begins, so that no host meets code it has not run yet.</summary>
+    /// <summary>
+    /// How long other shoppers buy in a sale of their own before the load, so that no host meets code it has not run
+    /// yet.
+    /// </summary>
     public TimeSpan WarmUp { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>How long to wait for what is on its way at the end.</summary>
+    /// <summary>How long to wait at the end until nothing is on its way.</summary>
     public TimeSpan Rest { get; init; } = TimeSpan.FromSeconds(120);
 }

@@ -5,7 +5,9 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>One run of a scenario: warm-up, a sale of its own, the load, replays, the verdict, the end of the sale.</summary>
+/// <summary>
+/// Runs a scenario: warm-up, a sale of its own, the load, the end of the sale, replays and the verdict.
+/// </summary>
 public sealed class ScenarioRunner(string name, LoadScenario scenario, Target target, ScenarioOptions options, string historyPath)
 {
     private const string WarmSku = "warm-1";
@@ -16,8 +18,8 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
     private readonly List<string> _warmUpViolations = [];
     private Costs? _before;
 
-    /// <summary>Runs it. Answers the exit code.</summary>
-    /// <param name="engineArguments">Of <see cref="LoadRunner.RunAsync"/>.</param>
+    /// <summary>Runs the scenario and returns the exit code.</summary>
+    /// <param name="engineArguments">Options of <see cref="LoadRunner.RunAsync"/>.</param>
     public async Task<int> RunAsync(string[] engineArguments)
     {
         if (options.WarmUp > TimeSpan.Zero) await OnSaleAsync($"Load run {name}, warm-up", [new LoadItem(WarmSku, 1_000_000), new LoadItem(GoneSku, 1)], null, WarmUpAsync);
@@ -30,7 +32,7 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
                 .WithVerdict((load, cancel) => JudgeAsync(run, load, cancel))
                 .RunAsync(engineArguments);
         });
-        // What was wrong can be looked up in it.
+        // After a failure the history shows the cause, so it is deleted only after a pass.
         if (result.ExitCode == ExitCode.Pass) File.Delete(historyPath);
         else Console.WriteLine($"every answer is in {historyPath}");
         return result.ExitCode;
@@ -49,8 +51,9 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
         }
     }
 
-    // The first thousands of purchases meet code that is not compiled to its end yet, in the hosts as in this generator: so they take the same way. In a sale
-    // of their own: this is no part of the run, but no promise is broken in it either.
+    // The first thousands of purchases meet code that the runtime has not optimised yet, in the hosts and in this
+    // generator. So the warm-up takes the same way as the load. It has a sale of its own, because it is no part of the
+    // run. No promise may be broken in it either.
     private async Task<VerdictResult> WarmUpAsync(LoadSale sale)
     {
         await using var run = LoadRun.Begin(target, sale, historyPath, WarmShoppers, TimeSpan.FromSeconds(10));
@@ -72,7 +75,7 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
     private async Task PrepareAsync(LoadRun run, CancellationToken cancel)
     {
         await scenario.PrepareAsync(run, cancel);
-        // What was allocated for it must not be looked at again and again under load.
+        // Otherwise the collector would look at the objects of the preparation again and again under load.
         GC.Collect();
         _before = Costs.Now(target);
     }
@@ -92,11 +95,12 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
     private async Task<RunVerdict> JudgeAllAsync(LoadRun run, RunResult result, CancellationToken cancel)
     {
         var load = (Costs.Now(target) - _before!) with { Requests = run.History.Count };
-        // Before the replays, so that the cost is that of the load: the worker may still have orders to store.
+        // This comes before the replays, so that the cost is that of the load. The worker may still have orders to
+        // store.
         await Verdict.RestAsync(target, run.Sale.Id, options.Rest, cancel);
         var stored = Costs.Now(target) - _before!;
         await run.Sale.CloseAsync(cancel);
-        // Of a sale that is over, too.
+        // Replays must work after the end of the sale, too.
         var (replayed, notAccepted) = await run.ReplayAsync(cancel);
         await run.History.DisposeAsync();
         var verdict = await Verdict.CheckAsync(target, run.Sale, historyPath, Loss.None, options.Rest, cancel);
@@ -127,12 +131,15 @@ public sealed class ScenarioRunner(string name, LoadScenario scenario, Target ta
         ended.Tell("other programs took", $"{load.OthersPercent:0} % of the machine during the load");
     }
 
-    /// <summary>Processor time in microseconds: of the target's parts that run here, of this generator, of the whole machine.</summary>
+    /// <summary>
+    /// Processor time in microseconds: of the target's parts that run here, of this generator, and of the whole
+    /// machine.
+    /// </summary>
     private sealed record Costs(IReadOnlyDictionary<string, double> Parts, double Generator, double Worked, double All)
     {
         public long Requests { get; init; }
 
-        /// <summary>What neither the target nor the generator used.</summary>
+        /// <summary>Percent of the machine that neither the target nor the generator used.</summary>
         public double OthersPercent => All > 0 && Parts.Count > 0 ? Math.Max(0, 100 * (Worked - Generator - Parts.Values.Sum()) / All) : 0;
 
         public static Costs Now(Target target)

@@ -4,8 +4,8 @@ using FlashSale.LoadTests.Targets;
 namespace FlashSale.LoadTests.Scenarios;
 
 /// <summary>
-/// A steady RATE (500/s) for DURATION (10 minutes): nothing may grow, fade or leak. Most buy; some send their purchase again, look at their order,
-/// or cancel it, and its unit is sold again.
+/// Keeps a steady RATE (500/s) for DURATION (10 minutes), during which nothing may grow, fade or leak. Most shoppers
+/// buy. Some send their purchase again, look at their order, or cancel it, and its unit is sold again.
 /// </summary>
 public sealed class Soak(ScenarioOptions options) : LoadScenario(options)
 {
@@ -14,7 +14,7 @@ public sealed class Soak(ScenarioOptions options) : LoadScenario(options)
     private readonly double _rate = options.Rate ?? 500;
     private readonly TimeSpan _duration = options.Duration ?? TimeSpan.FromMinutes(10);
 
-    // Enough for everyone: cancelled units beside it.
+    // The stock is enough for every shopper, even without the cancelled units.
     public override IReadOnlyList<LoadItem> Items => [new(Sku, (int)(_rate * _duration.TotalSeconds * 1.1) + 100)];
 
     public override ScenarioProps Describe(string name, LoadRun run) => Scenario.Create(name, context => ShopAsync(run, context))

@@ -3,7 +3,10 @@ using FlashSale.LoadTests.Targets;
 
 namespace FlashSale.LoadTests.Scenarios;
 
-/// <summary>A thousand units, and RATE shoppers a second (8,000) for DURATION (15 s), nearly all in vain: refusing must be quick and right.</summary>
+/// <summary>
+/// Sells a thousand units to RATE shoppers a second (8,000) for DURATION (15 s), nearly all in vain. Refusals must be
+/// quick and right.
+/// </summary>
 public sealed class SoldOutStorm(ScenarioOptions options) : LoadScenario(options)
 {
     private const string Sku = "storm-1";

@@ -4,8 +4,9 @@ using FlashSale.LoadTests.Targets;
 namespace FlashSale.LoadTests.Scenarios;
 
 /// <summary>
-/// Everyone in the first second: RATE shoppers a second for DURATION (1 s), of whom four in five can be served. They wait for one of the load balancer's
-/// connections and come until they know. One in fifty wants a second unit, and must not get it.
+/// Sends all shoppers in the first second: RATE (50,000) a second for DURATION (1 s). Four in five can be served. They
+/// wait for one of the load balancer's connections and come again until they know the outcome. One in fifty wants a
+/// second unit, and must not get it.
 /// </summary>
 public sealed class Spike(ScenarioOptions options) : LoadScenario(options)
 {
@@ -21,12 +22,13 @@ public sealed class Spike(ScenarioOptions options) : LoadScenario(options)
 
     public override IReadOnlyList<LoadItem> Items => [new(Sku, Math.Max(1, Shoppers * 4 / 5))];
 
-    // As many as a node always takes at once: nobody is turned away before the queue at the balancer.
+    // A node always takes this many requests at once. So it turns no shopper away before the queue at the balancer.
     public override int Connections => 256;
 
     public override TimeSpan Patience => TimeSpan.FromSeconds(60);
 
-    // Tokens are made by a login service, long before: not by the machine that shoppers' browsers run on, here beside the product.
+    // Real tokens are made by a login service, long before the sale and on another machine. Here the generator makes
+    // them beside the product, so it does that before the load.
     public override Task PrepareAsync(LoadRun run, CancellationToken cancel)
     {
         _shoppers = new (string, byte[])[Shoppers];
@@ -41,7 +43,8 @@ public sealed class Spike(ScenarioOptions options) : LoadScenario(options)
     public override ScenarioProps Describe(string name, LoadRun run) => Scenario.Create(name, context => ShopAsync(run, context))
         .WithoutWarmUp()
         .WithLoadSimulations(Simulation.Inject(_rate, TimeSpan.FromSeconds(1), _duration))
-        // All may wait at once. They begin within half as much time again as they are due in; latency counts from when each was due.
+        // All shoppers may wait at once. Their starts may be late by half of the time in which they are due. Latency
+        // counts from the moment at which each was due.
         .WithGeneratorLimits(new GeneratorLimits { CopiesCap = Shoppers + 1, LagP99 = _duration / 2, CompletionTimeout = Patience })
         .WithThresholds(Threshold.Create(stats => stats.AllFailCount == 0));
 
@@ -50,7 +53,7 @@ public sealed class Spike(ScenarioOptions options) : LoadScenario(options)
     private async Task<IResponse> ShopAsync(LoadRun run, IScenarioContext context)
     {
         var number = Interlocked.Increment(ref _next);
-        // The sum of fractions may come to one arrival more.
+        // Rounding of fractions may give one arrival more.
         var (user, request) = _shoppers[number % _shoppers.Length];
         var told = await run.BuyAsync(context, user, "first", Sku, request: request);
         if (number % OneInWantsMore != 0 || !told.IsAccepted) return Answers.Of(told);

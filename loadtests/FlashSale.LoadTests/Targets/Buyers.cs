@@ -6,32 +6,35 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.LoadTests.Targets;
 
-/// <summary>How <see cref="Buyers"/> shop.</summary>
+/// <summary>Options of <see cref="Buyers"/>.</summary>
 public sealed record BuyersOptions
 {
-    /// <summary>Shoppers at the same time: enough to keep every stage busy, and little enough that two cores still answer in time.</summary>
+    /// <summary>
+    /// Number of shoppers at the same time. It keeps every stage busy, and it is low enough that two cores still answer
+    /// in time.
+    /// </summary>
     public int Shoppers { get; init; } = 12;
 
-    /// <summary>Between two purchases of a shopper, and before a retry.</summary>
+    /// <summary>Pause between two purchases of a shopper, and before a retry.</summary>
     public TimeSpan Pause { get; init; } = TimeSpan.FromMilliseconds(8);
 
     /// <summary>How long a shopper waits for an answer.</summary>
     public TimeSpan Patience { get; init; } = TimeSpan.FromSeconds(5);
 
-    /// <summary>How long a shopper comes again with a key whose outcome is unknown.</summary>
+    /// <summary>How long a shopper comes again with a key of unknown outcome.</summary>
     public TimeSpan MostRetrying { get; init; } = TimeSpan.FromSeconds(120);
 
-    /// <summary>Nodes to buy at, in turn; the target's Api when empty.</summary>
+    /// <summary>Nodes to buy at, in turn. Empty: the target's Api.</summary>
     public IReadOnlyList<Uri> Apis { get; init; } = [];
 
-    /// <summary>What the shoppers' names start with: another one for each group of buyers in a sale.</summary>
+    /// <summary>Beginning of the shoppers' names. Each group of buyers in a sale needs another one.</summary>
     public string Prefix { get; init; } = "buyer";
 }
 
 /// <summary>
-/// Shoppers who buy one after another until told to stop, each purchase by a new user, of the sale's items in turn. A shopper who cannot know the outcome
-/// comes again with the same key until it is settled, as the contract asks. One in 20 wants another of what they got, one in 25 cancels. Every answer to a purchase goes into
-/// the history.
+/// Shoppers that buy one after another until told to stop, each purchase by a new user, of the sale's items in turn.
+/// After an unknown outcome a shopper comes again with the same key until the outcome is settled, as the contract asks.
+/// One in 20 wants the same item again, one in 25 cancels. Every answer to a purchase goes into the history.
 /// </summary>
 public sealed class Buyers : IAsyncDisposable
 {
@@ -51,7 +54,7 @@ public sealed class Buyers : IAsyncDisposable
     private long _next;
     private long _accepted;
 
-    /// <summary>Begins to buy.</summary>
+    /// <summary>Starts the shoppers at once.</summary>
     public Buyers(Target target, LoadSale sale, History history, BuyersOptions? options = null)
     {
         _tokens = new Tokens(target);
@@ -63,11 +66,11 @@ public sealed class Buyers : IAsyncDisposable
         _shopping = Task.WhenAll(Enumerable.Range(0, _options.Shoppers).Select(_ => Task.Run(ShopAsync)));
     }
 
-    /// <summary>Purchases accepted so far.</summary>
+    /// <summary>Number of purchases accepted so far.</summary>
     public long Accepted => Interlocked.Read(ref _accepted);
 
-    /// <summary>Waits until that many more have been accepted.</summary>
-    /// <exception cref="TimeoutException">They were not within the deadline.</exception>
+    /// <summary>Waits until the given number of further purchases has been accepted.</summary>
+    /// <exception cref="TimeoutException">They were not accepted within the deadline.</exception>
     public async Task AcceptedMoreAsync(int more, TimeSpan deadline, CancellationToken cancel = default)
     {
         var goal = Accepted + more;
@@ -79,14 +82,17 @@ public sealed class Buyers : IAsyncDisposable
         }
     }
 
-    /// <summary>Lets everyone finish what they began, retries included.</summary>
+    /// <summary>Lets all shoppers finish the purchases that they began, retries included.</summary>
     public async Task StopAsync()
     {
         await _stop.CancelAsync();
         await _shopping;
     }
 
-    /// <summary>Sends a sample of the accepted purchases again, from the sale's whole course, until each is answered: the judge compares. Everyone must have stopped.</summary>
+    /// <summary>
+    /// Sends a sample of the accepted purchases again, from the sale's whole course, until each is answered. The judge
+    /// compares the answers. All shoppers must have stopped.
+    /// </summary>
     public async Task ReplayAsync(CancellationToken cancel)
     {
         foreach (var (userId, key, sku) in _kept)
@@ -123,7 +129,8 @@ public sealed class Buyers : IAsyncDisposable
         }
     }
 
-    // Until it is known what became of it. "Come again later" says so of one request, not of those before it.
+    // Asks until the outcome is known. The answer "come again later" tells the outcome of one request, not of those
+    // before it.
     private async Task<Told> BuyAsync(string userId, string key, string sku, HttpClient node)
     {
         var token = _tokens.For(userId);
@@ -138,7 +145,8 @@ public sealed class Buyers : IAsyncDisposable
         }
     }
 
-    // Whatever comes of it: an order that is not stored yet cannot be cancelled, and a fault may be going on. The judge sees in the stores whether it was one or the other.
+    // Any answer will do here. An order that is not stored yet cannot be cancelled, and a fault may be going on. The
+    // judge sees in the stores whether the order was cancelled.
     private async Task CancelAsync(HttpClient node, string userId, Guid orderId)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, $"/api/v1/orders/{orderId}/cancel");
@@ -149,7 +157,7 @@ public sealed class Buyers : IAsyncDisposable
         }
         catch (Exception e) when (IsNoAnswer(e))
         {
-            // Unknown, and nobody asks again.
+            // The outcome is unknown, and no shopper asks again.
         }
     }
 
@@ -172,6 +180,6 @@ public sealed class Buyers : IAsyncDisposable
         }
     }
 
-    // A connection that is reset while it is being made comes out of HttpClient as the socket's own exception.
+    // HttpClient throws the socket's own exception for a connection that is reset while it is being made.
     private static bool IsNoAnswer(Exception e) => e is HttpRequestException or TaskCanceledException or IOException or SocketException;
 }

@@ -7,18 +7,18 @@ using FlashSale.LoadTests.Verdicts;
 namespace FlashSale.LoadTests.Targets;
 
 /// <summary>An item to sell in a load run.</summary>
-/// <param name="Stock">Units.</param>
+/// <param name="Stock">Units on sale.</param>
 /// <param name="PerUserLimit">Units that one shopper may have.</param>
-/// <param name="Price">Minor units of CNY.</param>
+/// <param name="Price">Price in minor units of CNY.</param>
 public sealed record LoadItem(string Sku, int Stock, int PerUserLimit = 1, long Price = 9_900);
 
 /// <summary>
-/// A sale of a load run: made, loaded and opened through the Admin API, and closed at the end. It is marked as a load run, so that
-/// it counts in no business figure and nobody downstream hears of its orders.
+/// A sale of a load run. It is created, loaded and opened through the Admin API, and closed at the end. It is marked as
+/// a load run, so it counts in no business figure and nobody downstream gets its orders.
 /// </summary>
 public sealed class LoadSale : IDisposable
 {
-    // The body of a request to the Admin API may have 1 MB.
+    // The body of a request to the Admin API may have at most 1 MB.
     private const int MostItemsInBody = 1_000;
 
     private readonly Target _target;
@@ -38,22 +38,22 @@ public sealed class LoadSale : IDisposable
 
     public IReadOnlyList<LoadItem> Items { get; }
 
-    /// <summary>Units that one shopper may have of the whole sale; null: no such limit.</summary>
+    /// <summary>Units that one shopper may have of the whole sale. Null: no such limit.</summary>
     public int? PerUserLimit { get; }
 
-    /// <summary>The path of a purchase.</summary>
+    /// <summary>Path of a purchase.</summary>
     public string OrdersPath => $"/api/v1/sales/{Id}/orders";
 
-    /// <summary>Units on sale.</summary>
+    /// <summary>Units on sale, all items together.</summary>
     public long Stock => Items.Sum(item => (long)item.Stock);
 
-    /// <summary>Makes, loads and opens a sale, and waits until the Api sells it.</summary>
-    /// <param name="target">Where.</param>
-    /// <param name="name">What managers read in their list.</param>
+    /// <summary>Creates, loads and opens a sale, and waits until the Api sells it.</summary>
+    /// <param name="target">The product under load.</param>
+    /// <param name="name">Name of the sale in the managers' list.</param>
     /// <param name="items">1 or more, each sku once.</param>
-    /// <param name="perUserLimit">Of the whole sale.</param>
+    /// <param name="perUserLimit">Limit of the whole sale. Null: no such limit.</param>
     /// <param name="payWithinSeconds">How long an order may stay unpaid.</param>
-    /// <param name="cancel">Ends the waiting.</param>
+    /// <param name="cancel">Ends the wait.</param>
     public static async Task<LoadSale> OpenAsync(Target target, string name, IReadOnlyList<LoadItem> items, int? perUserLimit = null, int payWithinSeconds = 86_400, CancellationToken cancel = default)
     {
         var manager = new Manager(target);
@@ -70,7 +70,7 @@ public sealed class LoadSale : IDisposable
         }
         catch
         {
-            // Nobody else would end it.
+            // The caller never gets this sale, so it must be closed here.
             if (sale is { _isOpen: true }) await sale.CloseAsync(CancellationToken.None);
             manager.Dispose();
             throw;
@@ -78,7 +78,7 @@ public sealed class LoadSale : IDisposable
     }
 
     /// <summary>Waits until a node shows the sale as open.</summary>
-    /// <exception cref="TimeoutException">It does not within 30 s.</exception>
+    /// <exception cref="TimeoutException">The node does not show it as open within 30 s.</exception>
     public async Task OpenAtAsync(Uri api, CancellationToken cancel)
     {
         using var http = new HttpClient { BaseAddress = api, Timeout = TimeSpan.FromSeconds(5) };
@@ -94,10 +94,10 @@ public sealed class LoadSale : IDisposable
         }
     }
 
-    /// <summary>What the product's own ledger says of the sale.</summary>
+    /// <summary>Returns the product's own ledger of the sale.</summary>
     public Task<JsonElement> LedgerAsync(CancellationToken cancel) => _manager.GetAsync($"/api/v1/sales/{Id}/ledger", cancel);
 
-    /// <summary>Ends the sale, unless it is closed.</summary>
+    /// <summary>Closes the sale, unless it is closed.</summary>
     public async Task CloseAsync(CancellationToken cancel = default)
     {
         if (!_isOpen) return;
@@ -134,7 +134,8 @@ public sealed class LoadSale : IDisposable
         return id;
     }
 
-    // Loading rewrites the log of Redis, beside everything else. A sale is loaded hours before it opens, not seconds.
+    // Loading a sale makes Redis rewrite its log beside all its other work. A real sale is loaded hours before it
+    // opens, not seconds. So this waits until the log is rewritten.
     private static async Task LogRewrittenAsync(Target target, CancellationToken cancel)
     {
         await using var redis = new RedisClient(target.Redis, target.RedisPassword);

@@ -4,12 +4,14 @@ using System.Security.Cryptography;
 namespace FlashSale.LoadTests.Targets;
 
 /// <summary>
-/// How fast this machine is over time: a fixed piece of work, four times a second. Virtual machines slow down by half for seconds when others work beside them,
-/// and nothing that runs on one can be compared with what ran on it before.
+/// Measures how fast this machine is over time, by a fixed piece of work four times a second. A virtual machine slows
+/// down by half for seconds when others work beside it. Then a program on it cannot be compared with a program that ran
+/// before.
 /// </summary>
 internal sealed class MachineSpeed : IDisposable
 {
-    // Larger than the nearest caches, and short enough to be done before a scheduler takes the processor away.
+    // The piece of work is larger than the nearest caches, and short enough to be done before a scheduler takes the
+    // processor away.
     private const int Bytes = 1 << 20;
 
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(0.25);
@@ -18,10 +20,13 @@ internal sealed class MachineSpeed : IDisposable
     private readonly List<(DateTimeOffset At, double Microseconds)> _pieces = [];
     private readonly ManualResetEventSlim _ended = new();
 
-    /// <summary>Begins to measure.</summary>
+    /// <summary>Starts the measurement on a thread of its own.</summary>
     public MachineSpeed() => new Thread(Work) { IsBackground = true, Name = "speed of the machine" }.Start();
 
-    /// <summary>What a piece took between two moments, microseconds, the median; NaN when there was none.</summary>
+    /// <summary>
+    /// Returns the median time of a piece of work between two moments, in microseconds. NaN if no piece fell between
+    /// them.
+    /// </summary>
     public double Between(DateTimeOffset from, DateTimeOffset to)
     {
         lock (_sync)

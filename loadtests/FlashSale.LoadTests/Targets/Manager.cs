@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace FlashSale.LoadTests.Targets;
 
-/// <summary>A campaign manager at the Admin API.</summary>
+/// <summary>Calls the Admin API as a campaign manager does.</summary>
 public sealed class Manager : IDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
@@ -28,7 +28,8 @@ public sealed class Manager : IDisposable
 
     public void Dispose() => _http.Dispose();
 
-    // 503 means not now, and nothing was changed: a store has just been started again.
+    // A 503 means not now, and nothing was changed. It comes when a store has just been started again, so the call is
+    // repeated.
     private async Task<JsonElement> SendAsync(HttpMethod method, string path, Func<HttpContent?>? content, CancellationToken cancel)
     {
         for (var began = TimeProvider.System.GetTimestamp(); ; await Task.Delay(Pause, cancel))

@@ -1,6 +1,8 @@
 namespace FlashSale.LoadTests.Targets;
 
-/// <summary>What a process of this machine holds over time, looked at every half second until it or this program ends.</summary>
+/// <summary>
+/// Records the memory of a process on this machine every half second, until the process or this program ends.
+/// </summary>
 internal sealed class MemoryCurve
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(0.5);
@@ -8,10 +10,10 @@ internal sealed class MemoryCurve
     private readonly Lock _sync = new();
     private readonly List<(DateTimeOffset At, long Bytes)> _looks = [];
 
-    /// <summary>Begins to look at a process.</summary>
+    /// <summary>Starts to look at a process.</summary>
     public MemoryCurve(int pid) => _ = LookAsync(pid);
 
-    /// <summary>The most that was seen between two moments, in MB; 0 when nothing was.</summary>
+    /// <summary>Returns the most memory that was seen between two moments, in MB. 0 when nothing was seen.</summary>
     public double MostBetween(DateTimeOffset from, DateTimeOffset to)
     {
         lock (_sync) return _looks.Where(look => look.At >= from && look.At < to).Select(look => look.Bytes / 1048576.0).DefaultIfEmpty().Max();

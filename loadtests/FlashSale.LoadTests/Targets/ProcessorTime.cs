@@ -2,13 +2,18 @@ using System.Globalization;
 
 namespace FlashSale.LoadTests.Targets;
 
-/// <summary>Processor time of the parts of a stack on this machine, from /proc: what a run costs each of them.</summary>
+/// <summary>
+/// Reads the processor time of a stack's parts on this machine from /proc. It is the cost of a run for each of them.
+/// </summary>
 public static class ProcessorTime
 {
-    // USER_HZ of every Linux that .NET runs on.
+    // USER_HZ is 100 on every Linux that .NET runs on.
     private const double MicrosecondsPerTick = 10_000;
 
-    /// <summary>Microseconds so far, by the part's name, its child processes included, those as well that have ended. Parts that do not run here are left out.</summary>
+    /// <summary>
+    /// Returns the microseconds used so far by the name of the part. Child processes are included, also those that have
+    /// ended. Parts that do not run here are left out.
+    /// </summary>
     public static IReadOnlyDictionary<string, double> Of(IReadOnlyDictionary<string, int> processes)
     {
         var times = new Dictionary<string, double>(StringComparer.Ordinal);
@@ -22,11 +27,14 @@ public static class ProcessorTime
         return times;
     }
 
-    /// <summary>Microseconds that all cores of this machine have worked so far (stolen time included), and in all. 0 where that is not known.</summary>
+    /// <summary>
+    /// Returns the microseconds that all cores of this machine have worked so far (stolen time included), and their
+    /// microseconds in all. Both are 0 where that is not known.
+    /// </summary>
     public static (double Worked, double All) OfMachine()
     {
         if (!OperatingSystem.IsLinux()) return default;
-        // cpu user nice system idle iowait irq softirq steal
+        // The fields are: cpu user nice system idle iowait irq softirq steal
         var ticks = File.ReadLines("/proc/stat").First().Split(' ', StringSplitOptions.RemoveEmptyEntries).Skip(1).Take(8).Select(text => double.Parse(text, CultureInfo.InvariantCulture)).ToArray();
         return ((ticks.Sum() - ticks[3] - ticks[4]) * MicrosecondsPerTick, ticks.Sum() * MicrosecondsPerTick);
     }

@@ -2,10 +2,10 @@ using System.Text;
 
 namespace FlashSale.LoadTests.Targets;
 
-/// <summary>Requests of shoppers, as the bytes that go over the wire.</summary>
+/// <summary>Builds requests of shoppers, as the bytes that go over the wire.</summary>
 public static class PurchaseRequest
 {
-    /// <summary>A purchase.</summary>
+    /// <summary>Builds a purchase.</summary>
     public static byte[] Of(Uri api, string path, string token, string key, string sku, int quantity)
     {
         var body = $"{{\"sku\":\"{sku}\",\"quantity\":{quantity}}}";
@@ -13,11 +13,11 @@ public static class PurchaseRequest
             $"POST {path} HTTP/1.1\r\nHost: {api.Authority}\r\nContent-Type: application/json\r\nContent-Length: {body.Length}\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: {key}\r\n\r\n{body}");
     }
 
-    /// <summary>A request without a body.</summary>
-    /// <param name="api">The host.</param>
+    /// <summary>Builds a request without a body.</summary>
+    /// <param name="api">Address of the host.</param>
     /// <param name="method">GET or POST.</param>
-    /// <param name="path">With its query.</param>
-    /// <param name="token">Null: none.</param>
+    /// <param name="path">Path with its query.</param>
+    /// <param name="token">Null: the request has no Authorization field.</param>
     public static byte[] Plain(Uri api, string method, string path, string? token)
     {
         var length = method == "GET" ? "" : "Content-Length: 0\r\n";

@@ -2,10 +2,13 @@ using System.Globalization;
 
 namespace FlashSale.LoadTests.Targets;
 
-/// <summary>Where the product under load is, and the secrets to use it with. Addresses are roots, such as http://127.0.0.1:8080/.</summary>
+/// <summary>
+/// Addresses of the product under load, and the secrets to use it with. Addresses are roots, such as
+/// http://127.0.0.1:8080/.
+/// </summary>
 public sealed record Target
 {
-    /// <summary>The name of the setting that holds <see cref="Api"/>.</summary>
+    /// <summary>Name of the setting that holds <see cref="Api"/>.</summary>
     public const string ApiUrl = "FLASHSALE_API_URL";
 
     /// <summary>The shoppers' host, or the load balancer before it.</summary>
@@ -14,16 +17,15 @@ public sealed record Target
     /// <summary>The managers' host.</summary>
     public required Uri Admin { get; init; }
 
-    /// <summary>The worker.</summary>
     public required Uri Worker { get; init; }
 
-    /// <summary>The payment sandbox; null where shoppers would pay real money.</summary>
+    /// <summary>The payment sandbox. Null where shoppers would pay real money.</summary>
     public Uri? Payments { get; init; }
 
     /// <summary>A token of role manager or operator.</summary>
     public required string AdminToken { get; init; }
 
-    /// <summary>The HS256 secret that shoppers' tokens are signed with.</summary>
+    /// <summary>The HS256 secret that signs shoppers' tokens.</summary>
     public required string JwtKey { get; init; }
 
     public required string JwtIssuer { get; init; }
@@ -32,22 +34,28 @@ public sealed record Target
 
     public required string JwtKid { get; init; }
 
-    /// <summary>host:port.</summary>
+    /// <summary>Address of Redis, as host:port.</summary>
     public required string Redis { get; init; }
 
-    /// <summary>Null where Redis asks for none.</summary>
+    /// <summary>Password of Redis. Null where Redis asks for no password.</summary>
     public string? RedisPassword { get; init; }
 
-    /// <summary>A libpq URI.</summary>
+    /// <summary>Address of Postgres, as a libpq URI.</summary>
     public required string Postgres { get; init; }
 
-    /// <summary>Process ids by name (api, worker, redis, …) of what runs on this machine; empty for another.</summary>
+    /// <summary>
+    /// Process ids by name (api, worker, redis, …) of the parts that run on this machine. Empty if the product runs on
+    /// another one.
+    /// </summary>
     public IReadOnlyDictionary<string, int> Processes { get; init; } = new Dictionary<string, int>(StringComparer.Ordinal);
 
-    /// <summary>Reads KEY=value lines as scripts/up.sh writes them; what the environment sets wins over the file.</summary>
-    /// <param name="envFile">May be missing when the environment has everything.</param>
-    /// <param name="environment">Looks a name up; this process' environment unless told otherwise.</param>
-    /// <exception cref="InvalidDataException">A setting is missing or is no address: its name and value are told, secrets are not.</exception>
+    /// <summary>
+    /// Reads KEY=value lines as scripts/up.sh writes them. A value of the environment wins over the file.
+    /// </summary>
+    /// <param name="envFile">The file. It may be missing when the environment has everything.</param>
+    /// <param name="environment">Looks a name up. Null: in this process' environment.</param>
+    /// <exception cref="InvalidDataException">A setting is missing or is no address. The message has its name and
+    /// value, but no secret.</exception>
     public static Target Load(string envFile, Func<string, string?>? environment = null)
     {
         environment ??= Environment.GetEnvironmentVariable;
@@ -71,7 +79,8 @@ public sealed record Target
             Redis = Required("FLASHSALE_REDIS"),
             RedisPassword = Optional("FLASHSALE_REDIS_PASSWORD"),
             Postgres = Required("FLASHSALE_POSTGRES"),
-            // They name processes of the machine on which the file was written: this one, as long as the Api is here.
+            // The ids belong to the machine on which the file was written. It is this machine as long as the Api is
+            // here.
             Processes = settings.Where(pair => api.IsLoopback && pair.Key.StartsWith("FLASHSALE_PID_", StringComparison.Ordinal))
                 .ToDictionary(pair => pair.Key["FLASHSALE_PID_".Length..].ToLowerInvariant(), pair => int.Parse(pair.Value, CultureInfo.InvariantCulture), StringComparer.Ordinal),
         };
@@ -88,6 +97,6 @@ public sealed record Target
         return settings;
     }
 
-    // As a shell would read it: up.sh puts values with special characters in single quotes.
+    // Reads the value as a shell would. up.sh puts values with special characters in single quotes.
     private static string Unquote(string value) => value is ['\'', .. var inner, '\''] ? inner.Replace(@"'\''", "'", StringComparison.Ordinal) : value;
 }

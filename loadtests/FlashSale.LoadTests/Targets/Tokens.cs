@@ -4,7 +4,7 @@ using System.Text;
 
 namespace FlashSale.LoadTests.Targets;
 
-/// <summary>Shoppers' tokens (JWT, HS256), made by hand. Good for a day.</summary>
+/// <summary>Makes shoppers' tokens (JWT, HS256) by hand. They are valid for a day.</summary>
 public sealed class Tokens(Target target)
 {
     private const int LifetimeSeconds = 86_400;
@@ -13,11 +13,11 @@ public sealed class Tokens(Target target)
     private readonly string _head = Encode($$"""{"alg":"HS256","typ":"JWT","kid":"{{target.JwtKid}}"}""");
     private readonly long _now = TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
 
-    /// <summary>A token that is good.</summary>
+    /// <summary>Returns a valid token.</summary>
     /// <param name="userId">1-64 characters that need no escape in JSON.</param>
     public string For(string userId) => Sign(userId, _secret);
 
-    /// <summary>A token that somebody made who does not know the secret.</summary>
+    /// <summary>Returns a token from a forger that does not know the secret.</summary>
     public string Forged(string userId) => Sign(userId, "not-the-secret-of-anything-but-long"u8.ToArray());
 
     private string Sign(string userId, byte[] secret)

@@ -16,21 +16,26 @@ public sealed record QuotaRow(string UserId, string Sku, int Units, int UnitLimi
 
 public sealed record InflightRow(Guid OrderId, string Sku, int Quantity);
 
-/// <summary>Everything the two stores say about a sale, read with plain commands; nothing of the product's code takes part.</summary>
+/// <summary>
+/// All data of the two stores about a sale, read with plain commands. No code of the product takes part.
+/// </summary>
 public sealed record BooksView(
     IReadOnlyList<ItemRow> Items, IReadOnlyList<OrderRow> Orders, IReadOnlyList<QuotaRow> Quotas, int? SaleLimit, IReadOnlyList<Guid> DeadLetters,
     IReadOnlyDictionary<string, long> Remaining, IReadOnlyDictionary<string, long> InflightUnits, IReadOnlyList<InflightRow> Inflight, long OutboxLength, long PendingReturns)
 {
-    // A million orders take seconds.
+    // Reading a million orders takes seconds.
     private const int TimeoutSeconds = 300;
 
-    /// <summary>Nothing is on its way any more; what waits for an operator as a dead letter does not move.</summary>
+    /// <summary>
+    /// Whether nothing is on its way any more. Orders that wait for an operator as dead letters do not move, so they do
+    /// not count.
+    /// </summary>
     public bool IsAtRest => OutboxLength == 0 && PendingReturns == 0 && Inflight.All(order => DeadLetters.Contains(order.OrderId));
 
-    /// <summary>What a sale's Redis keys start with.</summary>
+    /// <summary>Returns the beginning of a sale's Redis keys.</summary>
     public static string RedisPrefix(string saleId) => $"fs:{{{saleId}}}:";
 
-    /// <summary>Reads all of it.</summary>
+    /// <summary>Reads all data of a sale.</summary>
     public static async Task<BooksView> ReadAsync(NpgsqlConnection connection, RedisClient redis, string saleId)
     {
         var by = new { id = saleId };
@@ -44,22 +49,22 @@ public sealed record BooksView(
             await redis.NumberAsync("XLEN", prefix + "outbox"), await PendingReturnsAsync(connection, saleId));
     }
 
-    /// <summary>Orders that wait for an operator.</summary>
+    /// <summary>Returns the orders that wait for an operator.</summary>
     public static async Task<IReadOnlyList<Guid>> DeadLettersAsync(NpgsqlConnection connection, string saleId) =>
         (await connection.QueryAsync<Guid>("select order_id from dead_letter where sale_id = @saleId and state = 'open'", new { saleId })).AsList();
 
-    /// <summary>Returns of units that Redis has not seen yet.</summary>
+    /// <summary>Returns the number of returns of units that Redis has not seen yet.</summary>
     public static Task<long> PendingReturnsAsync(NpgsqlConnection connection, string saleId) =>
         connection.ExecuteScalarAsync<long>("select count(*) from stock_return where sale_id = @saleId and state = 'pending'", new { saleId });
 
-    /// <summary>Reservations that Redis holds as not settled.</summary>
+    /// <summary>Returns the reservations that Redis holds as not settled.</summary>
     public static async Task<IReadOnlyList<InflightRow>> InflightAsync(RedisClient redis, string saleId) =>
         [.. (await redis.HashAsync(RedisPrefix(saleId) + "inflight")).Select(record => ReadInflight(record.Field, record.Value))];
 
-    // Few orders have payments or returns, and there may be a million orders: each table is read once.
+    // Few orders have payments or returns, and there may be a million orders. So each table is read once.
     private static async Task<IReadOnlyList<OrderRow>> OrdersAsync(NpgsqlConnection connection, string saleId)
     {
-        // An order over 0 is paid without a payment, and has none to refund.
+        // An order over 0 is paid without a payment, so it has no payment to refund.
         const string Free = "select order_id from orders where sale_id = @saleId and amount = 0 and";
         var payments = await CountsAsync(connection, saleId, $"""
             select order_id, count(*) from (
@@ -104,7 +109,8 @@ public sealed record BooksView(
         return text;
     }
 
-    // acceptedAt (6), then the record: quantity at 44, the sku behind its length at 57.
+    // The value is acceptedAt (6 bytes), then the record. In the record the quantity is at 44, and the sku behind its
+    // length at 57.
     private static InflightRow ReadInflight(byte[] orderId, byte[] value)
     {
         var record = value.AsSpan(6);

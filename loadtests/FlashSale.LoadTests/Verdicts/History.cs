@@ -6,13 +6,16 @@ using System.Threading.Channels;
 namespace FlashSale.LoadTests.Verdicts;
 
 /// <summary>
-/// The record of every purchase request of a run, in a file; the promises are judged against it. Callers encode into a shared buffer;
-/// one writer at a time takes full buffers to the disk. Memory is bounded: whoever comes while the disk is 64 MB behind waits for it.
+/// The record of every purchase request of a run, in a file. The promises are judged against it. Callers encode into a
+/// shared buffer, and one writer at a time takes full buffers to the disk. Memory is bounded: while the disk is 64 MB
+/// behind, callers wait for it.
 /// </summary>
 /// <remarks>
-/// File: "FSHIST1\n", then per record a length (2 bytes, big-endian) and
-/// started (8) | ended (8) | status (2) | replay (1) | quantity (4) | order id (16) | body hash (8) | user, key, sku, code: length (1) + UTF-8 each.
-/// It ends with a length of 0 and the number of records (8): a history that was cut off is told from a whole one.
+/// The file is "FSHIST1\n", then per record a length (2 bytes, big-endian) and
+/// started (8) | ended (8) | status (2) | replay (1) | quantity (4) | order id (16) | body hash (8) | user, key, sku,
+/// code: length (1) + UTF-8 each.
+/// The file ends with a length of 0 and the number of records (8). So a reader tells a history that was cut off from a
+/// whole one.
 /// </remarks>
 public sealed class History : IAsyncDisposable
 {
@@ -42,16 +45,19 @@ public sealed class History : IAsyncDisposable
 
     private static ReadOnlySpan<byte> Magic => "FSHIST1\n"u8;
 
-    /// <summary>Where it is.</summary>
+    /// <summary>Path of the file.</summary>
     public string Path { get; }
 
-    /// <summary>Records so far.</summary>
+    /// <summary>Number of records so far.</summary>
     public long Count => Interlocked.Read(ref _count);
 
-    /// <summary>Begins a history; one of that name is replaced.</summary>
+    /// <summary>Begins a history. It replaces a file of that name.</summary>
     public static History Create(string path) => new(path);
 
-    /// <summary>Adds an answer. Any number of threads may; an answer that a shopper acts upon is added before they act.</summary>
+    /// <summary>
+    /// Adds an answer. Any number of threads may call it. An answer that a shopper acts upon is added before the
+    /// shopper acts.
+    /// </summary>
     /// <exception cref="InvalidOperationException">The history is closed.</exception>
     public void Add(in Told told)
     {
@@ -88,7 +94,7 @@ public sealed class History : IAsyncDisposable
         }
     }
 
-    /// <summary>Writes what is left, and the end.</summary>
+    /// <summary>Writes the remaining records and the end of the file.</summary>
     public async ValueTask DisposeAsync()
     {
         lock (_sync)
@@ -107,7 +113,7 @@ public sealed class History : IAsyncDisposable
 
     private void HandOver()
     {
-        // Nobody can make room without the disk. A writer that failed will never: then its failure is told at the end.
+        // Only the disk can make room. A writer that has failed never will, so its failure is thrown here.
         while (!_buffers.Wait(TimeSpan.FromSeconds(1)))
         {
             if (_writing.IsCompleted) throw new IOException($"The history {Path} cannot be written.", _writing.Exception);
@@ -175,7 +181,7 @@ public sealed class History : IAsyncDisposable
         return text;
     }
 
-    // There are few skus and codes, and many records.
+    // There are few different skus and codes in many records, so they share their strings.
     private static string Shared(string text, Dictionary<string, string> names)
     {
         if (names.TryGetValue(text, out var known)) return known;

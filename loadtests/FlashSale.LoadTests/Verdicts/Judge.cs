@@ -4,8 +4,9 @@ using System.Text.Json;
 namespace FlashSale.LoadTests.Verdicts;
 
 /// <summary>
-/// Judges a sale at rest: what the two stores say against what shoppers were told, promise by promise, each record looked at once.
-/// Shares no code with the product. What a run cannot show is not judged here: I8 is its scenario's.
+/// Judges a sale at rest. It compares the data of the two stores with the answers that shoppers got, promise by
+/// promise, and looks at each record once. It shares no code with the product. The stores and answers cannot show I8,
+/// so the scenario judges that promise.
 /// </summary>
 public sealed class Judge
 {
@@ -28,29 +29,29 @@ public sealed class Judge
         _deadLetters = [.. view.DeadLetters];
     }
 
-    /// <summary>The broken promises.</summary>
     public Findings Findings { get; } = new();
 
-    /// <summary>How often each answer was given: "202", "409 sold_out", "0" for none.</summary>
+    /// <summary>Number of times that each answer was given: "202", "409 sold_out", "0" for no answer.</summary>
     public IReadOnlyDictionary<string, long> Answers => _answers;
 
-    /// <summary>Keys that were accepted.</summary>
+    /// <summary>Number of keys that were accepted.</summary>
     public long Accepted { get; private set; }
 
-    /// <summary>Acceptances that are no order in Postgres, where such a loss was allowed.</summary>
+    /// <summary>Number of acceptances without an order in Postgres, where such a loss was allowed.</summary>
     public long Lost { get; private set; }
 
-    /// <summary>Keys whose outcome was unknown, and that no later answer settled.</summary>
+    /// <summary>Number of keys with an unknown outcome that no later answer settled.</summary>
     public long Unsettled { get; private set; }
 
-    /// <summary>When the first request was sent; 0 when there was none.</summary>
+    /// <summary>Time at which the first request was sent, by <see cref="RunClock"/>. 0 without any request.</summary>
     public long FirstStarted { get; private set; }
 
-    /// <summary>Judges all that two stores and a history can show.</summary>
-    /// <param name="view">Of a sale at rest.</param>
-    /// <param name="history">In the order in which the answers came.</param>
-    /// <param name="loss">What is no violation here.</param>
-    /// <param name="lossUntil">For acceptances that were asked for until then, by <see cref="RunClock"/>.</param>
+    /// <summary>Judges all promises that two stores and a history can show.</summary>
+    /// <param name="view">The data of a sale at rest.</param>
+    /// <param name="history">The answers in the order in which they came.</param>
+    /// <param name="loss">The loss that is no violation here.</param>
+    /// <param name="lossUntil">The loss is allowed for acceptances that were asked for until this time, by
+    /// <see cref="RunClock"/>.</param>
     public static Judge Of(BooksView view, IEnumerable<Told> history, Loss loss = Loss.None, long lossUntil = long.MaxValue)
     {
         var judge = new Judge(view, loss, lossUntil);
@@ -63,7 +64,7 @@ public sealed class Judge
         return judge;
     }
 
-    /// <summary>Whether the product's own account agrees with this one.</summary>
+    /// <summary>Compares the product's own ledger with the data of the stores, and returns the differences.</summary>
     public static Findings OfLedger(BooksView view, JsonElement ledger)
     {
         var findings = new Findings();
@@ -135,7 +136,8 @@ public sealed class Judge
         }
     }
 
-    // What an order went through must fit together, whatever happened at the same moment.
+    // The status, times, payments and returns of an order must fit together, even if several events came at the same
+    // moment.
     private void JudgeLives()
     {
         foreach (var order in _view.Orders)
@@ -191,7 +193,7 @@ public sealed class Judge
             else Findings.Add("I3", $"{told.UserId} was told 202 with {told.OrderId}, which is not in Postgres");
         }
         if (order?.Status == "rejected" && !_loss.HasFlag(Loss.Rejections)) Findings.Add("I3", $"{told.UserId} was told 202 with {told.OrderId}, which was rejected");
-        // Units that went back may be promised to somebody else; so may those that a fault has cost.
+        // Units that went back may be promised to another shopper. The same holds for units that a fault has cost.
         var isHeld = isOrder ? order!.IsLive || (order.Status == "rejected" && !_loss.HasFlag(Loss.Rejections)) : !MayBeLost(told.StartedMicroseconds);
         if (isHeld) CollectionsMarshal.GetValueRefOrAddDefault(_toldUnits, (told.UserId, told.Sku), out _) += told.Quantity;
     }
@@ -230,13 +232,14 @@ public sealed class Judge
         {
             var isKnown = _keys.TryGetValue((order.UserId, order.Key), out var key);
             if (!isKnown || !key.WasUnknown) Findings.Add("I7", $"{order} was sold to somebody who was told otherwise");
-            // A sale that was closed or paused may have been opened again; what is sold out or at its limit stays so, unless units came back.
+            // A sale that was closed or paused may have been opened again. But a sold-out item, or a shopper at the
+            // limit, stays so unless units came back.
             else if (key.Refusal is "sold_out" or "purchase_limit_reached" && order.Status != "rejected") Findings.Add("I7", $"{order}: its unknown outcome was settled as {key.Refusal}");
         }
         Unsettled = _keys.Values.LongCount(key => key.IsUnsettled);
     }
 
-    // From the answers alone: what was promised may be no more than there is, whatever the stores say.
+    // This uses the answers alone. Shoppers may not be promised more units than there are, independently of the stores.
     private void JudgePromisedUnits()
     {
         var limits = _view.Items.ToDictionary(item => item.Sku, item => item.PerUserLimit, StringComparer.Ordinal);

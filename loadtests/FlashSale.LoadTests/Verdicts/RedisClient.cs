@@ -4,15 +4,15 @@ using StackExchange.Redis;
 
 namespace FlashSale.LoadTests.Verdicts;
 
-/// <summary>An error that Redis answered.</summary>
+/// <summary>Redis answered a command with an error.</summary>
 public sealed class RedisErrorException(string message, Exception inner) : Exception(message, inner);
 
 /// <summary>
-/// Asks Redis on a connection of its own, which shares nothing with the hosts that are judged.
-/// Connects anew after any failure. Answers are byte[], long, object?[] or null.
+/// Asks Redis on a connection of its own, which shares nothing with the hosts that are judged. It connects anew after
+/// any failure. Answers are byte[], long, object?[] or null.
 /// </summary>
 /// <param name="endpoint">host:port.</param>
-/// <param name="password">Null where Redis asks for none.</param>
+/// <param name="password">Null where Redis asks for no password.</param>
 public sealed class RedisClient(string endpoint, string? password = null) : IAsyncDisposable
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
@@ -21,8 +21,8 @@ public sealed class RedisClient(string endpoint, string? password = null) : IAsy
     private ConnectionMultiplexer? _connection;
 
     /// <summary>Sends a command of strings, numbers and byte arrays.</summary>
-    /// <exception cref="RedisErrorException">Redis refused it.</exception>
-    /// <exception cref="IOException">Redis did not answer; the command may have run.</exception>
+    /// <exception cref="RedisErrorException">Redis refused the command.</exception>
+    /// <exception cref="IOException">Redis did not answer. The command may have run.</exception>
     public async Task<object?> CallAsync(params object[] command)
     {
         await _turn.WaitAsync();
@@ -60,14 +60,14 @@ public sealed class RedisClient(string endpoint, string? password = null) : IAsy
 
     public async Task<IReadOnlyList<object?>> ListAsync(params object[] command) => (object?[]?)await CallAsync(command) ?? [];
 
-    /// <summary>HGETALL with its fields and values as bytes.</summary>
+    /// <summary>Returns the fields and values of a hash as bytes, by HGETALL.</summary>
     public async Task<IReadOnlyList<(byte[] Field, byte[] Value)>> HashAsync(string key)
     {
         var flat = await ListAsync("HGETALL", key);
         return [.. Enumerable.Range(0, flat.Count / 2).Select(i => ((byte[])flat[2 * i]!, (byte[])flat[2 * i + 1]!))];
     }
 
-    /// <summary>A hash of numbers.</summary>
+    /// <summary>Returns a hash of numbers.</summary>
     public async Task<IReadOnlyDictionary<string, long>> NumbersAsync(string key) =>
         (await HashAsync(key)).ToDictionary(pair => Encoding.UTF8.GetString(pair.Field), pair => long.Parse(Encoding.ASCII.GetString(pair.Value), CultureInfo.InvariantCulture), StringComparer.Ordinal);
 

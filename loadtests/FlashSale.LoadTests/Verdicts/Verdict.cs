@@ -4,68 +4,73 @@ using Npgsql;
 
 namespace FlashSale.LoadTests.Verdicts;
 
-/// <summary>What became of a run's promises.</summary>
+/// <summary>The verdict on the promises of a run.</summary>
 public sealed record VerdictResult
 {
-    /// <summary>"I3: …": the first of each promise. Empty: none is broken.</summary>
+    /// <summary>Lines such as "I3: …", the first of each promise. Empty: no promise is broken.</summary>
     public required IReadOnlyList<string> Violations { get; init; }
 
-    /// <summary>How often each promise was found broken.</summary>
+    /// <summary>Number of times that each promise was found broken.</summary>
     public required IReadOnlyDictionary<string, long> ViolationCounts { get; init; }
 
-    /// <summary>Whether everything could be judged. What was found broken is broken all the same.</summary>
+    /// <summary>Whether everything could be judged. A promise that was found broken is broken all the same.</summary>
     public required bool IsConclusive { get; init; }
 
-    /// <summary>Why not; null when it is conclusive.</summary>
+    /// <summary>Why not everything could be judged. Null when it could.</summary>
     public string? WhyNot { get; init; }
 
-    /// <summary>How often each answer was given: "202", "409 sold_out", "0" for none.</summary>
+    /// <summary>Number of times that each answer was given: "202", "409 sold_out", "0" for no answer.</summary>
     public required IReadOnlyDictionary<string, long> Answers { get; init; }
 
-    /// <summary>Keys that were accepted.</summary>
+    /// <summary>Number of keys that were accepted.</summary>
     public required long Accepted { get; init; }
 
-    /// <summary>Orders in Postgres, rejected ones included.</summary>
+    /// <summary>Number of orders in Postgres, rejected ones included.</summary>
     public required long Orders { get; init; }
 
-    /// <summary>Acceptances that are no order in Postgres, where a loss was allowed.</summary>
+    /// <summary>Number of acceptances without an order in Postgres, where a loss was allowed.</summary>
     public required long Lost { get; init; }
 
-    /// <summary>Keys whose outcome no answer has settled: told here, since the shopper never was.</summary>
+    /// <summary>
+    /// Number of keys with an outcome that no answer settled. It is reported here, because the shoppers never learnt
+    /// it.
+    /// </summary>
     public required long Unsettled { get; init; }
 
-    /// <summary>From the first purchase to the last order in Postgres, in seconds; 0 without orders.</summary>
+    /// <summary>Seconds from the first purchase to the last order in Postgres. 0 without orders.</summary>
     public required double PersistSeconds { get; init; }
 
-    /// <summary>Orders in Postgres per second, end to end.</summary>
+    /// <summary>Orders stored in Postgres per second, end to end.</summary>
     public double PersistedPerSecond => PersistSeconds > 0 ? Orders / PersistSeconds : 0;
 
-    /// <summary>How long it took until nothing was on its way, from when the verdict began.</summary>
+    /// <summary>Time from the beginning of the verdict until nothing was on its way.</summary>
     public required TimeSpan RestTook { get; init; }
 
-    /// <summary>0 all promises kept, 1 one is broken, 2 inconclusive.</summary>
+    /// <summary>0: all promises were kept. 1: a promise is broken. 2: inconclusive.</summary>
     public int ExitCode => ViolationCounts.Count > 0 ? 1 : IsConclusive ? 0 : 2;
 }
 
 /// <summary>
-/// The offline checker that every run ends with: waits until nothing of the sale is on its way, reads both stores with plain commands,
-/// and judges every answer of the history against them, as well as the product's own ledger.
+/// The offline checker at the end of every run. It waits until nothing of the sale is on its way and reads both stores
+/// with plain commands. Then it judges every answer of the history against them, as well as the product's own ledger.
 /// </summary>
 public static class Verdict
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(100);
 
-    // An entry leaves the outbox only after Postgres has its orders. What is still in flight then, and stays so, is on no way.
+    // An entry leaves the outbox only after Postgres has its orders. An order that is still in flight then, and stays
+    // so, no longer moves.
     private static readonly TimeSpan StuckAfter = TimeSpan.FromSeconds(5);
 
     /// <summary>Judges a run.</summary>
-    /// <param name="target">Where it was.</param>
-    /// <param name="sale">Its sale.</param>
-    /// <param name="historyPath">All purchase requests of all shoppers in that sale; closed.</param>
-    /// <param name="loss">What its faults may have cost.</param>
-    /// <param name="rest">How long to wait for rest.</param>
-    /// <param name="cancel">Ends the waiting.</param>
-    /// <param name="lossUntil">When the fault was over, by <see cref="RunClock"/>: what was accepted later it cannot have cost.</param>
+    /// <param name="target">The product that it ran against.</param>
+    /// <param name="sale">The sale of the run.</param>
+    /// <param name="historyPath">The closed history of all purchase requests of all shoppers in that sale.</param>
+    /// <param name="loss">The loss that the faults of the run may cause.</param>
+    /// <param name="rest">How long to wait until nothing is on its way.</param>
+    /// <param name="cancel">Ends the wait.</param>
+    /// <param name="lossUntil">Time at which the fault was over, by <see cref="RunClock"/>. The fault cannot have cost
+    /// later purchases.</param>
     public static async Task<VerdictResult> CheckAsync(Target target, LoadSale sale, string historyPath, Loss loss, TimeSpan rest, CancellationToken cancel, long lossUntil = long.MaxValue)
     {
         await using var postgres = NpgsqlDataSource.Create(ConnectionString(target.Postgres));
@@ -77,9 +82,10 @@ public static class Verdict
         var view = await BooksView.ReadAsync(connection, redis, sale.Id);
         var judge = Judge.Of(view, History.Read(historyPath), loss, lossUntil);
         var findings = new Findings();
-        // No run sends anything that only an operator could decide.
+        // No run sends anything that only an operator could decide, so a dead letter is a broken promise.
         if (view.DeadLetters.Count > 0) findings.Add("I3", $"{view.DeadLetters.Count} reservations became dead letters, such as {view.DeadLetters[0]}");
-        // Two looks at what moves do not fit together; what was promised and what users hold does not depend on it.
+        // While orders still move, two reads of the stores do not fit together. Promised units and the units that users
+        // hold do not depend on that.
         if (whyNot is not null) findings.AddRange(judge.Findings, except: ["I2", "I3"]);
         else
         {
@@ -103,7 +109,8 @@ public static class Verdict
     }
 
     /// <summary>Waits until nothing of a sale is on its way.</summary>
-    /// <returns>Null, or what still was when the time was over.</returns>
+    /// <returns>Null at rest. Otherwise a text with the orders and units that were still on their way when the time was
+    /// over.</returns>
     public static async Task<string?> RestAsync(Target target, string saleId, TimeSpan deadline, CancellationToken cancel)
     {
         await using var postgres = NpgsqlDataSource.Create(ConnectionString(target.Postgres));
@@ -111,8 +118,9 @@ public static class Verdict
         return await RestAsync(postgres, redis, saleId, deadline, cancel);
     }
 
-    /// <summary>Reads a libpq URI without the product's help.</summary>
-    /// <exception cref="ArgumentException">It has several hosts, or a parameter other than sslmode and sslrootcert.</exception>
+    /// <summary>Converts a libpq URI into a connection string without the product's help.</summary>
+    /// <exception cref="ArgumentException">The URI has another form, several hosts, or a parameter other than sslmode
+    /// and sslrootcert.</exception>
     public static string ConnectionString(string url)
     {
         if (!Uri.TryCreate(url, UriKind.Absolute, out var uri) || uri.Host.Contains(',', StringComparison.Ordinal))
@@ -136,13 +144,14 @@ public static class Verdict
             if (name == "sslmode")
                 connection.SslMode = Enum.Parse<SslMode>(value.Replace("-", "", StringComparison.Ordinal), ignoreCase: true);
             else if (name == "sslrootcert") connection.RootCertificate = value;
-            // One that demands TLS must not be dropped, nor any other.
+            // A parameter that demands TLS must not be dropped, and no other one may be either.
             else throw new ArgumentException($"The URI of Postgres has a parameter that is not taken here: {name}", nameof(url));
         }
         return connection.ConnectionString;
     }
 
-    // Null at rest, or where nothing will ever move again; else what was still on its way. A store that is just coming back is asked again.
+    // Returns null at rest, or when nothing will ever move again. Otherwise it returns a text with the orders and units
+    // still on their way. A store that is just coming back is asked again.
     private static async Task<string?> RestAsync(NpgsqlDataSource postgres, RedisClient redis, string saleId, TimeSpan deadline, CancellationToken cancel)
     {
         var began = TimeProvider.System.GetTimestamp();
@@ -169,7 +178,7 @@ public static class Verdict
     private static async Task<(long Outbox, HashSet<Guid> Moving, long Returns)> LookAsync(NpgsqlDataSource postgres, RedisClient redis, string saleId)
     {
         var prefix = BooksView.RedisPrefix(saleId);
-        // The outbox first: reading more over and over would compete with what is being waited for.
+        // The outbox comes first. Reading more over and over would compete with the work that is awaited.
         var outbox = await redis.NumberAsync("XLEN", prefix + "outbox");
         if (outbox > 0) return (outbox, [], 0);
         await using var connection = await postgres.OpenConnectionAsync();

@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>Who may do what, and what of it is told to everybody.</summary>
+/// <summary>A role reaches only the routes that it may use. Only the OpenAPI document is open to everybody.</summary>
 [Collection<OnOneOfEach>]
 public sealed class AccessTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -32,7 +32,7 @@ public sealed class AccessTests(OneOfEach fixture, ITestOutputHelper output) : S
         using var manager = new Manager(() => Stack.Admin.Url, token);
         foreach (var request in requests.Split('|').Select(text => text.Split(' ')))
         {
-            // No body at all: nobody looks at one before the role.
+            // The request has no body, since Admin checks the role before it reads one.
             using var content = request[0] == "GET" ? null : Content(request[1]);
             var answer = Refusal.AssertIs(403, "forbidden", await manager.SendAsync(new HttpMethod(request[0]), request[1], content));
             Assert.Contains($"the role {needed};", answer.Text);

@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>The audit log in pages that stay small, and every entry whole.</summary>
+/// <summary>Pages of the audit log stay small, and each entry can be read whole.</summary>
 [Collection<OnOneOfEach>]
 public sealed class AuditTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {

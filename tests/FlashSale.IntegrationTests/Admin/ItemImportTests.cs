@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>Items from a file: all of them, or none and every line that is wrong.</summary>
+/// <summary>A file imports all of its items, or it imports nothing and the answer lists every wrong line.</summary>
 [Collection<OnOneOfEach>]
 public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -82,7 +82,7 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
         var file = $"{Header}\n{string.Concat(Enumerable.Repeat("x x,A,1,,CNY,1,\n", 70))}{string.Concat(Enumerable.Repeat("same,A,1,,CNY,1,\n", 151))}";
         var errors = Refusal.AssertIs(400, "invalid_request", await ImportAsync(id, file)).Json.GetProperty("errors");
         Assert.Equal(101, errors.GetArrayLength());
-        // 70 wrong skus in lines 2 to 71, then 150 repetitions of the one in line 72.
+        // 70 wrong skus are in lines 2 to 71. The 150 lines after line 72 repeat its sku.
         Assert.Equal("sku is the same as in line 72", errors[70].GetProperty("message").GetString());
         Assert.Contains("120 more", errors[100].GetProperty("message").GetString());
     }
@@ -114,7 +114,8 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
     [Fact]
     public async Task A_file_of_a_hundred_thousand_lines_takes_no_more_memory_than_one_of_ten_thousand()
     {
-        // A process that has held nothing else. Both parts make the same garbage, so that only what is held at once can differ.
+        // The new process has held nothing before. Both imports make the same garbage, so only the memory held at once
+        // can differ.
         await Stack.Admin.RestartAsync();
         for (var i = 0; i < 10; i++) await ImportNewAsync(10_000);
         var peak = Stack.Admin.PeakMemory;
@@ -127,7 +128,7 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
         {
             var id = await Stack.Manager.CreateSaleAsync([]);
             var file = new StringBuilder(Header).Append('\n');
-            // A name of 450 bytes.
+            // The name has 450 bytes.
             for (var i = 0; i < lines; i++) file.Append($"sku-{i:000000},{i:000000}").Append('箱', 148).Append(",100,,CNY,1,\n");
             var text = file.ToString();
             Assert.Equal($"{lines}", Manager.Expect(200, await ImportAsync(id, text)).Member("imported"));
@@ -143,7 +144,7 @@ public sealed class ItemImportTests(OneOfEach fixture, ITestOutputHelper output)
         Refusal.AssertIs(415, "unsupported_media_type", await ImportAsync(id, Header, "text/csv; charset=utf-16"));
         var one = Refusal.AssertIs(400, "invalid_request", await ImportAsync(id, $"{Header}\n{new string('x', 2_000_000)}"));
         Assert.Equal([2], Lines(one));
-        // The server may answer, or hang up, before all of it was sent.
+        // The server may answer or hang up before the client has sent everything.
         Assert.Contains((await ImportAsync(id, $"{Header}\n{string.Concat(Enumerable.Repeat("x x,A,1,,CNY,1,\n", 4_500_000))}")).Status, (int[])[413, 0]);
     }
 

@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>Orders, figures and the audit log, as managers look at them.</summary>
+/// <summary>Managers read orders, figures and the audit log.</summary>
 [Collection<OnOneOfEach>]
 public sealed class OrderListTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -84,7 +84,7 @@ public sealed class OrderListTests(OneOfEach fixture, ITestOutputHelper output) 
         Assert.InRange(DateTimeOffset.Parse(entries[0].GetProperty("at").GetString()!, CultureInfo.InvariantCulture), TimeProvider.System.GetUtcNow().AddMinutes(-1), TimeProvider.System.GetUtcNow().AddMinutes(1));
     }
 
-    // All pages of what a query finds.
+    // Reads all pages of the query.
     private async Task<List<string>> FindAsync(string query)
     {
         var found = new List<string>();

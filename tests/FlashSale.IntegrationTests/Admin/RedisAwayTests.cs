@@ -2,7 +2,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>Redis does not answer: what managers do is recorded where it can be, told as such, and applied afterwards.</summary>
+/// <summary>
+/// While Redis does not answer, Admin records an action where it can, says so, and applies it afterwards.
+/// </summary>
 [Collection<OnOneOfEach>]
 public sealed class RedisAwayTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -34,7 +36,7 @@ public sealed class RedisAwayTests(OneOfEach fixture, ITestOutputHelper output) 
         await Stack.Worker.KillAsync();
         try
         {
-            // Killed, so that nothing of the first attempt waits in a connection to be done later.
+            // Redis is killed, not frozen. Otherwise the first attempt could wait in a connection and be applied later.
             await Stack.Redis.KillAsync();
             Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/pause"));
             await Stack.Redis.StartAsync();

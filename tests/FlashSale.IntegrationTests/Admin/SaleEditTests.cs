@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>Changes of a sale beside its way from draft to end: nobody's work is lost, and a wrong hour can be mended.</summary>
+/// <summary>Managers edit a sale without losing each other's work, and can correct its hours.</summary>
 [Collection<OnOneOfEach>]
 public sealed class SaleEditTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -39,7 +39,7 @@ public sealed class SaleEditTests(OneOfEach fixture, ITestOutputHelper output) :
         var head = await Manager.SendAsync(HttpMethod.Head, path);
         Assert.Equal((200, page.Header("etag"), 0), (head.Status, head.Header("etag"), head.Body.Length));
         Assert.Equal(304, (await Manager.SendAsync(HttpMethod.Get, path, null, ("If-None-Match", $"\"x\", {page.Header("etag")}"))).Status);
-        // The status is told by the clock: a scheduled sale that has opened is another page under the same version.
+        // The clock decides the status, so a scheduled sale that has opened is another page under the same version.
         await Manager.PreloadAsync(id);
         var scheduled = (await Manager.GetAsync(path)).Header("etag")!;
         await Manager.OpenAsync(id);
@@ -129,7 +129,7 @@ public sealed class SaleEditTests(OneOfEach fixture, ITestOutputHelper output) :
         await manager.PauseAsync(id);
         Assert.Equal("manager", (await manager.GetAsync($"/api/v1/sales/{id}")).Member("pausedBy"));
         Assert.Contains("operator", Refusal.AssertIs(403, "forbidden", await manager.PostAsync($"/api/v1/sales/{id}/preload")).Text);
-        // As the watch of a restored Postgres leaves it.
+        // The watch of a restored Postgres sets the flag in the same way.
         await ExecuteAsync("update sale set rebuild_required = true where sale_id = @id", new { id });
         Assert.Equal("restore", (await manager.GetAsync($"/api/v1/sales/{id}")).Member("pausedBy"));
         Assert.Contains("restored", Refusal.AssertIs(403, "forbidden", await manager.PostAsync($"/api/v1/sales/{id}/preload")).Text);

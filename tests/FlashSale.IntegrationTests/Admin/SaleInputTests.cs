@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>What managers send that is no sale, no change and no id: a 4xx that says what is wrong, and nothing written.</summary>
+/// <summary>
+/// Admin answers a malformed sale, change or id with a 4xx that names the mistake, and writes nothing.
+/// </summary>
 [Collection<OnOneOfEach>]
 public sealed class SaleInputTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {

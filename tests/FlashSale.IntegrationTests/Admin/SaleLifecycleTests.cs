@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>A sale from its draft to its end, as managers drive it.</summary>
+/// <summary>Managers lead a sale from its draft to its end.</summary>
 [Collection<OnOneOfEach>]
 public sealed class SaleLifecycleTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {

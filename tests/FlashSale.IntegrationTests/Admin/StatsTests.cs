@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>Figures of a sale: from counters that move with the orders.</summary>
+/// <summary>The figures of a sale come from counters that move with the orders.</summary>
 [Collection<OnOneOfEach>]
 public sealed class StatsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -38,7 +38,7 @@ public sealed class StatsTests(OneOfEach fixture, ITestOutputHelper output) : St
         var orderId = (await Stack.Shopper("buyer").BuyAsync(sale)).OrderId;
         await Eventually.GetAsync("it is stored", TimeSpan.FromSeconds(30), () => ScalarAsync<long>("select count(*) from orders where order_id = @orderId", new { orderId }), count => count == 1);
         await Stack.Manager.CloseAsync(sale.Id);
-        // As the archive leaves it in Postgres.
+        // The archive leaves the sale in Postgres in the same state.
         await ExecuteAsync("update sale set status = 'archived', archived_at = now(), version = version + 1 where sale_id = @Id", new { sale.Id });
         Assert.Equal("archived", (await Stack.Manager.GetAsync($"/api/v1/sales/{sale.Id}")).Member("status"));
         var item = (await Stack.Manager.StatsAsync(sale.Id)).GetProperty("items")[0];

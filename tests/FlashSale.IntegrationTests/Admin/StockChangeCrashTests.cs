@@ -7,7 +7,8 @@ namespace FlashSale.IntegrationTests.Admin;
 
 /// <summary>
 /// A change of stock that was cut off at any point takes effect once, whether or not the sale is rebuilt before it is
-/// resumed. The points are set up by hand, with the worker gone, so that none is left to chance; then a storm finds the rest.
+/// resumed. The test sets up the points by hand, with the worker gone, so that it leaves no point to chance. A storm
+/// then finds the rest.
 /// </summary>
 [Collection<OnOneOfEach>]
 public sealed class StockChangeCrashTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
@@ -41,7 +42,7 @@ public sealed class StockChangeCrashTests(OneOfEach fixture, ITestOutputHelper o
                 await Stack.Manager.RebuildAsync(sale.Id);
                 await Stack.Manager.ResumeAsync(sale.Id);
             }
-            // Its repetition finishes it.
+            // The same request with the same key finishes the change.
             var answer = Manager.Expect(200, await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, delta, Key));
             Assert.Equal((10 + delta, 8 + delta), (answer.Json.GetProperty("stock").GetInt32(), answer.Json.GetProperty("remaining").GetInt32()));
             Assert.Equal(answer.Text, (await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, delta, Key)).Text);
@@ -126,7 +127,7 @@ public sealed class StockChangeCrashTests(OneOfEach fixture, ITestOutputHelper o
             await connection.ExecuteScalarAsync<long>("select count(*) from stock_change where sale_id = @Id and state in ('pending', 'recorded')", new { sale.Id }) == 0);
     }
 
-    // What the product writes before it asks Redis.
+    // Writes the rows that Admin writes before it calls Redis.
     private async Task<long> BeginAsync(Sale sale, int delta, bool inPostgres)
     {
         await using var connection = await Stack.Database.Source.OpenConnectionAsync();

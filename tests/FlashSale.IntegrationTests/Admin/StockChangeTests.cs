@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>A manager adds units and takes units away, before and during a sale.</summary>
+/// <summary>A manager adds and takes away units before and during a sale.</summary>
 [Collection<OnOneOfEach>]
 public sealed class StockChangeTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {

@@ -4,13 +4,13 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>Files that come and go slowly keep nobody from acting.</summary>
+/// <summary>Slow uploads and downloads do not keep a manager from acting.</summary>
 [Collection<OnOneOfEach>]
 public sealed class TransferTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const string Header = "sku,name,price,listPrice,currency,stock,perUserLimit\n";
 
-    // Above what the pool of actions holds, and what Admin takes at once.
+    // Slow is more than the connection pool of actions holds. The others are the transfers that Admin takes at once.
     private const int Slow = 25;
     private const int UploadsAtOnce = 32;
     private const int DownloadsAtOnce = 16;
@@ -39,7 +39,7 @@ public sealed class TransferTests(OneOfEach fixture, ITestOutputHelper output) :
     {
         var sale = await Stack.OpenSaleAsync(stock: 10);
         var large = await Stack.Manager.CreateSaleAsync([]);
-        // Several megabytes, which no socket buffer holds.
+        // The file has several megabytes, more than the socket buffers hold.
         await ExecuteAsync("""
             insert into orders (order_id, sale_id, sku, user_id, quantity, amount, currency, status, idempotency_key, accepted_at)
             select gen_random_uuid(), @large, 'a', 'user-' || n, 1, 1, 'CNY', 'cancelled', 'key-' || n, now() from generate_series(1, 60000) n
@@ -51,7 +51,7 @@ public sealed class TransferTests(OneOfEach fixture, ITestOutputHelper output) :
             var paused = await Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/pause");
             Tell($"Paused beside {DownloadsAtOnce} downloads in {paused.Took.TotalSeconds:0.00} s");
             Manager.Expect(200, paused);
-            // None of those who read slowly holds a connection once Postgres has said all.
+            // Slow readers hold no connection once Postgres has written its copy to the end.
             await Eventually.TrueAsync("no copy is under way", TimeSpan.FromSeconds(60), async () => await ScalarAsync<long>(
                 "select count(*) from pg_stat_activity where datname = current_database() and state = 'active' and query like 'copy%'") == 0);
             Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Manager.GetAsync($"/api/v1/sales/{large}/orders.csv"));
@@ -64,7 +64,8 @@ public sealed class TransferTests(OneOfEach fixture, ITestOutputHelper output) :
         Assert.Equal(60_001, whole.Text.Count(character => character == '\n'));
     }
 
-    // Repeated as clients do: on a busy machine the copies that are under way may keep the connections for longer than one waits for them.
+    // A refused client repeats its request. On a busy machine, running copies may hold the connections for longer than
+    // a new download waits for one.
     private async Task<TcpClient> BeginDownloadAsync(string path)
     {
         TcpClient? begun = null;
@@ -91,7 +92,7 @@ public sealed class TransferTests(OneOfEach fixture, ITestOutputHelper output) :
         return await Stack.Manager.SendAsync(HttpMethod.Post, $"/api/v1/sales/{id}/items:import", content);
     }
 
-    /// <summary>Clients that have begun to send a file, and go on with it just fast enough for the server.</summary>
+    /// <summary>Clients that send a file just fast enough for the server.</summary>
     private sealed class SlowUploads(int port, string path, string start) : IAsyncDisposable
     {
         private static readonly byte[] Drop = Encoding.ASCII.GetBytes(new string('\n', 400));

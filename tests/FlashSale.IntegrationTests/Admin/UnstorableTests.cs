@@ -5,7 +5,7 @@ using Npgsql;
 
 namespace FlashSale.IntegrationTests.Admin;
 
-/// <summary>Values that a store cannot hold: refused on every way in, and nothing is written.</summary>
+/// <summary>Every input refuses a value that a store cannot hold, and nothing is written.</summary>
 public sealed class UnstorableTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     private const string Item = """{"sku":"a","name":"A","price":{"amount":1,"currency":"CNY"},"stock":1}""";
@@ -105,7 +105,8 @@ public sealed class UnstorableTests(OneOfEach fixture, ITestOutputHelper output)
             $"/api/v1/ops/blocklist?kind=user&value={text}", $"/api/v1/ops/blocklist?kind=client&value={text}", $"/api/v1/ops/blocklist?kind={text}",
         ])
         {
-            // Bytes that are not UTF-8 come as U+FFFD, a character that Postgres holds: where any text may be asked for, nothing is found.
+            // Bytes that are not UTF-8 arrive as U+FFFD, which Postgres can hold. Where any text is allowed, nothing is
+            // found.
             Assert.InRange((await Stack.Manager.GetAsync(path)).Status, text == "%00" ? 400 : 200, 404);
         }
         foreach (var path in (string[])[$"/api/v1/ops/blocklist/user/u{text}", $"/api/v1/ops/blocklist/client/u{text}", $"/api/v1/sales/s{text}"])

@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admission;
 
-/// <summary>When admission is given, and how fast.</summary>
+/// <summary>The state of a sale decides when it admits shoppers, and its rate decides how fast.</summary>
 public sealed class AdmissionStateTests(TwoApis fixture, ITestOutputHelper output) : AdmissionTest(fixture, output), IClassFixture<TwoApis>
 {
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(3);
@@ -76,7 +76,7 @@ public sealed class AdmissionStateTests(TwoApis fixture, ITestOutputHelper outpu
     public async Task Two_nodes_together_admit_a_hundred_a_second()
     {
         const int Rate = 100, Seconds = 10;
-        const double Depth = 0.11;   // what the bucket holds, in seconds of its rate
+        const double Depth = 0.11;   // The bucket holds this much, in seconds of its rate.
         var sale = await Stack.OpenTicketedSaleAsync(stock: 10, admissionPerSecond: Rate);
         var given = new System.Collections.Concurrent.ConcurrentBag<long>();
         var clock = Stopwatch.StartNew();
@@ -84,7 +84,7 @@ public sealed class AdmissionStateTests(TwoApis fixture, ITestOutputHelper outpu
         {
             for (var asked = 0; clock.Elapsed < TimeSpan.FromSeconds(Seconds + 2); asked++)
             {
-                // Each asks once: a user who has a ticket gets that one again.
+                // Each user asks once, since a user that has a ticket gets the same ticket again.
                 var answer = await Stack.Shopper($"user-{i}-{asked}", i % 2).AdmitAsync(sale.Id);
                 if (answer.Status == 200) given.Add(GivenAt(answer));
                 else Assert.InRange(int.Parse(Refusal.AssertIs(429, "rate_limited", answer).Header("retry-after")!), 1, 3);
@@ -92,10 +92,11 @@ public sealed class AdmissionStateTests(TwoApis fixture, ITestOutputHelper outpu
             }
         })));
 
-        // By Redis' clock, after what the full bucket gave at the beginning.
+        // Count by the clock of Redis, without the first second, in which the full bucket gave more than its rate.
         var start = given.Min() + 1_000;
         var times = given.Where(at => at >= start && at < start + Seconds * 1_000).Order().ToArray();
-        // A gap that is longer than the bucket is deep: nobody asked, since this machine stalled. What would have been given meanwhile is gone.
+        // In a gap longer than the depth of the bucket nobody asked, because this machine stalled. The bucket was full,
+        // so the admissions of that time are lost.
         var stalled = times.Zip(times.Skip(1), (a, b) => Math.Max(0, (b - a) / 1_000.0 - Depth)).Sum();
         Tell($"{times.Length} admitted in {Seconds} s, {stalled:0.000} s of it stalled");
         Assert.InRange(stalled, 0, Seconds / 4.0);

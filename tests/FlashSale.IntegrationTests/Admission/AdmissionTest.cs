@@ -2,10 +2,10 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admission;
 
-/// <summary>Two Api nodes, so that nothing works only because a process remembers.</summary>
+/// <summary>Two Api nodes, so that no test passes only because one process remembers.</summary>
 public sealed class TwoApis() : StackFixture(new StackOptions { Apis = 2 });
 
-/// <summary>The same with challenges on, as easy as they may be.</summary>
+/// <summary>Two Api nodes with challenges on, as easy as the settings allow.</summary>
 public sealed class TwoApisWithChallenges() : StackFixture(new StackOptions
 {
     Apis = 2, Settings = { ["Admission__Challenge"] = "on", ["Admission__ChallengeMaxNumber"] = $"{MaxNumber}" },
@@ -14,10 +14,9 @@ public sealed class TwoApisWithChallenges() : StackFixture(new StackOptions
     public const int MaxNumber = 2_000;
 }
 
-/// <summary>A test of admission.</summary>
 public abstract class AdmissionTest(StackFixture fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
-    /// <summary>How long a ticket is good for when nothing is configured.</summary>
+    /// <summary>The default life of a ticket, when nothing is configured.</summary>
     protected const int TicketMilliseconds = 120_000;
 
     protected async Task<long> RedisNowAsync()
@@ -30,6 +29,6 @@ public abstract class AdmissionTest(StackFixture fixture, ITestOutputHelper outp
 
     protected Task<long> EpochAsync(Sale sale) => Stack.Redis.Client.NumberAsync("HGET", $"{sale.RedisPrefix}sale", "epoch");
 
-    /// <summary>Redis TIME at which a ticket was given, in milliseconds.</summary>
+    /// <summary>The Redis TIME at which a ticket was given, in milliseconds.</summary>
     protected static long GivenAt(Answer admission) => DateTimeOffset.Parse(admission.Member("expiresAt")!).ToUnixTimeMilliseconds() - TicketMilliseconds;
 }

@@ -4,14 +4,18 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admission;
 
-/// <summary>With challenges on, a ticket costs a solved one: one's own, for this sale, in time, as hard as it must be, and once.</summary>
+/// <summary>
+/// With challenges on, each ticket costs one solved challenge. It must be the shopper's own, for this sale, not
+/// expired, hard enough and not used before.
+/// </summary>
 public sealed class ChallengeTests(TwoApisWithChallenges fixture, ITestOutputHelper output) : AdmissionTest(fixture, output), IClassFixture<TwoApisWithChallenges>
 {
     private const int MaxNumber = TwoApisWithChallenges.MaxNumber;
 
     private static readonly byte[] OtherKey = Encoding.ASCII.GetBytes(new string('k', 32));
 
-    // What is wrong with a solution that is right otherwise. The first argument is a good one, the others sale, user and a time to come.
+    // Each case makes a right solution wrong. The first argument is a good solution, the others are the sale, the user
+    // and a time in the future.
     private static readonly Dictionary<string, Func<JsonObject, string, string, long, JsonNode>> Wrong = new(StringComparer.Ordinal)
     {
         ["another number"] = (good, _, _, _) => With(good, "number", (int)good["number"]! + 1),
@@ -103,7 +107,7 @@ public sealed class ChallengeTests(TwoApisWithChallenges fixture, ITestOutputHel
         AssertChallenged(await Stack.Shopper("somebody-else").AdmitAsync(sale.Id, body));
         var admitted = Manager.Expect(200, await Stack.Shopper("auth0|v2", node: 1).AdmitAsync(sale.Id, body));
         Assert.Equal(202, (await Stack.Shopper("auth0|v2").BuyAsync(sale, ticket: admitted.Member("ticket"))).Status);
-        // Its ticket is burnt, and so is the solution.
+        // The purchase burnt the ticket, and the solution with it.
         AssertChallenged(await Stack.Shopper("auth0|v2").AdmitAsync(sale.Id, body));
         await Books.CheckAsync(Stack, sale);
     }
@@ -127,7 +131,7 @@ public sealed class ChallengeTests(TwoApisWithChallenges fixture, ITestOutputHel
         var later = await RedisNowAsync() / 1_000 + 120;
         var again = AssertChallenged(await shopper.AdmitAsync(sale.Id, AdmissionForge.Body(Wrong[name]((JsonObject)good.DeepClone(), sale.Id, "u", later))));
         Assert.NotEqual(asked.Json.GetProperty("challenge").GetProperty("challenge").GetString(), again.Json.GetProperty("challenge").GetProperty("challenge").GetString());
-        // Neither the good one nor what was made by hand in the same way, but right, suffers from it.
+        // The wrong attempt spoils neither the good solution nor a right solution that the test forged in the same way.
         Assert.Equal(200, (await shopper.AdmitAsync(sale.Id, AdmissionForge.Body(good))).Status);
         Assert.Equal(200, (await shopper.AdmitAsync(sale.Id, AdmissionForge.Body(AdmissionForge.Solution(sale.Id, "u", later, MaxNumber, 7)))).Status);
     }
@@ -182,7 +186,7 @@ public sealed class ChallengeTests(TwoApisWithChallenges fixture, ITestOutputHel
         var body = AdmissionForge.Body(AdmissionForge.Solution(sale.Id, "u", expires, MaxNumber, 7));
         var ticket = Manager.Expect(200, await Stack.Shopper("u").AdmitAsync(sale.Id, body)).Member("ticket");
         Assert.Equal(1, await SolvedAsync(sale));
-        // With a ticket that can still buy he would get that one again.
+        // While the ticket can still buy, the user would get the same one again.
         Assert.Equal(202, (await Stack.Shopper("u").BuyAsync(sale, ticket: ticket)).Status);
         await Eventually.TrueAsync("it is forgotten", TimeSpan.FromSeconds(20), async () =>
         {

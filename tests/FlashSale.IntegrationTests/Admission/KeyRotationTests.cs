@@ -5,7 +5,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admission;
 
-/// <summary>An identity provider changes its keys while a host runs.</summary>
+/// <summary>A host follows the key changes of its identity provider while it runs.</summary>
 [Collection<OnOneOfEach>]
 public sealed class KeyRotationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -35,17 +35,17 @@ public sealed class KeyRotationTests(OneOfEach fixture, ITestOutputHelper output
         await BecomesAsync(api, "second", Second, 200);
         Assert.Equal(200, await AskAsync(api, "first", First));
 
-        // A file that is cut short while it is being written.
+        // The file is cut short, as if it were still being written.
         Replace(_jwks, Jwks(("second", Second))[..^4]);
         await HealthSaysAsync(api, "refused, its keys from before stay: Jwt:Keys:1:JwksFile");
         Assert.Equal((200, 200, 1d), (await AskAsync(api, "first", First), await AskAsync(api, "second", Second), await Figures.ShownAsync(api, "flashsale_token_key_files_refused")));
-        // The other file is followed all the same.
+        // The host still follows the other file.
         using var next = RSA.Create(2048);
         Replace(_pem, next.ExportSubjectPublicKeyInfoPem());
         await Eventually.TrueAsync("the new PEM file is in force", TimeSpan.FromSeconds(20), () => api.Output.Contains($"The keys in {_pem} are in force", StringComparison.Ordinal)
             && Occurrences(api.Output, $"The keys in {_pem} are in force") == 2);
 
-        // A key that is taken away ends with its file.
+        // A key that leaves its file is no longer accepted.
         Replace(_jwks, Jwks(("second", Second)));
         await BecomesAsync(api, "first", First, 401);
         Assert.Equal((200, 0d), (await AskAsync(api, "second", Second), await Figures.ShownAsync(api, "flashsale_token_key_files_refused")));
@@ -70,7 +70,7 @@ public sealed class KeyRotationTests(OneOfEach fixture, ITestOutputHelper output
         return (await new Shopper(http, () => api.Url, "u", Tokens.Mint(Tokens.Header(keyId: kid), Tokens.Claims("u"), secret)).MyOrdersAsync()).Status;
     }
 
-    // As deployments do it: the new content appears whole.
+    // Deployments replace a file in the same way: the new content appears whole.
     private static void Replace(string path, string text)
     {
         File.WriteAllText(path + ".new", text);

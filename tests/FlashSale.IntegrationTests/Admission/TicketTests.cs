@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Admission;
 
-/// <summary>A ticket buys once, for its user, in its sale, until it expires or the sale is rebuilt; a retry needs none.</summary>
+/// <summary>
+/// A ticket buys once, for its user, in its sale, until it expires or the sale is rebuilt. A retry needs no ticket.
+/// </summary>
 public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : AdmissionTest(fixture, output), IClassFixture<TwoApis>
 {
     private static readonly byte[] OtherKey = Encoding.ASCII.GetBytes(new string('k', 32));
@@ -43,7 +45,7 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
         var ticket = admission.Member("ticket")!;
         Assert.Equal(202, (await Stack.Shopper("u", node: 1).BuyAsync(sale, "a", ticket: ticket)).Status);
         for (var node = 0; node < 2; node++) Refusal.AssertIs(403, "ticket_invalid", await Stack.Shopper("u", node).BuyAsync(sale, "b", ticket: ticket));
-        // Another one buys again: it is the ticket that is used up, not the user.
+        // Another ticket buys again: the ticket is used up, not the user.
         Assert.Equal(202, (await Stack.Shopper("u").BuyAsync(sale, "b", ticket: await Stack.Shopper("u").TicketAsync(sale))).Status);
         Assert.Equal(2, (await Books.CheckAsync(Stack, sale)).Orders.Count);
     }
@@ -55,11 +57,11 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
         var first = await Stack.Shopper("greedy").TicketAsync(sale);
         for (var round = 0; round < 2; round++)
         {
-            // Beyond the rate a node refuses for a moment whatever it is; a ticket that is given is always the same.
+            // Above the rate a node refuses every request for a moment. A ticket that is given is always the same.
             var again = await Task.WhenAll(Enumerable.Range(0, 40).Select(i => Stack.Shopper("greedy", node: i % 2).AdmitAsync(sale.Id)));
             Assert.All(again.Where(answer => answer.Status == 200), answer => Assert.Equal(first, answer.Member("ticket")));
             Assert.All(again.Where(answer => answer.Status != 200), answer => Refusal.AssertIs(429, "rate_limited", answer));
-            // So the sale's next ticket is there for somebody else, who asks while greedy goes on.
+            // So the sale keeps its next ticket for another user, while greedy goes on asking.
             var asking = true;
             var greedy = Task.Run(async () =>
             {
@@ -86,7 +88,7 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
         await Books.CheckAsync(Stack, sale);
         Manager.Expect(200, await Stack.Shopper("u").CancelAsync(order.OrderId));
         var admitted = await Eventually.GetAsync("a ticket is given again", TimeSpan.FromSeconds(20), () => Stack.Shopper("v").AdmitAsync(sale.Id), answer => answer.Status == 200);
-        // A unit that comes back rests for half a second; a refused purchase keeps its ticket.
+        // A returned unit rests for half a second. A refused purchase keeps its ticket.
         await Eventually.GetAsync("the unit is sold again", TimeSpan.FromSeconds(10), () => Stack.Shopper("v").BuyAsync(sale, ticket: admitted.Member("ticket")), answer => answer.Status == 202);
         await Books.CheckAsync(Stack, sale);
     }
@@ -107,7 +109,7 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
         var ticket = await BadTickets[name](this, sale);
         Refusal.AssertIs(403, "ticket_invalid", await Stack.Shopper("u").BuyAsync(sale, ticket: ticket));
         Assert.Empty((await Books.CheckAsync(Stack, sale)).Orders);
-        // What was made by hand in the same way, but right, does.
+        // A right ticket that the test forged in the same way buys.
         Assert.Equal(202, (await Stack.Shopper("u").BuyAsync(sale, ticket: AdmissionForge.Ticket(sale.Id, "u", await EpochAsync(sale), await RedisNowAsync() + 60_000))).Status);
     }
 
@@ -118,14 +120,14 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
         var ticket = await Stack.Shopper("nobody").TicketAsync(sale);
         var body = $$"""{"sku":"{{sale.Sku}}","quantity":1}""";
         Refusal.AssertIs(403, "ticket_invalid", await RawHttp.PostAsync(Stack.Api.Port, sale.OrdersPath, $"Idempotency-Key: k\r\nPurchase-Ticket: {ticket}\r\nPurchase-Ticket: {ticket}\r\n", body));
-        // One of them is.
+        // One of the two headers alone is a ticket.
         Assert.Equal(202, (await RawHttp.PostAsync(Stack.Api.Port, sale.OrdersPath, $"Idempotency-Key: k\r\nPurchase-Ticket: {ticket}\r\n", body)).Status);
     }
 
     [Fact]
     public async Task Whatever_bit_of_a_ticket_is_turned_it_does_not_buy()
     {
-        // A user of their own: this nearly empties their bucket of purchases.
+        // The test has a user of its own, because it nearly empties that user's bucket of purchases.
         var sale = await Stack.OpenTicketedSaleAsync(stock: 1_000, perUserLimit: 1_000);
         var ticket = await Stack.Shopper("turner").TicketAsync(sale);
         await Crowd.EachAsync(Enumerable.Range(0, 480), 8, async bit =>
@@ -215,7 +217,7 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
         await Stack.Manager.PauseAsync(sale.Id);
         await Stack.Manager.RebuildAsync(sale.Id);
         await Stack.Manager.ResumeAsync(sale.Id);
-        // Also where a node has not heard of it yet.
+        // A node that has not heard of the rebuild yet refuses the tickets too.
         foreach (var ticket in (string[])[used, unused])
         {
             for (var node = 0; node < 2; node++) Refusal.AssertIs(403, "ticket_invalid", await Stack.Shopper("u", node).BuyAsync(sale, ticket: ticket));
@@ -245,7 +247,7 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
         Refusal.AssertIs(404, "item_not_found", await shopper.BuyAsync(sale, sku: "phone-9"));
         Manager.Expect(202, await shopper.BuyAsync(sale, "k", quantity: 2, ticket: await shopper.TicketAsync(sale)));
         Refusal.AssertIs(422, "idempotency_key_reused", await shopper.BuyAsync(sale, "k"));
-        // Neither the limit nor the stock would let it through: the ticket is asked for first.
+        // The limit and the stock would refuse the purchase as well, but the ticket is checked first.
         Refusal.AssertIs(403, "ticket_required", await shopper.BuyAsync(sale, "l", quantity: 2));
         Refusal.AssertIs(403, "ticket_invalid", await shopper.BuyAsync(sale, "l", quantity: 2, ticket: "x"));
         Refusal.AssertIs(403, "ticket_required", await Stack.Shopper("v").BuyAsync(sale, quantity: 2));
@@ -291,7 +293,8 @@ public sealed class TicketTests(TwoApis fixture, ITestOutputHelper output) : Adm
         Assert.Single((await Books.CheckAsync(Stack, sale)).Orders);
     }
 
-    // Without buying: the worker has verified or rebuilt the sale once a purchase without a ticket is told that it needs one.
+    // The probe cannot buy, since it has no ticket. The answer ticket_required shows that the worker has verified or
+    // rebuilt the sale.
     private async Task JudgesTicketsAgainAsync(Sale sale)
     {
         for (var node = 0; node < 2; node++)

@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Blocklist;
 
-/// <summary>Who is blocked may not buy, on any node, within a second; and whoever is not, may.</summary>
+/// <summary>A blocked shopper cannot buy on any node within a second. Other shoppers can.</summary>
 public sealed class BlockingTests(TwoNodes fixture, ITestOutputHelper output) : BlocklistTest(fixture, output), IClassFixture<TwoNodes>
 {
     private const string Address = "127.0.0.9";
@@ -20,7 +20,7 @@ public sealed class BlockingTests(TwoNodes fixture, ITestOutputHelper output) : 
         using var from = From(Address);
         Assert.Equal(201, (await BlockAsync(kind, value)).Status);
         await EveryNodeAsync(blocks: true, "blocked-user", from, "https://bots.example/app");
-        // Another shopper, from another address, with another application.
+        // This shopper comes from another address, with another application.
         await AssertNowAsync(blocked: false, "somebody-else");
         if (kind is not "user") Assert.False(await IsBlockedAsync(0, "blocked-user", client: "https://bots.example/ap"));
         Assert.Equal(204, (await UnblockAsync(kind, value)).Status);
@@ -51,7 +51,7 @@ public sealed class BlockingTests(TwoNodes fixture, ITestOutputHelper output) : 
             Stack.Admin.Thaw();
         }
         Assert.Empty((await Stack.Manager.GetAsync($"{Path}?kind=user&value=for-a-while")).Json.GetProperty("entries").EnumerateArray());
-        // Ended is as good as gone: it can be added anew.
+        // An ended entry counts as absent, so it can be added anew.
         Assert.Equal(201, (await BlockAsync("user", "for-a-while")).Status);
     }
 
@@ -82,7 +82,7 @@ public sealed class BlockingTests(TwoNodes fixture, ITestOutputHelper output) : 
         var body = $$"""{"sku":"{{Sale.Sku}}","quantity":1}""";
         var refused = Refusal.AssertIs(403, "user_blocked", await shopper.PurchaseAsync(Sale.Id, body, "first"));
         Assert.DoesNotContain("bought-before", refused.Text);
-        // Before anything of the request is looked at; but not before the token.
+        // The block is checked before the request is looked at, but after the token.
         Refusal.AssertIs(403, "user_blocked", await shopper.PurchaseAsync("no-such-sale", "{", key: null, contentType: "text/plain"));
         Refusal.AssertIs(401, "unauthenticated", await Stack.Shopper("bought-before", token: Tokens.For("bought-before") + "x").PurchaseAsync(Sale.Id, body, "first"));
         await Eventually.GetAsync("the order is stored", Patience, () => shopper.OrderAsync(bought.OrderId), answer => answer.Member("status") == "pending_payment");

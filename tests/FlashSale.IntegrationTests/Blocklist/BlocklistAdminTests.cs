@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Blocklist;
 
-/// <summary>What operators do with the blocklist, and what is kept of it.</summary>
+/// <summary>Operators change the blocklist, and the audit log keeps their changes.</summary>
 public sealed class BlocklistAdminTests(TwoNodes fixture, ITestOutputHelper output) : BlocklistTest(fixture, output), IClassFixture<TwoNodes>
 {
     [Fact]
@@ -16,7 +16,7 @@ public sealed class BlocklistAdminTests(TwoNodes fixture, ITestOutputHelper outp
         var changed = await BlockAsync("cidr", "2001:db8:7:0::/48", until, "second");
         Assert.Equal((200, "second", until, added.Member("createdAt")), (changed.Status, changed.Member("reason"), changed.Member("until"), changed.Member("createdAt")));
         Assert.Equal(204, (await Stack.Manager.SendAsync(HttpMethod.Delete, $"{Path}/cidr/2001:db8:7::/48")).Status);
-        // Whoever repeats it, with the slash escaped or not, is told the same; a stranger is not known.
+        // A repeated removal gets the same answer, with the slash escaped or not. An unknown entry is not found.
         Assert.Equal(204, (await UnblockAsync("cidr", "2001:db8:7::/48")).Status);
         Refusal.AssertIs(404, "blocklist_entry_not_found", await UnblockAsync("cidr", "2001:db8:8::/48"));
         Assert.Empty((await Stack.Manager.GetAsync($"{Path}?kind=cidr&value=2001:db8:7::/48")).Json.GetProperty("entries").EnumerateArray());

@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Blocklist;
 
-/// <summary>Whatever dies, is away or forgets: who is blocked stays blocked, and nobody else is.</summary>
+/// <summary>
+/// If a process dies, a store is away or a store forgets, blocked shoppers stay blocked and nobody else is blocked.
+/// </summary>
 public sealed class BlocklistFaultTests(TwoNodesOnOwnPostgres fixture, ITestOutputHelper output) : BlocklistTest(fixture, output), IClassFixture<TwoNodesOnOwnPostgres>
 {
     private const string Stream = "fs:blocklist";
@@ -28,7 +30,7 @@ public sealed class BlocklistFaultTests(TwoNodesOnOwnPostgres fixture, ITestOutp
         {
             Stack.Redis.Thaw();
         }
-        // Nobody repeats anything.
+        // Nobody repeats a request.
         await Eventually.TrueAsync("both changes are known", Patience, async () =>
             (await AskAsync(0, "away-2")).Code == "user_blocked" && (await AskAsync(1, "away-2")).Code == "user_blocked"
             && (await AskAsync(0, "away-1")).Code == "purchase_limit_reached" && (await AskAsync(1, "away-1")).Code == "purchase_limit_reached");
@@ -43,7 +45,7 @@ public sealed class BlocklistFaultTests(TwoNodesOnOwnPostgres fixture, ITestOutp
         await EveryNodeAsync(blocks: false, "wiped-0");
         var generation = await GenerationAsync();
         await Stack.Redis.Client.CallAsync("FLUSHALL");
-        // A node that starts now must not be ready before it has read all of it.
+        // A node that starts now must not be ready before it has read the whole list.
         await Stack.Apis[1].KillAsync();
         await Stack.Apis[1].LaunchAsync();
         await Eventually.TrueAsync("the stream is filled", Patience, async () =>
@@ -56,7 +58,7 @@ public sealed class BlocklistFaultTests(TwoNodesOnOwnPostgres fixture, ITestOutp
         {
             foreach (var user in (string[])["wiped-1", "wiped-10000", "wiped-19999"]) Refusal.AssertIs(403, "user_blocked", await AskAsync(node, user));
         }
-        // What is changed now reaches both.
+        // New changes reach both nodes.
         await Stack.SellsOnEveryNodeAsync(Sale);
         Assert.Equal(204, (await UnblockAsync("user", "wiped-1")).Status);
         await EveryNodeAsync(blocks: false, "wiped-1");
@@ -104,7 +106,7 @@ public sealed class BlocklistFaultTests(TwoNodesOnOwnPostgres fixture, ITestOutp
         await BlockedAsync("no-redis");
         await Stack.Apis[1].KillAsync();
         await Stack.Worker.KillAsync();
-        // Without the list, but with all else: it would serve whom it must not.
+        // Everything but the list is there. A node that was ready now would serve blocked shoppers.
         var kept = await Stack.Redis.Client.CallAsync("DUMP", Stream);
         await Stack.Redis.Client.CallAsync("DEL", Stream);
         await Stack.Apis[1].LaunchAsync();
@@ -159,7 +161,8 @@ public sealed class BlocklistFaultTests(TwoNodesOnOwnPostgres fixture, ITestOutp
         await Stack.Postgres.StopAsync();
         await Stack.Postgres.RestoreAsync();
         await Stack.StartPostgresAsync();
-        // Every sale is held until it is rebuilt: the blocked are told apart by what they are told.
+        // A restored Postgres holds every sale until it is rebuilt, so only the error codes tell blocked shoppers
+        // apart.
         await Eventually.TrueAsync("the nodes know what the restored Postgres knows", Patience, async () =>
             (await AskAsync(0, "after-backup")).Code != "user_blocked" && (await AskAsync(1, "after-backup")).Code != "user_blocked"
             && (await AskAsync(0, "removed-since")).Code == "user_blocked" && (await AskAsync(1, "removed-since")).Code == "user_blocked");

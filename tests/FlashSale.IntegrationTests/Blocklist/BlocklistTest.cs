@@ -5,13 +5,12 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Blocklist;
 
-/// <summary>Two Api nodes that must agree on who is blocked.</summary>
+/// <summary>Two Api nodes that must agree on the blocked shoppers.</summary>
 public sealed class TwoNodes() : StackFixture(new StackOptions { Apis = 2 });
 
-/// <summary>The same on a Postgres of its own, to be taken down.</summary>
+/// <summary>Two Api nodes on a Postgres of their own, which tests may take down.</summary>
 public sealed class TwoNodesOnOwnPostgres() : StackFixture(new StackOptions { Apis = 2, OwnPostgres = true });
 
-/// <summary>A test of who may not buy.</summary>
 public abstract class BlocklistTest(StackFixture fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     protected const string Path = "/api/v1/ops/blocklist";
@@ -24,7 +23,10 @@ public abstract class BlocklistTest(StackFixture fixture, ITestOutputHelper outp
 
     private Sale? _sale;
 
-    /// <summary>A sale in which everybody is told, without buying, that they ask for too much: those who are blocked are told that instead.</summary>
+    /// <summary>
+    /// Every purchase asks for more than this sale allows, so nothing is bought. A blocked shopper gets user_blocked,
+    /// all others get purchase_limit_reached.
+    /// </summary>
     protected Sale Sale => _sale!;
 
     public override async ValueTask InitializeAsync() => _sale = await Stack.OpenSaleAsync(stock: 20_000);
@@ -41,7 +43,7 @@ public abstract class BlocklistTest(StackFixture fixture, ITestOutputHelper outp
         return await Stack.Manager.SendAsync(HttpMethod.Post, $"{Path}:import", content);
     }
 
-    /// <summary>Whether a purchase at a node is refused to whoever makes it.</summary>
+    /// <summary>Whether a node refuses a purchase because its shopper is blocked.</summary>
     protected async Task<bool> IsBlockedAsync(int node, string user, HttpClient? from = null, string? client = null)
     {
         var answer = await AskAsync(node, user, from, client);
@@ -53,12 +55,12 @@ public abstract class BlocklistTest(StackFixture fixture, ITestOutputHelper outp
         };
     }
 
-    /// <summary>A purchase that a sale would refuse.</summary>
+    /// <summary>Tries a purchase that the sale refuses, since it asks for too many units.</summary>
     protected Task<Answer> AskAsync(int node, string user, HttpClient? from = null, string? client = null) =>
         new Shopper(from ?? Local, () => Stack.Apis[node].Url, user, client is null ? null : TokenOf(user, client))
             .PurchaseAsync(Sale.Id, $$"""{"sku":"{{Sale.Sku}}","quantity":2}""", "asked");
 
-    /// <summary>Waits until every node says so, no longer than is promised.</summary>
+    /// <summary>Waits until every node blocks or serves the user, for the promised second at most.</summary>
     protected async Task EveryNodeAsync(bool blocks, string user, HttpClient? from = null, string? client = null, TimeSpan? within = null)
     {
         var took = await Task.WhenAll(Enumerable.Range(0, Stack.Apis.Count).Select(node => Eventually.TrueAsync(
@@ -66,7 +68,7 @@ public abstract class BlocklistTest(StackFixture fixture, ITestOutputHelper outp
         Tell($"{(blocks ? "Blocked" : "Served")} everywhere after {took.Max().TotalMilliseconds:0} ms");
     }
 
-    /// <summary>Whom each node blocks at this moment.</summary>
+    /// <summary>Checks at this moment, without waiting, that every node blocks or serves the users.</summary>
     protected async Task AssertNowAsync(bool blocked, params string[] users)
     {
         foreach (var user in users)
@@ -76,7 +78,7 @@ public abstract class BlocklistTest(StackFixture fixture, ITestOutputHelper outp
         }
     }
 
-    /// <summary>A client whose connections come from another address of this machine.</summary>
+    /// <summary>A client that connects from another address of this machine.</summary>
     protected static HttpClient From(string address) => new(new SocketsHttpHandler
     {
         ConnectCallback = async (context, cancellation) =>

@@ -5,7 +5,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Blocklist;
 
-/// <summary>A million entries: how long they take, what they weigh, and what a purchase allocates with them.</summary>
+/// <summary>
+/// Measures a million entries: their import, their memory and the bytes that a purchase allocates with them.
+/// </summary>
 public sealed class MillionTests(TwoNodes fixture, ITestOutputHelper output) : BlocklistTest(fixture, output), IClassFixture<TwoNodes>
 {
     private const int Million = 1_000_000;
@@ -39,9 +41,10 @@ public sealed class MillionTests(TwoNodes fixture, ITestOutputHelper output) : B
 
         var with = await CostAsync("with");
         Tell($"Redis keeps {await Stack.Redis.Client.NumberAsync("MEMORY", "USAGE", "fs:blocklist") / 1e6:0} MB; the node's heap grew by {(await FigureAsync(0, "dotnet_gc_heap_bytes") - heap) / 1e6:0} MB");
-        // The budget of every purchase. Processor time is told and not judged: the first round meets code that is not compiled
-        // to its end, and so cannot be what the second is measured by. The same holds for the few bytes between the two, in
-        // which what a node does beside purchases has its part; that a look allocates nothing is a unit test's.
+        // Every purchase has this budget. The processor time is printed and not judged, because the first round runs
+        // code that the JIT has not finished, so the second round cannot be measured against it. The few bytes between
+        // the rounds are not judged either, because they include other work of the node. A unit test checks that a
+        // look-up allocates nothing.
         Assert.InRange(with, 1, BytesPerAcceptance);
 
         clock.Restart();

@@ -9,7 +9,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.IntegrationTests.Blocklist;
 
-/// <summary>The way from Postgres to a node, with as many publishers as anyone likes, late and twice.</summary>
+/// <summary>Changes travel from Postgres to a node through any number of publishers, even late and twice.</summary>
 public sealed class PublicationTests : IAsyncLifetime
 {
     private static readonly Actor Tester = new("test", "operator");
@@ -63,7 +63,7 @@ public sealed class PublicationTests : IAsyncLifetime
         await Task.WhenAll(publishers);
         Assert.Equal(BlocklistState.Complete, await _publisher.PublishAsync(int.MaxValue, CancellationToken.None));
         await AgreesAsync(node, 30);
-        // A node that comes now reads the same from what is left in the stream.
+        // A node that starts now reads the same from the rest of the stream.
         await using var late = new Node(_redis, TimeProvider.System);
         await AgreesAsync(late, 30);
     }
@@ -76,10 +76,10 @@ public sealed class PublicationTests : IAsyncLifetime
         Assert.Equal(-1, (long)await script.CallAsync(_redis, ["fs:blocklist"], [0, 7, body, ""]));
         await _publisher.KeepAsync(CancellationToken.None);
         Assert.Equal(7, (long)await script.CallAsync(_redis, ["fs:blocklist"], [0, 5, body, "", 7, body, ""]));
-        // Publishers that come late, twice or with a part of it.
+        // These publishers come late, twice, or with a part of the changes.
         Assert.Equal(7, (long)await script.CallAsync(_redis, ["fs:blocklist"], [0, 5, body, "", 7, body, ""]));
         Assert.Equal(7, (long)await script.CallAsync(_redis, ["fs:blocklist"], [5, 6, body, ""]));
-        // One that believes that 8 is there.
+        // This publisher wrongly believes that version 8 is there.
         Assert.Equal(7, (long)await script.CallAsync(_redis, ["fs:blocklist"], [8, 9, body, ""]));
         Assert.Equal(9, (long)await script.CallAsync(_redis, ["fs:blocklist"], [7, 8, body, "5", 9, body, ""]));
         Assert.Equal([7, 8, 9], await BlocklistStream.VersionsAsync(_server.Client));
@@ -108,7 +108,8 @@ public sealed class PublicationTests : IAsyncLifetime
         await _publisher.KeepAsync(CancellationToken.None);
         for (var i = 0; i < 6; i++) await _store.PutAsync(User(i), "r", i == 3 ? TimeProvider.System.GetUtcNow().AddHours(1) : null, Tester, CancellationToken.None);
         await _publisher.KeepAsync(CancellationToken.None);
-        // Changed twice between two publications: what the first change left behind is nobody's to remove but the sweep's.
+        // u0 changes twice between two publications. The publisher sees only the last change, so only the sweep removes
+        // the entry from before the first one.
         for (var i = 0; i < 2; i++) await _store.PutAsync(User(0), "again", null, Tester, CancellationToken.None);
         foreach (var i in (int[])[1, 2, 5]) await _store.RemoveAsync(User(i), Tester, CancellationToken.None);
         await _publisher.KeepAsync(CancellationToken.None);
@@ -130,7 +131,7 @@ public sealed class PublicationTests : IAsyncLifetime
         var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
         await using var node = new Node(_redis, clock);
         await AgreesAsync(node, 3);
-        // As if it had been removed, and the removal had been forgotten as well, while the node could not look.
+        // To the node, the entry was removed and its removal was pruned while the node could not read.
         var first = (await BlocklistStream.VersionsAsync(_server.Client))[0];
         await _server.Client.CallAsync("XDEL", "fs:blocklist", $"{first}-0");
         await _store.PutAsync(User(7), "r", null, Tester, CancellationToken.None);
@@ -148,7 +149,7 @@ public sealed class PublicationTests : IAsyncLifetime
         var (entry, _) = await _store.PutAsync(User(0), "r", null, Tester, CancellationToken.None);
         var now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds() * 1_000;
         Assert.InRange(entry.Version, now - 60_000_000, now + 1_000_000);
-        // Of a clock that went ahead by a day.
+        // Shift the versions as if the clock had been ahead by a day.
         await ScalarAsync<int>("update blocked_subject set version = version + 86400000000; select 1");
         var (next, _) = await _store.PutAsync(User(1), "r", null, Tester, CancellationToken.None);
         Assert.Equal(entry.Version + 86_400_000_001, next.Version);
@@ -182,7 +183,7 @@ public sealed class PublicationTests : IAsyncLifetime
         return (await connection.QueryAsync<string>(sql)).AsList();
     }
 
-    // The feed of an Api node, without the node.
+    // Runs the blocklist feed of an Api node without the node.
     private sealed class Node : IAsyncDisposable
     {
         private readonly BlocklistFeed _feed;

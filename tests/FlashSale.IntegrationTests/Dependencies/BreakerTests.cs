@@ -2,13 +2,16 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
-/// <summary>All servers of its own, to be taken down, and a payment provider.</summary>
+/// <summary>A stack with servers of its own, which tests may take down, and a payment provider.</summary>
 public sealed class AllOwn() : StackFixture(new StackOptions
 {
     OwnPostgres = true, OwnRabbitMq = true, Payments = true, ProductionDeadlines = true, Settings = { ["Dependencies__Payments__BreakMilliseconds"] = "1000" },
 });
 
-/// <summary>The breaker before each dependency opens when that is gone, says so, keeps the host ready, and closes when it is back.</summary>
+/// <summary>
+/// The breaker of each dependency opens when the dependency is gone, shows it, keeps the host ready, and closes when
+/// the dependency is back.
+/// </summary>
 public sealed class BreakerTests(AllOwn fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<AllOwn>
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
@@ -54,7 +57,7 @@ public sealed class BreakerTests(AllOwn fixture, ITestOutputHelper output) : Sta
         var sale = await Stack.OpenSaleAsync(stock: 1_000);
         await Crowd.AllBuyAsync(Stack, sale, users: 200);
         await Books.CheckAsync(Stack, sale);
-        // What the worker has to tell the broker without its help: a cancelled order is an event in Postgres.
+        // A cancelled order is an event in Postgres, so the worker must call the broker without any other help.
         var orders = new Queue<Attempt>(sale.History.Accepted);
         await ShowsAsync(Stack.Worker, "rabbitmq", "closed", CancelNextAsync);
         await Stack.RabbitMq!.KillAsync();
@@ -92,7 +95,7 @@ public sealed class BreakerTests(AllOwn fixture, ITestOutputHelper output) : Sta
         Task<Answer> PayAsync() => Stack.Shopper("buyer").SendAsync(HttpMethod.Post, $"/api/v1/orders/{order}/payment");
     }
 
-    // Whatever the breakers do, the host is ready. The calls are what opens and closes them.
+    // The host stays ready in every state of its breakers. The calls open and close them.
     private static async Task ShowsAsync(HostProcess host, string dependency, string state, Func<Task> call)
     {
         var page = await Eventually.GetAsync($"{dependency} is {state}", Deadline, async () =>

@@ -2,13 +2,13 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
-/// <summary>A pool as small as a worker allows.</summary>
+/// <summary>A stack with the smallest pool that a worker allows.</summary>
 public sealed class SmallPool() : StackFixture(new StackOptions
 {
     Settings = { ["Postgres__MaxPoolSize"] = "6", ["Dependencies__Postgres__TimeoutMilliseconds"] = "20000" },
 });
 
-/// <summary>A Postgres that is slow holds those who wait for it, and nobody else.</summary>
+/// <summary>A slow Postgres holds up the callers that wait for it, and nobody else.</summary>
 public sealed class BulkheadTests(SmallPool fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<SmallPool>
 {
     private const int Pool = 6;

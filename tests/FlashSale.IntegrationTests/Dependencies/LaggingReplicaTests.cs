@@ -27,7 +27,10 @@ public sealed class WithStandby() : StackFixture(new StackOptions { OwnPostgres 
     }
 }
 
-/// <summary>A standby that is far behind the primary is not read, and none tells a shopper of an order as it was before his own change.</summary>
+/// <summary>
+/// A node does not read a standby that is far behind. No standby shows a shopper an order from before the shopper's own
+/// change.
+/// </summary>
 public sealed class LaggingReplicaTests(WithStandby fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<WithStandby>
 {
     private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromSeconds(30) };
@@ -39,7 +42,7 @@ public sealed class LaggingReplicaTests(WithStandby fixture, ITestOutputHelper o
         var (here, elsewhere) = ((await Stack.Shopper("here").BuyAsync(sale)).OrderId, (await Stack.Shopper("elsewhere").BuyAsync(sale)).OrderId);
         await Books.CheckAsync(Stack, sale);
         await Stack.Postgres!.CaughtUpAsync(fixture.Standby);
-        // From here on it replays nothing while the test runs.
+        // From here on the standby replays nothing while the test runs.
         await fixture.Standby.SetAsync("recovery_min_apply_delay", "1h");
         try
         {

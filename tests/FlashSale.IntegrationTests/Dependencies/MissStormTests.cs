@@ -3,10 +3,10 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
-/// <summary>A Postgres of its own, which counts statements.</summary>
+/// <summary>A stack with a Postgres of its own, which counts statements.</summary>
 public sealed class CountingPostgres() : StackFixture(new StackOptions { OwnPostgres = true });
 
-/// <summary>Many who ask for what is not there cost Postgres next to nothing.</summary>
+/// <summary>Many requests for orders and sales that do not exist cost Postgres almost nothing.</summary>
 public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<CountingPostgres>
 {
     private const int Crowd = 500;
@@ -17,7 +17,7 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
 
     public override async ValueTask DisposeAsync()
     {
-        // Whatever became of the test: frozen hosts would fail the next one.
+        // Thaw the hosts after a failed test too. Frozen hosts would fail the next test.
         Stack.Worker.Thaw();
         Stack.Admin.Thaw();
         await base.DisposeAsync();
@@ -61,7 +61,8 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
         var sale = await Stack.OpenSaleAsync(stock: 10);
         var template = (await Stack.Shopper(buyer).BuyAsync(sale)).OrderId;
         await Books.CheckAsync(Stack, sale);
-        // An id with a storm before its order is there, as nobody could ask for it; then the row, without ever having been seen in flight.
+        // The storm asks for the id before its order exists, which no real shopper could do. Then the row appears in
+        // Postgres, although the order was never seen in flight.
         var id = Near(template);
         var storming = true;
         var storm = Task.WhenAll(Enumerable.Range(0, 20).Select(async _ =>
@@ -92,7 +93,8 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
         var nobody = new Shopper(http, () => api.Url, "nobody", token: "");
         var unknown = Near(order);
         var asking = true;
-        // More than there are places. Of those who ask at once some come between others that are just being looked after, and are refused: they ask again.
+        // 20 shoppers are more than the 8 places. A shopper that finds all places taken at the moment is refused, and
+        // asks again.
         var storm = Task.WhenAll(Enumerable.Range(0, 20).Select(async i =>
         {
             var shopper = new Shopper(http, () => api.Url, $"patient-{i}");
@@ -131,7 +133,7 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
             : Stack.Shopper($"a-{i}").PurchaseAsync("s4000000", """{"sku":"phone-1","quantity":1}""", "k")));
         Assert.All(answers, answer => Refusal.AssertIs(404, "sale_not_found", answer));
         Assert.Equal(before, await StatementsAsync());
-        // The control: what does reach Postgres is counted.
+        // As a control, a request that reaches Postgres is counted.
         await AskAsync(Old(Guid.CreateVersion7()));
         Assert.NotEqual(before, await StatementsAsync());
     }
@@ -144,7 +146,7 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
         return order;
     }
 
-    // Of the same sale and the same millisecond, given to nobody.
+    // An id of the same sale and the same millisecond that no order has.
     private static Guid Near(Guid order)
     {
         var bytes = order.ToByteArray(bigEndian: true);
@@ -152,7 +154,7 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
         return new Guid(bytes, bigEndian: true);
     }
 
-    // Of the layout of an order's id, and of long ago.
+    // An id with the layout of an order id, but from long ago.
     private static Guid Old(Guid order)
     {
         var bytes = order.ToByteArray(bigEndian: true);
@@ -163,12 +165,12 @@ public sealed class MissStormTests(CountingPostgres fixture, ITestOutputHelper o
         return new Guid(bytes, bigEndian: true);
     }
 
-    // By many: one user alone would be limited.
+    // Many users ask, because the limits would stop a single user.
     private Task<Answer> AskAsync(Guid order, string? user = null) => Stack.Shopper(user ?? $"somebody-{Interlocked.Increment(ref _asked) % 100}").OrderAsync(order);
 
     private Task<long> LooksAsync() => CountAsync("query like '%from orders where order_id =%'");
 
-    // But for the test's own, and what its pool says of itself.
+    // Leaves out the test's own statements and the DISCARD of the connection pool.
     private Task<long> StatementsAsync() => CountAsync("query not like '%pg_stat_%' and query not ilike 'discard%'");
 
     private Task<long> CountAsync(string which) =>

@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
-/// <summary>Settings of the dependencies that change while a host runs.</summary>
+/// <summary>Operators change the settings of the dependencies while a host runs.</summary>
 public sealed class ReloadTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     private const int Short = 300;
@@ -30,7 +30,7 @@ public sealed class ReloadTests(OneOfEach fixture, ITestOutputHelper output) : S
         await SaysAsync("New settings of dependency postgres");
         await TakesLongAsync(false);
 
-        // Each is wrong somewhere, and right about a timeout that must not come to hold.
+        // Each text has one mistake. Its timeout is valid, but must not take effect.
         var right = $"\"Postgres\":{{\"TimeoutMilliseconds\":{Long},\"Retries\":0,\"MinCalls\":1000}}";
         foreach (var (wrong, told) in ((string, string)[])
         [
@@ -53,7 +53,7 @@ public sealed class ReloadTests(OneOfEach fixture, ITestOutputHelper output) : S
         await SaysAsync("New settings of dependency postgres");
         await TakesLongAsync(true);
 
-        // What hangs is given up after the timeout that holds, short or long.
+        // The host gives up a hanging read after the timeout in force, short or long.
         async Task TakesLongAsync(bool isLong)
         {
             await using var held = await TableLock.OfOrdersAsync(Stack.Database);

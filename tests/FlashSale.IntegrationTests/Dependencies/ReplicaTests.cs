@@ -4,14 +4,17 @@ using Npgsql;
 
 namespace FlashSale.IntegrationTests.Dependencies;
 
-/// <summary>A primary and a stand-in for its replica: another server with the same schema, and the rows that the tests give it.</summary>
+/// <summary>
+/// A primary and a stand-in for its replica: another server with the same schema and only the rows that a test gives
+/// it.
+/// </summary>
 public sealed class WithReplica() : StackFixture(new StackOptions { OwnPostgres = true })
 {
     public PostgresServer ReplicaServer { get; private set; } = null!;
 
     public Database Replica { get; private set; } = null!;
 
-    /// <summary>A node that knows the replica.</summary>
+    /// <summary>A node that reads orders from the replica.</summary>
     public HostProcess Api { get; private set; } = null!;
 
     public override async ValueTask InitializeAsync()
@@ -33,7 +36,7 @@ public sealed class WithReplica() : StackFixture(new StackOptions { OwnPostgres 
     }
 }
 
-/// <summary>Orders are read from the replica, and what it lacks from the primary.</summary>
+/// <summary>A node reads orders from the replica, and from the primary where the replica lacks them.</summary>
 public sealed class ReplicaTests(WithReplica fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<WithReplica>
 {
     private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromSeconds(30) };
@@ -50,7 +53,7 @@ public sealed class ReplicaTests(WithReplica fixture, ITestOutputHelper output) 
         var found = await Shopper("missing").OrderAsync(missing);
         Assert.Equal((200, "pending_payment"), (found.Status, found.Member("status")));
         Refusal.AssertIs(404, "order_not_found", await Shopper("missing").OrderAsync(Near(missing)));
-        // A change is made, and answered, by the primary.
+        // The primary makes the change and answers.
         var cancelled = await Shopper("there").CancelAsync(there);
         Assert.Equal((200, "cancelled"), (cancelled.Status, cancelled.Member("status")));
     }
@@ -112,7 +115,7 @@ public sealed class ReplicaTests(WithReplica fixture, ITestOutputHelper output) 
         var row = await primary.ExecuteScalarAsync<string>("select to_jsonb(o)::text from orders o where order_id = @order", new { order });
         await using var replica = new NpgsqlConnection(Database.ConnectionString(fixture.Replica.Url, pooling: false));
         await replica.OpenAsync();
-        // Replication asks for no foreign keys either.
+        // Replication checks no foreign keys either.
         await replica.ExecuteAsync("set session_replication_role = replica");
         await replica.ExecuteAsync("insert into orders select * from jsonb_populate_record(null::orders, @row::jsonb || jsonb_build_object('reason', @reason))", new { row, reason });
     }

@@ -4,7 +4,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Events;
 
-/// <summary>A worker finds its broker by all that its URL says.</summary>
+/// <summary>
+/// A worker connects to its broker as the URL says: over TLS, to one of several nodes, within the timeout.
+/// </summary>
 public sealed class BrokerUrlTests(OwnBroker fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OwnBroker>
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(90);
@@ -16,7 +18,8 @@ public sealed class BrokerUrlTests(OwnBroker fixture, ITestOutputHelper output) 
         var tap = await EventTap.OpenAsync(Stack.Broker);
         var sale = await EventSale.OpenAsync(Stack);
         await Task.WhenAll(Stack.Workers.Select(worker => worker.StopAsync()));
-        // Takes connections, as the kernel does for a process that is frozen, and says nothing.
+        // Nobody accepts from this listener. The kernel completes its connections, and it says nothing, like a frozen
+        // process.
         using var hanging = new TcpListener(IPAddress.Loopback, 0);
         hanging.Start();
         var url = broker.TlsUrl.AbsoluteUri.Replace("@127", $"@127.0.0.1:{((IPEndPoint)hanging.LocalEndpoint).Port},127", StringComparison.Ordinal);
@@ -52,7 +55,7 @@ public sealed class BrokerUrlTests(OwnBroker fixture, ITestOutputHelper output) 
 
     private HostProcess Worker(string url) => new("Worker", new Dictionary<string, string>(Stack.Settings(), StringComparer.Ordinal) { ["RabbitMq__Url"] = url });
 
-    // Whether each of the product's connections is by TLS.
+    // Lists "true" or "false" for each connection of the product: whether it uses TLS.
     private async Task<IReadOnlyList<string>> ConnectionsAsync()
     {
         var list = await Stack.RabbitMq!.CtlAsync(["list_connections", "--quiet", "--no-table-headers", "ssl", "client_properties"]);

@@ -2,14 +2,14 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Events;
 
-/// <summary>Two workers and a broker of their own, which soon counts as silent.</summary>
+/// <summary>Two workers with a broker of their own. After a second without a confirm they count it as silent.</summary>
 public sealed class OwnBroker() : StackFixture(new StackOptions
 {
     Workers = 2, OwnRabbitMq = true,
     Settings = { ["Relay__RepublishAfterSeconds"] = "2", ["Events__ConfirmMilliseconds"] = "1000", ["Events__BatchSize"] = "50" },
 });
 
-/// <summary>Order events wait for a broker that is away or takes nothing.</summary>
+/// <summary>Order events wait for a broker that is away or accepts nothing.</summary>
 public sealed class EventBrokerTests(OwnBroker fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OwnBroker>
 {
     [Fact]
@@ -44,7 +44,7 @@ public sealed class EventBrokerTests(OwnBroker fixture, ITestOutputHelper output
             await sale.MoveAsync();
             var waiting = await sale.UnpublishedAsync();
             Assert.True(waiting > 0);
-            // Several times as long as a confirm may take.
+            // Wait several times as long as a confirm may take.
             await Task.Delay(TimeSpan.FromSeconds(5));
             Assert.Equal(waiting, await sale.UnpublishedAsync());
         }

@@ -4,13 +4,18 @@ using RabbitMQ.Client;
 
 namespace FlashSale.IntegrationTests.Events;
 
-/// <summary>Two workers that publish in small batches, so that there are many moments between them.</summary>
+/// <summary>
+/// Two workers that publish in small batches, so that a test can interrupt them between many batches.
+/// </summary>
 public sealed class SmallBatches() : StackFixture(new StackOptions
 {
     Workers = 2, Settings = { ["Relay__RepublishAfterSeconds"] = "1", ["Events__BatchSize"] = "10", ["Events__Window"] = "2", ["Events__LeaseMilliseconds"] = "3000" },
 });
 
-/// <summary>Order events reach whoever is bound: none is missing, and first copies are in order, whatever becomes of the publisher.</summary>
+/// <summary>
+/// Order events reach every bound queue. No event is missing and first copies are in order, even if publishers die or
+/// freeze.
+/// </summary>
 public sealed class EventDeliveryTests(SmallBatches fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<SmallBatches>
 {
     [Fact]
@@ -21,7 +26,7 @@ public sealed class EventDeliveryTests(SmallBatches fixture, ITestOutputHelper o
         await sale.SellAsync(40);
         await sale.MoveAsync();
         var told = await sale.CheckAsync(tap);
-        // Nobody died, so nothing was repeated.
+        // No worker died, so no event was repeated.
         Assert.Equal(sale.Expected.Sum(order => order.Value.Length), told.Count);
         Assert.All(told, message =>
         {
@@ -58,7 +63,7 @@ public sealed class EventDeliveryTests(SmallBatches fixture, ITestOutputHelper o
             await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
             await sale.SellAsync(400);
             await sale.MoveAsync();
-            // Somebody has the role, so nobody else publishes.
+            // The test holds the publisher's role, so no worker publishes.
             Assert.Equal(0, await tap.WaitingAsync());
             await Task.WhenAll(Stack.Workers.Select(worker => worker.KillAsync()));
         }
@@ -91,7 +96,7 @@ public sealed class EventDeliveryTests(SmallBatches fixture, ITestOutputHelper o
         foreach (var worker in Stack.Workers)
         {
             worker.Freeze();
-            // One of the two was the publisher.
+            // One of the two workers was the publisher.
             await tap.MoreAsync(30);
             holders.Add(await PublisherSession.HolderAsync(Stack.Database));
             worker.Thaw();
@@ -112,13 +117,13 @@ public sealed class EventDeliveryTests(SmallBatches fixture, ITestOutputHelper o
         var sale = await EventSale.OpenAsync(Stack);
         await using var connection = await Stack.Broker.ConnectAsync();
         await using var channel = await connection.CreateChannelAsync();
-        // It takes one message and makes the broker refuse the others, which all the same go to the tap.
+        // This queue holds one message and makes the broker refuse the others. They reach the tap all the same.
         var full = await channel.QueueDeclareAsync("full", durable: false, exclusive: false, autoDelete: false,
             new Dictionary<string, object?> { ["x-max-length"] = 1, ["x-overflow"] = "reject-publish" });
         await channel.QueueBindAsync(full.QueueName, EventTap.Exchange, "order.#");
         await sale.SellAsync(20);
         var rows = await sale.CountAsync("select count(*) from order_event where sale_id = @Id");
-        // Several attempts, each of which is refused somewhere.
+        // Wait for several attempts. The broker refuses a part of each.
         await tap.MoreAsync(10);
         Assert.InRange(await sale.UnpublishedAsync(), 1, rows);
         var marked = await sale.CountAsync("select coalesce(sum(cardinality(order_ids)), 0) from order_event where sale_id = @Id and published_at is not null");
@@ -140,13 +145,13 @@ public sealed class EventDeliveryTests(SmallBatches fixture, ITestOutputHelper o
                 insert into order_event (sale_id, type, order_ids, published_at) select @Id, 'placed', array[]::uuid[], now() - interval '6 days 23 hours'
                 """, new { sale.Id });
         }
-        // A publisher begins with it.
+        // A publisher deletes old rows when it starts.
         foreach (var worker in Stack.Workers) await worker.RestartAsync();
         await Eventually.TrueAsync("old rows are gone", TimeSpan.FromSeconds(20), async () => await sale.CountAsync("select count(*) from order_event") == 1);
         Assert.Equal(1, await sale.CountAsync("select count(*) from order_event where published_at < now() - interval '6 days'"));
     }
 
-    // Only one of the two publishes, and it may have published for other tests before.
+    // Only one of the two workers publishes, and its counter may include events of earlier tests.
     private async Task CountedAsync(int events)
     {
         using var http = new HttpClient();

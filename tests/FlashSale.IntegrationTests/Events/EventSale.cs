@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Events;
 
-/// <summary>The orders of a crowd, what is done to them, and what must be told of that.</summary>
+/// <summary>
+/// Sells to a crowd, moves its orders on, and keeps the events that the product must publish for them.
+/// </summary>
 public sealed class EventSale
 {
     private readonly Stack _stack;
@@ -20,7 +22,7 @@ public sealed class EventSale
 
     public string Id => _sale.Id;
 
-    /// <summary>Per order the types of its events.</summary>
+    /// <summary>The types of the expected events, by order.</summary>
     public IReadOnlyDictionary<Guid, string[]> Expected => _expected;
 
     public IReadOnlyList<Guid> Orders => [.. _sale.History.Accepted.Select(told => told.Answer.OrderId)];
@@ -32,14 +34,13 @@ public sealed class EventSale
         return new EventSale(stack, sale, await connection.QuerySingleAsync<int>("select number from sale where sale_id = @Id", new { sale.Id }));
     }
 
-    /// <summary>A crowd buys, and all of it is stored.</summary>
+    /// <summary>Lets a crowd buy and waits until all of its orders are stored.</summary>
     public async Task SellAsync(int users, string prefix = "user")
     {
         await Crowd.AllBuyAsync(_stack, _sale, users, prefix);
         await StoredAsync();
     }
 
-    /// <summary>Waits until every accepted order is stored.</summary>
     public async Task StoredAsync()
     {
         foreach (var orderId in Orders) _expected.TryAdd(orderId, ["OrderPlaced"]);
@@ -47,9 +48,9 @@ public sealed class EventSale
             await CountAsync("select count(*) from orders where sale_id = @Id") == Orders.Count);
     }
 
-    /// <summary>Of every four orders one is cancelled, one paid, one paid and refunded, and one left alone.</summary>
-    /// <param name="pause">After each order.</param>
-    /// <param name="prefix">Whose.</param>
+    /// <summary>Of every four orders, cancels one, pays one, pays and refunds one, and leaves one alone.</summary>
+    /// <param name="pause">The pause after each order.</param>
+    /// <param name="prefix">Only orders of users with this prefix are moved.</param>
     public async Task MoveAsync(TimeSpan pause = default, string prefix = "user")
     {
         var moved = _sale.History.Accepted.Where(told => told.UserId.StartsWith(prefix + "-", StringComparison.Ordinal)).ToArray();
@@ -74,14 +75,16 @@ public sealed class EventSale
         }
     }
 
-    /// <summary>Rows that are not marked as published.</summary>
+    /// <summary>Counts the event rows that are not marked as published.</summary>
     public Task<long> UnpublishedAsync() => CountAsync("select count(*) from order_event where sale_id = @Id and published_at is null");
 
-    /// <summary>Waits until every row is marked.</summary>
+    /// <summary>Waits until every row is marked as published.</summary>
     public Task PublishedAsync(int seconds = 60) =>
         Eventually.TrueAsync("every event is published", TimeSpan.FromSeconds(seconds), async () => await UnpublishedAsync() == 0);
 
-    /// <summary>Waits until every row is marked, and judges what a subscriber has got.</summary>
+    /// <summary>
+    /// Waits until every row is marked as published, and judges the messages that the subscriber got.
+    /// </summary>
     public async Task<IReadOnlyList<ToldEvent>> CheckAsync(EventTap tap)
     {
         await PublishedAsync();

@@ -1,11 +1,14 @@
 namespace FlashSale.IntegrationTests.Events;
 
-/// <summary>What must hold of the events of a crowd: each move is told under its stable id, and the first copies come in the order of the moves.</summary>
+/// <summary>
+/// The rules for the events of a crowd: each move is published under its stable id, and the first copies come in the
+/// order of the moves.
+/// </summary>
 public static class EventStream
 {
-    /// <summary>What is wrong; empty if nothing is.</summary>
+    /// <summary>Lists the violations. The list is empty when the events are right.</summary>
     /// <param name="told">Order and message id, in the order of arrival.</param>
-    /// <param name="expected">Per order the types of its events, in order.</param>
+    /// <param name="expected">The types of the events by order, in their order.</param>
     public static IReadOnlyList<string> Judge(IEnumerable<(Guid OrderId, string? MessageId)> told, IReadOnlyDictionary<Guid, string[]> expected)
     {
         var firsts = new Dictionary<Guid, List<string?>>();
@@ -26,7 +29,7 @@ public static class EventStream
     }
 }
 
-/// <summary>The judge is first shown what it must report.</summary>
+/// <summary>The judge reports streams that are known to be wrong.</summary>
 public sealed class EventStreamTests
 {
     private static readonly Guid Order = Guid.Parse("0192a000-0000-8000-8000-000000000001");

@@ -10,7 +10,10 @@ public sealed record ToldEvent(string? MessageId, string? Type, string RoutingKe
     public Guid OrderId => Body.GetProperty("orderId").GetGuid();
 }
 
-/// <summary>Another system: a durable queue bound to the exchange of order events, made before anything is published and read whenever the test wants.</summary>
+/// <summary>
+/// Plays another system with a durable queue on the exchange of order events. Tests open it before anything is
+/// published, and read it later.
+/// </summary>
 public sealed class EventTap
 {
     public const string Exchange = "flashsale.orders";
@@ -32,7 +35,7 @@ public sealed class EventTap
         return tap;
     }
 
-    /// <summary>Messages that have not been read yet.</summary>
+    /// <summary>Counts the messages that have not been read yet.</summary>
     public async Task<int> WaitingAsync()
     {
         await using var connection = await _broker.ConnectAsync();
@@ -40,7 +43,7 @@ public sealed class EventTap
         return (int)(await channel.QueueDeclarePassiveAsync(_queue)).MessageCount;
     }
 
-    /// <summary>Waits until so many more messages wait than before.</summary>
+    /// <summary>Waits until this many more messages are waiting than before.</summary>
     public async Task MoreAsync(int more, int seconds = 40)
     {
         await using var connection = await _broker.ConnectAsync();
@@ -49,7 +52,7 @@ public sealed class EventTap
         await Eventually.TrueAsync($"{more} more events arrive", TimeSpan.FromSeconds(seconds), async () => (await channel.QueueDeclarePassiveAsync(_queue)).MessageCount >= goal);
     }
 
-    /// <summary>All messages so far, in the order of their arrival.</summary>
+    /// <summary>Reads all messages so far, in the order of their arrival.</summary>
     public async Task<IReadOnlyList<ToldEvent>> ReadAsync()
     {
         await using var connection = await _broker.ConnectAsync();
@@ -63,7 +66,7 @@ public sealed class EventTap
         return _told;
     }
 
-    /// <summary>Unsubscribes, so that the broker does not keep copies for nobody.</summary>
+    /// <summary>Deletes the queue, so that the broker keeps no copies for nobody.</summary>
     public async Task CloseAsync()
     {
         await using var connection = await _broker.ConnectAsync();

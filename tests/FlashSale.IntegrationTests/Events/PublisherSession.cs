@@ -4,13 +4,13 @@ using Npgsql;
 
 namespace FlashSale.IntegrationTests.Events;
 
-/// <summary>The role of the publisher, as Postgres sees it: the advisory lock (4, 0).</summary>
+/// <summary>The role of the publisher in Postgres: the advisory lock (4, 0).</summary>
 public static class PublisherSession
 {
     private const string Holder =
         "select l.pid from pg_locks l join pg_database d on d.oid = l.database where d.datname = current_database() and locktype = 'advisory' and classid = 4 and objid = 0 and objsubid = 2 and granted";
 
-    /// <summary>The process id of the session that has the role; null when nobody has.</summary>
+    /// <summary>The process id of the session that has the role, or null when no session has it.</summary>
     public static async Task<int?> HolderAsync(Database database)
     {
         await using var connection = await database.Source.OpenConnectionAsync();
@@ -24,7 +24,10 @@ public static class PublisherSession
         await connection.ExecuteAsync($"select pg_terminate_backend(pid) from ({Holder}) h");
     }
 
-    /// <summary>Takes the role until the connection is closed, so that nothing is published. No worker runs.</summary>
+    /// <summary>
+    /// Takes the role until the connection is closed, so that nothing is published. No worker may be running at the
+    /// call.
+    /// </summary>
     public static async Task<NpgsqlConnection> TakeAsync(Database database)
     {
         var connection = new NpgsqlConnection(Database.ConnectionString(database.Url, pooling: false));

@@ -4,7 +4,10 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>What comes twice counts once, and what cannot be stored stands aside alone.</summary>
+/// <summary>
+/// A message that is delivered twice counts once. A reservation that cannot be stored becomes a dead letter and holds
+/// up no other.
+/// </summary>
 public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOfEach>
 {
     [Fact]
@@ -31,8 +34,8 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
         var sale = await Stack.OpenSaleAsync(stock: 1_000);
         await using var tap = await MessageTap.OpenAsync(Stack.Broker);
         var buying = Crowd.BuyAsync(Stack, sale, users: 1_500);
-        // Each order's first message again as soon as it is seen, while both workers are at work on it. The copies come by
-        // here too and are told apart by their id.
+        // Publish each message again as soon as the tap sees it, while both workers store its orders. The tap sees the
+        // copies too and knows them by their id.
         HashSet<string?> repeated = [];
         while (!buying.IsCompleted || repeated.Count == 0)
         {
@@ -63,7 +66,7 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
             var poison = sale.History.Accepted.Single(told => told.UserId == "user-250");
             Assert.Equal(poison.Answer.OrderId, Assert.Single(view.DeadLetters));
             Assert.Equal("23514", await ScalarAsync("select sqlstate from dead_letter where sale_id = @id", sale));
-            // Its buyer still has it, and so does the account: one unit in flight.
+            // The buyer still sees the order as accepted, and the books count its unit as in flight.
             Assert.Equal("accepted", (await Stack.Shopper("user-250").OrderAsync(poison.Answer.OrderId)).Member("status"));
             Assert.Equal(1, view.InflightUnits[sale.Sku]);
             await Crowd.ReplayAsync(Stack, sale);
@@ -84,7 +87,7 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
         Assert.Equal(200, (await Stack.Manager.PostAsync($"/api/v1/dead-letters/{retried}/retry")).Status);
         Refusal.AssertIs(409, "dead_letter_resolved", await Stack.Manager.PostAsync($"/api/v1/dead-letters/{retried}/retry"));
         Assert.Equal(200, (await Stack.Manager.PostAsync($"/api/v1/dead-letters/{rejected}/reject", new { reason = "No such address" })).Status);
-        // Decided by a host that died before it could tell Redis.
+        // The row looks as if a host had decided and died before it could tell Redis.
         await ExecuteAsync($"update dead_letter set state = 'rejected', reason = 'No such address', resolved_at = now() where dead_letter_id = {abandoned}");
         await Eventually.TrueAsync("nothing is in flight", TimeSpan.FromSeconds(30), async () => await Stack.Redis.Client.NumberAsync("HLEN", sale.RedisPrefix + "inflight") == 0);
         for (var round = 0; round < 2; round++)
@@ -118,7 +121,8 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
         await using var letters = await Stack.Database.Source.OpenConnectionAsync();
         await using var decision = await letters.BeginTransactionAsync();
         await letters.ExecuteAsync("select 1 from dead_letter where dead_letter_id = @first for update", new { first });
-        // The retry shares the sale's lock and waits for the letter; then the ledger asks for the lock alone.
+        // The retry shares the lock of the sale and waits for the letter. Then the ledger asks for the lock
+        // exclusively.
         var retry = Stack.Manager.PostAsync($"/api/v1/dead-letters/{first}/retry");
         await WaitsAsync("the retry waits for the letter", "locktype = 'transactionid'");
         await using var ledger = await Stack.Database.Source.OpenConnectionAsync();
@@ -139,7 +143,7 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
         var sale = await Stack.OpenSaleAsync([new ItemDraft("phone-1", 10), new ItemDraft("phone-2", 10)]);
         var number = int.Parse((await ScalarAsync("select number::text from sale where sale_id = @id", sale))!);
         (string User, string Sku, int Quantity)[] entry = [("a", "phone-1", 1), ("b", "phone-1", 0), ("c", "phone-2", 1), ("d", "no-such-item", 1), ("e", "phone-1", 1)];
-        // A purchase that no Api ever made: its author cannot know what becomes of it.
+        // No Api made these purchases, so the history holds them with an unknown outcome.
         foreach (var (user, sku, quantity) in entry) sale.History.Add(new Attempt(user, "crafted", sku, quantity, new Answer(0, new Dictionary<string, string>(), [], TimeSpan.Zero)));
         byte[] records = [ReservationCodec.Version, .. entry.SelectMany(r => Record(number, r.User, r.Sku, r.Quantity))];
         await Stack.Redis.Client.CallAsync("XADD", sale.RedisPrefix + "outbox", "*", "r", records);
@@ -162,7 +166,7 @@ public sealed class DeliveryTests(TwoOfEach fixture, ITestOutputHelper output) :
         await Books.CheckAsync(Stack, sale);
     }
 
-    // Three purchases that a constraint keeps from being stored; it is gone when they lie there.
+    // A constraint keeps three purchases from being stored. It is dropped once their dead letters exist.
     private async Task<(long First, long Second, long Third)> DeadLettersAsync(Sale sale)
     {
         await ExecuteAsync("alter table orders add constraint poison check (user_id not like 'poison-%') not valid");

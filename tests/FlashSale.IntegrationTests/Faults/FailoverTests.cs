@@ -6,8 +6,8 @@ namespace FlashSale.IntegrationTests.Faults;
 public sealed class WithStandbys() : StackFixture(new StackOptions { OwnPostgres = true, Settings = { ["Relay__RepublishAfterSeconds"] = "2" } });
 
 /// <summary>
-/// The primary of Postgres dies and a standby takes its place, with all that was committed or without the end of it: the sale
-/// goes on by itself, and no order, return or number is lost or used twice.
+/// The primary of Postgres dies and a standby takes its place, with all commits or without the last ones. The sale goes
+/// on by itself, and no order, return or number is lost or used twice.
 /// </summary>
 public sealed class FailoverTests(WithStandbys fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<WithStandbys>
 {
@@ -36,7 +36,7 @@ public sealed class FailoverTests(WithStandbys fixture, ITestOutputHelper output
         await Books.CheckAsync(Stack, sale);
         await CutOffAsync(standby);
         await Crowd.AllBuyAsync(Stack, sale, users: 30, prefix: "lost");
-        // Stored and settled: only Postgres has them, and the standby does not.
+        // The orders are stored and settled, but the standby does not have them.
         await Books.CheckAsync(Stack, sale);
         await FailOverAsync(standby);
         await Eventually.TrueAsync("the orders are stored again", Deadline, async () => (await Books.ReadAsync(Stack, sale)).Orders.Count == 50);
@@ -59,7 +59,7 @@ public sealed class FailoverTests(WithStandbys fixture, ITestOutputHelper output
         await CancelAsync(told[0].UserId, told[0].Answer.OrderId);
         await RemainingAsync(sale, 1);
         await FailOverAsync(standby);
-        // The number of the lost return is given to this one.
+        // This return gets the number of the lost one.
         await CancelAsync(told[1].UserId, told[1].Answer.OrderId);
         await RemainingAsync(sale, 2);
         await CancelAsync(told[0].UserId, told[0].Answer.OrderId);
@@ -136,7 +136,7 @@ public sealed class FailoverTests(WithStandbys fixture, ITestOutputHelper output
         await Stack.Manager.PreloadAsync(draft);
     }
 
-    // Streams, and the worker keeps what it settles.
+    // Starts a standby that streams, and waits until the worker keeps the reservations that it settles.
     private async Task<PostgresServer> StandbyAsync()
     {
         var standby = await Stack.Postgres!.StartStandbyAsync();
@@ -145,7 +145,7 @@ public sealed class FailoverTests(WithStandbys fixture, ITestOutputHelper output
         return standby;
     }
 
-    // From here on it receives nothing.
+    // Stops the standby once it has caught up. From here on it receives nothing.
     private async Task CutOffAsync(PostgresServer standby)
     {
         await Stack.Postgres!.CaughtUpAsync(standby);

@@ -3,8 +3,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Faults;
 
 /// <summary>
-/// Redis comes back without all it had, or loses it while it runs, with orders in Postgres and in the broker: nothing
-/// is sold until a worker has rebuilt it, then exactly the rest, and orders that come late are settled without oversell.
+/// Redis loses data in a restart or while it runs, with orders in Postgres and in the broker. Nothing is sold until a
+/// worker has rebuilt the sale. Then the sale sells exactly the rest, and late orders are settled without overselling.
 /// </summary>
 public sealed class ForgetfulRedisTests(ImpatientRelay fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<ImpatientRelay>
 {
@@ -40,7 +40,7 @@ public sealed class ForgetfulRedisTests(ImpatientRelay fixture, ITestOutputHelpe
         var (sale, other) = (await SoldInPartAsync(), await Stack.OpenSaleAsync(stock: 10));
         await Task.WhenAll(Stack.Workers.Select(worker => worker.KillAsync()));
         await Stack.Redis.Client.CallAsync("FLUSHALL");
-        // A change publishes its own sale, and none beside it.
+        // A change publishes its own sale and no other.
         await Stack.Manager.PauseAsync(other.Id);
         await Stack.StatusOnEveryNodeAsync(other.Id, "paused");
         await NothingIsSoldAsync(sale);
@@ -76,12 +76,13 @@ public sealed class ForgetfulRedisTests(ImpatientRelay fixture, ITestOutputHelpe
             var cut = Stack.Redis.FileLength();
             await load.AcceptedMoreAsync(600);
             await Stack.Redis.KillAsync();
-            // Behind the cut lie acceptances and settlements in any order; the last command before it is torn.
+            // The cut removes acceptances and settlements in any order, and tears the last command before it.
             Stack.Redis.CutFile(cut - 3);
             await Stack.Redis.StartAsync();
             await load.AcceptedMoreAsync(600);
         }
-        // Who was in doubt and came again may find the first order stored after all: then the second is its duplicate.
+        // A shopper without a known outcome came again. If the first order was stored after all, the second is its
+        // duplicate.
         await Books.CheckAsync(Stack, sale, Loss.Acceptances | Loss.Rejections);
     }
 
@@ -94,7 +95,7 @@ public sealed class ForgetfulRedisTests(ImpatientRelay fixture, ITestOutputHelpe
         await Stack.SellIntoBrokerAsync(sale, users: 100);
         await Stack.Redis.Client.CallAsync("FLUSHALL");
         await StartWorkersAsync();
-        // At once, so that strangers compete with the late orders for the last units.
+        // Sell at once, so that strangers compete with the late orders for the last units.
         for (var round = 0; round < 20; round++) await Crowd.BuyAsync(Stack, sale, users: 100, prefix: $"rest-{round}", quantity: quantity);
         await Eventually.TrueAsync("the sale is sold out", TimeSpan.FromSeconds(30), async () =>
         {
@@ -121,7 +122,7 @@ public sealed class ForgetfulRedisTests(ImpatientRelay fixture, ITestOutputHelpe
         Assert.InRange(view.Items.Single().Sold, 1, 3_000);
     }
 
-    // 200 of 500 units are sold, stored and settled.
+    // Sells 200 of 500 units, and waits until the orders are stored and settled.
     private async Task<Sale> SoldInPartAsync(int perUserLimit = 1)
     {
         var sale = await Stack.OpenSaleAsync(stock: 500, perUserLimit: perUserLimit);

@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>A Redis that answers nothing for ten seconds: nobody waits for it, and nobody is sold what they were told they were not.</summary>
+/// <summary>
+/// Redis answers nothing for ten seconds. No request waits for it, and no shopper that was refused gets an order.
+/// </summary>
 public sealed class FrozenRedisTests(Punctual fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<Punctual>
 {
     private static readonly TimeSpan Frozen = TimeSpan.FromSeconds(10);
@@ -44,12 +46,12 @@ public sealed class FrozenRedisTests(Punctual fixture, ITestOutputHelper output)
         Assert.True(took[^1] < 2 * Deadline, $"The slowest answer took {took[^1]}.");
 
         await Stack.SellsOnEveryNodeAsync(sale);
-        // Nothing was sold to those who were told that it was not: the books tell who has an order without having been told so.
+        // The books would show an order of a shopper that was told of no acceptance.
         await Books.CheckAsync(Stack, sale);
 
         await Crowd.EachAsync(frozen, 16, async a =>
         {
-            // A retry may itself meet a stall of the test machine; the next one settles it.
+            // A retry may itself meet a stall of the test machine. The next retry settles it.
             await Eventually.GetAsync($"{a.UserId}, told {a.Answer.Code}, gets an answer that settles it", TimeSpan.FromSeconds(20),
                 () => Stack.Shopper(a.UserId).BuyAsync(sale, a.Key), answer => answer.Status == 202);
         });
@@ -69,7 +71,8 @@ public sealed class FrozenRedisTests(Punctual fixture, ITestOutputHelper output)
             Assert.Equal(200, page.Status);
             Assert.True(page.Took < Deadline, $"The page took {page.Took}.");
             Assert.Equal(200, (await Stack.Shopper("buyer").MyOrdersAsync()).Status);
-            // Redis might know an order of this sale that Postgres does not have yet, so an unknown one cannot be denied now.
+            // Redis might know an order of this sale that Postgres does not have yet, so a node cannot deny an unknown
+            // one now.
             var unknown = bought.OrderId.ToByteArray(bigEndian: true);
             unknown[15] ^= 1;
             Refusal.AssertIs(503, "temporarily_unavailable", await Stack.Shopper("buyer").OrderAsync(new Guid(unknown, bigEndian: true)));

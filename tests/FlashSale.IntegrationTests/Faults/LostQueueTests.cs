@@ -2,7 +2,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>A queue that is purged or deleted, or a broker that takes only what others publish, costs a delay, never an order.</summary>
+/// <summary>
+/// A purged or deleted queue, or a broker that fails only the workers' publishes, costs a delay but no order.
+/// </summary>
 public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<ImpatientRelay>
 {
     [Fact]
@@ -27,7 +29,7 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
             await load.AcceptedMoreAsync(150);
             await Stack.Broker.PurgeAsync();
             if (round % 4 == 3) await Stack.Broker.DeleteQueuesAsync();
-            // Once deleted it must be there again before it can be deleted once more.
+            // The queue must be there again before the test can delete it once more.
             if (round % 4 == 3) await Eventually.TrueAsync("a worker has made its queue again", TimeSpan.FromSeconds(60), async () => (await Stack.Broker.QueuesAsync()).Count > 0);
         }
         await load.StopAsync();
@@ -48,7 +50,7 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
         await using (var connection = await Stack.Broker.ConnectAsync())
         await using (var channel = await connection.CreateChannelAsync())
         {
-            // Another kind of queue under its name: as long as it is there nobody can consume.
+            // While a queue of another kind has this name, nobody can consume.
             await channel.QueueDeclareAsync("flashsale-reservations", durable: true, exclusive: false, autoDelete: false);
             try
             {
@@ -74,13 +76,14 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
         await using (var connection = await Stack.Broker.ConnectAsync())
         await using (var channel = await connection.CreateChannelAsync())
         {
-            // Another kind of exchange under its name leads nowhere: what the relay publishes comes back to it.
+            // An exchange of another kind under the same name has no bindings, so the broker returns the relay's
+            // publishes.
             await channel.ExchangeDeleteAsync(Broker.Exchange);
             await channel.ExchangeDeclareAsync(Broker.Exchange, "direct", durable: true, autoDelete: false);
             try
             {
                 await Crowd.AllBuyAsync(Stack, sale, users: 50, prefix: "meanwhile");
-                // Each gives its lease up when its publish comes back: they take turns.
+                // A worker gives up its lease when its publish is returned, so the workers take turns.
                 Assert.All(await Task.WhenAll(Stack.Workers.Select(worker => worker.ExitAsync(TimeSpan.FromSeconds(180)))), code => Assert.Equal(1, code));
                 Assert.All(Stack.Workers, worker => Assert.Contains("confirms what others publish", worker.Output, StringComparison.Ordinal));
             }
@@ -93,7 +96,8 @@ public sealed class LostQueueTests(ImpatientRelay fixture, ITestOutputHelper out
         Assert.Equal(100, (await Books.CheckAsync(Stack, sale)).Orders.Count);
     }
 
-    // A worker to which nothing was ever confirmed does not end: another process would fare no better.
+    // Lets each worker relay once. A worker that never got a confirm does not end, since a new process would fare no
+    // better.
     private async Task EachWorkerRelaysAsync(Sale sale, int users)
     {
         foreach (var (worker, number) in Stack.Workers.Select((worker, number) => (worker, number)))

@@ -5,7 +5,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>What comes first when much is to be mended at once, and who keeps whom waiting.</summary>
+/// <summary>
+/// A worker recovers open sales first, and no sale that is ended, locked or large holds up the others.
+/// </summary>
 public sealed partial class RecoveryTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     [Fact]
@@ -18,7 +20,7 @@ public sealed partial class RecoveryTests(OneOfEach fixture, ITestOutputHelper o
         await AllAreVerifiedAsync(ended);
         Stack.Worker.Mark();
 
-        // Four that nobody can verify now, as many as a worker looks at together.
+        // Nobody can verify these four now. A worker looks at four sales together.
         await using var holder = await Stack.Database.Source.OpenConnectionAsync();
         await using var held = await holder.BeginTransactionAsync();
         await holder.ExecuteAsync("select pg_advisory_xact_lock(1, number) from sale where sale_id = any (@ids)", new { ids = ended[^4..] });
@@ -29,10 +31,10 @@ public sealed partial class RecoveryTests(OneOfEach fixture, ITestOutputHelper o
         await held.RollbackAsync();
         await AllAreVerifiedAsync(ended);
 
-        // Sales of other tests on this stack are verified as well.
+        // The worker also verifies sales of other tests on this stack.
         var order = VerifiedLine().Matches(Stack.Worker.OutputSinceMark).Select(match => match.Groups[1].Value)
             .Where(id => id == sale.Id || ended.Contains(id)).ToList();
-        // Those that are looked at together may end in any order.
+        // The sales that a worker looks at together may end in any order.
         Assert.InRange(order.IndexOf(sale.Id), 0, 3);
         Assert.Equal(61, order.Count);
         await Books.CheckAsync(Stack, sale);
@@ -45,7 +47,7 @@ public sealed partial class RecoveryTests(OneOfEach fixture, ITestOutputHelper o
         await Crowd.AllBuyAsync(Stack, sale, users: 20);
         await Books.CheckAsync(Stack, sale);
         await Stack.Manager.PauseAsync(sale.Id);
-        // An entry that no worker understands: the load waits for it.
+        // No worker understands this entry, so the load waits for it.
         var entry = (byte[])(await Stack.Redis.Client.CallAsync("XADD", sale.RedisPrefix + "outbox", "*", "r", new byte[] { 99, 1, 2, 3 }))!;
         var rebuild = Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/rebuild");
         await Eventually.TrueAsync("the sale is held", TimeSpan.FromSeconds(20), async () => await Stack.Redis.Client.NumberAsync("HEXISTS", sale.RedisPrefix + "sale", "held") == 1);
@@ -60,7 +62,7 @@ public sealed partial class RecoveryTests(OneOfEach fixture, ITestOutputHelper o
         {
             Stack.Admin.Thaw();
         }
-        // It wakes up late, and changes nothing any more.
+        // The Admin host wakes up late and changes nothing any more.
         Assert.NotEqual(200, (await rebuild).Status);
         await Eventually.GetAsync("the sale is resumed", TimeSpan.FromSeconds(20), () => Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/resume"), answer => answer.Status == 200);
         await Stack.SellsOnEveryNodeAsync(sale);
@@ -74,7 +76,7 @@ public sealed partial class RecoveryTests(OneOfEach fixture, ITestOutputHelper o
     {
         const int InFlight = 60_000;
         var sale = await Stack.OpenSaleAsync(stock: 100_000);
-        // As if they had been sold and could not reach Postgres.
+        // Fill Redis as if these orders had been sold and could not reach Postgres.
         foreach (var ids in Enumerable.Range(0, InFlight).Select(_ => Guid.NewGuid().ToByteArray()).Chunk(2_000))
         {
             object[] command = ["HSET", sale.RedisPrefix + "inflight", .. ids.SelectMany(id => (object[])[id, "as accepted"])];
@@ -102,9 +104,9 @@ public sealed partial class RecoveryTests(OneOfEach fixture, ITestOutputHelper o
         await Crowd.AllBuyAsync(Stack, sale, users: 20);
         await Books.CheckAsync(Stack, sale);
         await Stack.Manager.CloseAsync(sale.Id);
-        // Each renewal would be written to the file of Redis, every second for a week.
+        // Redis would write each renewal to its file, every second for a week.
         await Eventually.TrueAsync("no relay renews its lease", TimeSpan.FromSeconds(30), async () => await Stack.Redis.Client.NumberAsync("EXISTS", sale.RedisPrefix + "relay") == 0);
-        // A purchase that no Api ever made: its author cannot know what becomes of it.
+        // No Api made this purchase, so the history holds it with an unknown outcome.
         var hash = Fingerprints.OfUser("crafted");
         var id = OrderId.New(TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds(), hash, await ScalarAsync<int>("select number from sale where sale_id = @Id", new { sale.Id }));
         sale.History.Add(new Attempt("crafted", "crafted", sale.Sku, 1, new Answer(0, new Dictionary<string, string>(), [], TimeSpan.Zero)));
@@ -115,7 +117,7 @@ public sealed partial class RecoveryTests(OneOfEach fixture, ITestOutputHelper o
         await Books.CheckAsync(Stack, sale);
     }
 
-    // As a season leaves them behind: the worker loads them, since Redis lacks them.
+    // Inserts closed sales, as a season leaves them behind. The worker loads them, since Redis lacks them.
     private async Task<string[]> EndedSalesAsync(int count)
     {
         var ids = Enumerable.Range(1, count).Select(i => $"ended-{i}").ToArray();

@@ -3,10 +3,12 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>Two of each host that reach Redis by a name.</summary>
+/// <summary>Two Api nodes and two workers that reach Redis by a name.</summary>
 public sealed class RedisBehindName() : StackFixture(new StackOptions { Apis = 2, Workers = 2, RedisByName = true });
 
-/// <summary>A replica becomes the primary while the old primary lives on as its replica, and with it every connection.</summary>
+/// <summary>
+/// A replica becomes the primary, while the old primary lives on as its replica and keeps every connection.
+/// </summary>
 public sealed class RedisFailoverTests(RedisBehindName fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<RedisBehindName>
 {
     [Fact]
@@ -18,7 +20,8 @@ public sealed class RedisFailoverTests(RedisBehindName fixture, ITestOutputHelpe
         {
             await Stack.FailOverRedisAsync();
             var clock = Stopwatch.StartNew();
-            // By a purchase: what writes nothing a replica answers as well. A host that stayed with the old primary would never sell again.
+            // Probe with a purchase. A replica also answers requests that write nothing, so they would not show a host
+            // that stayed with the old primary and could never sell again.
             for (var node = 0; node < Stack.Apis.Count; node++)
             {
                 await Eventually.GetAsync($"node {node} sells", TimeSpan.FromSeconds(30),
@@ -27,7 +30,7 @@ public sealed class RedisFailoverTests(RedisBehindName fixture, ITestOutputHelpe
             Tell($"Round {round}: every node sold again {clock.ElapsedMilliseconds} ms after the name had moved.");
             Assert.Equal(100, await Crowd.BuyAsync(Stack, sale, users: 100, $"round-{round}"));
         }
-        // A manager's acts and figures reach the new primary as well.
+        // A manager's actions and figures reach the new primary as well.
         await Stack.Manager.PauseAsync(sale.Id);
         await Stack.StatusOnEveryNodeAsync(sale.Id, "paused");
         await Books.CheckAsync(Stack, sale);

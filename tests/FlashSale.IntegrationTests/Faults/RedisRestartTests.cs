@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>Redis dies and comes back with all it had: the sale stops meanwhile, and goes on.</summary>
+/// <summary>Redis dies and comes back with all of its data. The sale stops meanwhile and then goes on.</summary>
 public sealed class RedisRestartTests(ImpatientRelay fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<ImpatientRelay>
 {
     [Fact]

@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>With the broker or Postgres away purchases go on, and all of them arrive when it is back.</summary>
+/// <summary>While the broker or Postgres is away, purchases go on. All orders arrive when it is back.</summary>
 public sealed class ServersAwayTests(OwnServers fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OwnServers>
 {
     [Fact]
@@ -48,7 +48,7 @@ public sealed class ServersAwayTests(OwnServers fixture, ITestOutputHelper outpu
         await Stack.Postgres!.KillAsync();
         var before = await RelayedAsync();
         var bought = 0;
-        // More packs than the workers hold in their hands: the broker does not tell those from packs that are lost.
+        // Sell more packs than the workers hold unacknowledged. The broker cannot tell those packs from lost ones.
         await Eventually.TrueAsync("packs wait in the queue", TimeSpan.FromSeconds(60), async () =>
         {
             Assert.Equal(202, (await Stack.Shopper($"away-{bought++}").BuyAsync(sale)).Status);
@@ -56,7 +56,7 @@ public sealed class ServersAwayTests(OwnServers fixture, ITestOutputHelper outpu
         });
         await Eventually.TrueAsync("all were handed to the broker", TimeSpan.FromSeconds(30), async () => await RelayedAsync() >= before + bought);
         var relayed = await RelayedAsync();
-        // Several times as long as an entry that is not settled is let alone.
+        // Wait several times as long as the relay leaves an unsettled entry alone.
         await Task.Delay(TimeSpan.FromSeconds(10));
         Assert.Equal(relayed, await RelayedAsync());
         await Stack.StartPostgresAsync();

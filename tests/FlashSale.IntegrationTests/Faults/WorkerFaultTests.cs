@@ -2,7 +2,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>Workers die and freeze at any moment; the others take over and nothing is lost or counted twice.</summary>
+/// <summary>
+/// Workers die and freeze at any moment. The others take over, and no order is lost or counted twice.
+/// </summary>
 public sealed class WorkerFaultTests(ImpatientRelay fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<ImpatientRelay>
 {
     [Fact]
@@ -16,7 +18,8 @@ public sealed class WorkerFaultTests(ImpatientRelay fixture, ITestOutputHelper o
             var moments = new Random(seed);
             for (var kill = 0; kill < 7; kill++)
             {
-                // Relaying or consuming: some at full work, some while still starting.
+                // The kill hits a worker that relays or consumes, sometimes at full work and sometimes while it still
+                // starts.
                 await load.AcceptedMoreAsync(moments.Next(1, 600));
                 await process.KillAsync();
                 if (kill % 3 == 0) await process.StartAsync();
@@ -42,7 +45,7 @@ public sealed class WorkerFaultTests(ImpatientRelay fixture, ITestOutputHelper o
             worker.Freeze();
             var mark = load.Accepted;
             await StoredAsync(sale, mark + 1_000, load);
-            // Now it publishes and settles what the other has long dealt with.
+            // The worker now publishes and settles orders that the other worker has long dealt with.
             worker.Thaw();
             await load.AcceptedMoreAsync(300);
         }
@@ -57,7 +60,7 @@ public sealed class WorkerFaultTests(ImpatientRelay fixture, ITestOutputHelper o
     {
         var sale = await Stack.OpenSaleAsync(stock: 500);
         await Stack.SellIntoBrokerAsync(sale, users: 300);
-        // Each order now lies in the broker and in the outbox, and is going to be delivered from both.
+        // Each order now lies in the broker and in the outbox, so it will be delivered from both.
         Assert.True(await Stack.Redis.Client.NumberAsync("XLEN", sale.RedisPrefix + "outbox") > 0);
         await Task.WhenAll(Stack.Workers.Select(worker => worker.StartAsync()));
         Assert.Equal(200, await Crowd.BuyAsync(Stack, sale, users: 400, prefix: "rest"));
@@ -83,7 +86,7 @@ public sealed class WorkerFaultTests(ImpatientRelay fixture, ITestOutputHelper o
         var sale = await Stack.OpenSaleAsync(stock: 100);
         await Task.WhenAll(Stack.Workers.Select(worker => worker.KillAsync()));
         var settings = Stack.Settings();
-        // Nobody listens there.
+        // Nobody listens on port 1.
         (settings["RabbitMq__Url"], settings["Relay__ConfirmMilliseconds"]) = ("amqp://nobody:nothing@127.0.0.1:1/nowhere", "500");
         await using var cutOff = new HostProcess("Worker", settings);
         await cutOff.StartAsync();

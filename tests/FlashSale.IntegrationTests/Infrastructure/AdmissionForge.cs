@@ -7,12 +7,15 @@ using System.Text.Json.Nodes;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>Makes tickets, challenges and solutions by hand, good and bad, so that the product's are judged by another hand's work.</summary>
+/// <summary>
+/// Makes good and bad tickets, challenges and solutions without the product's code, so that independent code judges the
+/// product.
+/// </summary>
 public static class AdmissionForge
 {
     private static readonly byte[] Key = Encoding.UTF8.GetBytes(Stack.TicketKey);
 
-    /// <summary>A ticket that expires at a moment of Redis TIME.</summary>
+    /// <summary>A ticket that expires at a moment of Redis TIME, in milliseconds.</summary>
     public static string Ticket(string saleId, string userId, long epoch, long expiresAt, byte[]? key = null)
     {
         var ticket = new byte[28];
@@ -23,7 +26,7 @@ public static class AdmissionForge
         return Base64Url.EncodeToString([.. ticket, .. HMACSHA256.HashData(KeyOf("ticket", key), signed)]);
     }
 
-    /// <summary>The same with one bit turned.</summary>
+    /// <summary>The same ticket with one bit flipped.</summary>
     public static string WithBitFlipped(string ticket, int bit)
     {
         var bytes = Base64Url.DecodeFromChars(ticket);
@@ -31,7 +34,7 @@ public static class AdmissionForge
         return Base64Url.EncodeToString(bytes);
     }
 
-    /// <summary>A challenge as the product makes it, but for what is given.</summary>
+    /// <summary>A solved challenge as the product makes it, except for the values that are given.</summary>
     public static JsonObject Solution(string saleId, string userId, long expires, int maxNumber, int number, string? salt = null, byte[]? key = null)
     {
         salt ??= $"{RandomNumberGenerator.GetHexString(32, lowercase: true)}?expires={expires}&maxnumber={maxNumber}&sale={saleId}&user={UserOf(userId)}&";
@@ -43,7 +46,7 @@ public static class AdmissionForge
         };
     }
 
-    /// <summary>Solves a challenge as a widget does, knowing nothing but what it was told.</summary>
+    /// <summary>Solves a challenge as a widget does, which knows only the challenge itself.</summary>
     public static JsonObject Solve(JsonElement challenge)
     {
         var (salt, wanted) = (challenge.GetProperty("salt").GetString()!, challenge.GetProperty("challenge").GetString()!);
@@ -77,7 +80,7 @@ public static class AdmissionForge
         throw new InvalidOperationException($"No counter solves {challenge}");
     }
 
-    /// <summary>A user as challenges of version 1 say it.</summary>
+    /// <summary>A user as challenges of version 1 name it.</summary>
     public static string UserOf(string userId) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(userId)))[..16];
 
     /// <summary>The body of a request for admission with a solution.</summary>

@@ -5,18 +5,18 @@ using System.Text.Json;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>What came back for a request, down to its bytes.</summary>
-/// <param name="Status">HTTP status; 0 when no answer came.</param>
-/// <param name="Headers">By lower-case name; several values joined by a comma.</param>
-/// <param name="Body">As sent.</param>
-/// <param name="Took">From sending to the last byte.</param>
+/// <summary>An answer to a request, down to its bytes.</summary>
+/// <param name="Status">The HTTP status, or 0 when no answer came.</param>
+/// <param name="Headers">Values by lower-case name. Several values are joined by a comma.</param>
+/// <param name="Body">The bytes as sent.</param>
+/// <param name="Took">The time from sending the request to the last byte of the answer.</param>
 public sealed record Answer(int Status, IReadOnlyDictionary<string, string> Headers, byte[] Body, TimeSpan Took)
 {
     public string Text => Encoding.UTF8.GetString(Body);
 
     public JsonElement Json => JsonDocument.Parse(Body).RootElement;
 
-    /// <summary>The code of a problem, null for another answer.</summary>
+    /// <summary>The code of a problem, or null for another answer.</summary>
     public string? Code => Header("content-type") == "application/problem+json" && Json.TryGetProperty("code", out var code) ? code.GetString() : null;
 
     /// <summary>The order id of a 202.</summary>
@@ -28,10 +28,9 @@ public sealed record Answer(int Status, IReadOnlyDictionary<string, string> Head
 
     public override string ToString() => $"{Status} {Text}";
 
-    /// <summary>The text of a member.</summary>
     public string? Member(string name) => Json.GetProperty(name).ToString();
 
-    /// <summary>Sends a request. When no answer comes the status is 0 and the body says why.</summary>
+    /// <summary>Sends a request. When no answer comes, the status is 0 and the body says why.</summary>
     public static async Task<Answer> OfAsync(HttpClient http, HttpRequestMessage request, CancellationToken cancellation = default)
     {
         var clock = Stopwatch.StartNew();
@@ -50,7 +49,7 @@ public sealed record Answer(int Status, IReadOnlyDictionary<string, string> Head
     private static Dictionary<string, string> Flatten(HttpResponseMessage response)
     {
         var headers = new Dictionary<string, string>(StringComparer.Ordinal);
-        // Non-validated: what was sent, not what the client thinks of it.
+        // The headers without validation are the ones that were sent, not the client's reading of them.
         foreach (var set in (HttpHeadersNonValidated[])[response.Headers.NonValidated, response.Content.Headers.NonValidated])
         {
             foreach (var (name, values) in set) headers[name.ToLowerInvariant()] = values.ToString();

@@ -4,13 +4,14 @@ using FlashSale.LoadTests.Verdicts;
 namespace FlashSale.IntegrationTests.Infrastructure;
 
 /// <summary>
-/// Checks the promises I1 to I7 by the judge of the load runs: from the two stores, the ledger's own answer and what shoppers were told.
-/// Every test of a fault, a race or a load ends here.
+/// Checks the promises I1 to I7 with the judge of the load runs. The judge compares the two stores, the ledger's own
+/// answer and the answers that shoppers got. Every test of a fault, a race or a load ends here.
 /// </summary>
 public static class Books
 {
-    /// <summary>Waits until nothing is on its way and lists what is wrong.</summary>
-    /// <exception cref="Xunit.Sdk.XunitException">A promise is broken, or there is no rest within the deadline.</exception>
+    /// <summary>Waits until the sale is at rest, and fails with the list of broken promises.</summary>
+    /// <exception cref="Xunit.Sdk.XunitException">A promise is broken, or the sale is not at rest within the
+    /// deadline.</exception>
     public static async Task<BooksView> CheckAsync(Stack stack, Sale sale, Loss loss = Loss.None, int restSeconds = 60)
     {
         var view = await RestAsync(stack, sale, TimeSpan.FromSeconds(restSeconds));
@@ -19,10 +20,11 @@ public static class Books
         return view;
     }
 
-    /// <summary>Reads until nothing is on its way.</summary>
+    /// <summary>Reads the books until no order is on its way.</summary>
     public static async Task<BooksView> RestAsync(Stack stack, Sale sale, TimeSpan deadline)
     {
-        // The outbox first: reading all orders over and over would compete with what is being waited for.
+        // Wait for the outbox first. Reading all orders over and over would compete with the work that the test waits
+        // for.
         await Eventually.TrueAsync($"the outbox of {sale.Id} is empty", deadline, async () => await stack.Redis.Client.NumberAsync("XLEN", sale.RedisPrefix + "outbox") == 0);
         BooksView? view = null;
         await Eventually.TrueAsync($"no order of {sale.Id} is in flight", deadline, async () =>
@@ -43,10 +45,10 @@ public static class Books
     public static IReadOnlyList<string> Judge(BooksView view, History history, Loss loss = Loss.None) =>
         LoadTests.Verdicts.Judge.Of(view, history.Told, loss).Findings.Lines;
 
-    /// <summary>Whether the product's own account agrees with this one.</summary>
+    /// <summary>The differences between the product's own ledger and these books.</summary>
     public static IReadOnlyList<string> JudgeLedger(BooksView view, JsonElement ledger) => LoadTests.Verdicts.Judge.OfLedger(view, ledger).Lines;
 
-    // A manager's host that has just lost a store says so, and is connected again a little later than the other hosts.
+    // An Admin host that has just lost a store answers 503, and is connected again a little later than the other hosts.
     private static async Task<JsonElement> LedgerAsync(Stack stack, Sale sale)
     {
         var answer = await Eventually.GetAsync("the ledger answers", TimeSpan.FromSeconds(10),

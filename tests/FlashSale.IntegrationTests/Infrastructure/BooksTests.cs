@@ -3,7 +3,9 @@ using Dapper;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>The checker that all other tests end with sees every kind of violation: books that are known to be wrong are told to be.</summary>
+/// <summary>
+/// The checker that ends all other tests sees every kind of violation. Here it gets books that are known to be wrong.
+/// </summary>
 public sealed class BooksTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     [Fact]
@@ -39,7 +41,7 @@ public sealed class BooksTests(OneOfEach fixture, ITestOutputHelper output) : St
     {
         var (sale, _) = await SellAsync();
         await using var connection = await Stack.Database.Source.OpenConnectionAsync();
-        // Undone by the end of the connection: the next violation finds honest books again.
+        // The end of the connection undoes the violation, so the next one finds right books again.
         await using var transaction = await connection.BeginTransactionAsync();
         await connection.ExecuteAsync(violation, new { id = sale.Id }, transaction);
         var broken = Books.Judge(await BooksView.ReadAsync(connection, Stack.Redis.Client, sale.Id), sale.History).ToArray();

@@ -3,10 +3,14 @@ using RabbitMQ.Client;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>A virtual host of its own on a broker, and what a test does to it behind the product's back.</summary>
+/// <summary>
+/// A virtual host on a broker that only one test uses. The test can change it behind the product's back.
+/// </summary>
 public sealed class Broker : IAsyncDisposable
 {
-    /// <summary>Where messages between relay and consumer are published: the full name of the message is its address.</summary>
+    /// <summary>
+    /// The exchange of the messages between relay and consumer. Its name is the full name of the message.
+    /// </summary>
     public const string Exchange = $"{nameof(FlashSale)}.{nameof(Contracts)}:{nameof(ReservationPack)}";
 
     private readonly Func<string[], Task<string>> _ctl;
@@ -21,7 +25,7 @@ public sealed class Broker : IAsyncDisposable
         _ctl = ctl;
     }
 
-    /// <summary>amqp URI with user and virtual host.</summary>
+    /// <summary>The amqp URI with user and virtual host.</summary>
     public Uri Url { get; }
 
     /// <summary>Makes a virtual host on the broker that all tests share.</summary>
@@ -31,7 +35,7 @@ public sealed class Broker : IAsyncDisposable
         var url = new Uri(TestEnvironment.RabbitMq);
         var broker = new Broker(new UriBuilder(url) { Path = "/" + name }.Uri, name, isShared: true,
             arguments => ChildProcess.RunAsync("rabbitmqctl", [TestEnvironment.RabbitMqCtl, .. arguments]));
-        // In one call: each starts an Erlang machine of its own.
+        // Do both in one call, because each call starts an Erlang machine of its own.
         var user = Uri.UnescapeDataString(url.UserInfo.Split(':')[0]);
         await broker._ctl(["eval", $"""
             ok = rabbit_vhost:add(<<"{name}">>, <<"{user}">>),
@@ -43,7 +47,9 @@ public sealed class Broker : IAsyncDisposable
     /// <summary>The default virtual host of a broker that only this test uses.</summary>
     public static Broker Of(RabbitMqServer server) => new(server.Url, "/", isShared: false, server.CtlAsync);
 
-    /// <summary>The queues that carry reservations: those bound, over however many exchanges, to the message's exchange.</summary>
+    /// <summary>
+    /// The queues that carry reservations. They are bound to the message's exchange, directly or over other exchanges.
+    /// </summary>
     public async Task<IReadOnlyList<string>> QueuesAsync()
     {
         var list = await _ctl(["list_bindings", "-p", _virtualHost, "--quiet", "--no-table-headers", "source_name", "destination_name", "destination_kind"]);
@@ -57,7 +63,7 @@ public sealed class Broker : IAsyncDisposable
         return queues;
     }
 
-    /// <summary>Messages in a queue that no consumer has in its hands.</summary>
+    /// <summary>Counts the messages in a queue that no consumer has taken.</summary>
     public async Task<uint> WaitingAsync(string queue)
     {
         await using var connection = await ConnectAsync();
@@ -65,7 +71,7 @@ public sealed class Broker : IAsyncDisposable
         return await channel.MessageCountAsync(queue);
     }
 
-    /// <summary>Messages in the queues of this virtual host, by queue.</summary>
+    /// <summary>Counts the messages in this virtual host, by queue.</summary>
     public async Task<IReadOnlyDictionary<string, long>> MessagesAsync()
     {
         var list = await _ctl(["list_queues", "-p", _virtualHost, "--quiet", "--no-table-headers", "name", "messages"]);
@@ -73,10 +79,10 @@ public sealed class Broker : IAsyncDisposable
             .Where(queue => queue.Length == 2 && long.TryParse(queue[1], out _)).ToDictionary(queue => queue[0], queue => long.Parse(queue[1]), StringComparer.Ordinal);
     }
 
-    /// <summary>A connection of the test's own.</summary>
+    /// <summary>Opens a connection for the test itself.</summary>
     public Task<IConnection> ConnectAsync() => new ConnectionFactory { Uri = Url }.CreateConnectionAsync();
 
-    /// <summary>Throws away what waits in the queues.</summary>
+    /// <summary>Deletes the messages that wait in the queues.</summary>
     public async Task PurgeAsync()
     {
         var queues = await QueuesAsync();
@@ -85,7 +91,7 @@ public sealed class Broker : IAsyncDisposable
         foreach (var queue in queues) await channel.QueuePurgeAsync(queue);
     }
 
-    /// <summary>Deletes the queues with all that waits in them.</summary>
+    /// <summary>Deletes the queues with all of their messages.</summary>
     public async Task DeleteQueuesAsync()
     {
         var queues = await QueuesAsync();

@@ -5,8 +5,8 @@ using System.Runtime.InteropServices;
 namespace FlashSale.IntegrationTests.Infrastructure;
 
 /// <summary>
-/// A process that dies with the test process, whatever happens to it: the kernel kills it. That signal is bound to the
-/// thread that started it, so a thread that never ends starts all of them (pool threads come and go).
+/// A process that the kernel kills when the test process ends, even if that one crashes. The signal is bound to the
+/// thread that started the process, and pool threads come and go, so one thread that never ends starts all of them.
 /// </summary>
 public sealed class ChildProcess : IAsyncDisposable
 {
@@ -32,14 +32,13 @@ public sealed class ChildProcess : IAsyncDisposable
 
     public int ExitCode => _process.ExitCode;
 
-    /// <summary>Lines written so far: a position to ask <see cref="OutputSince"/> from.</summary>
+    /// <summary>The number of lines written so far, a position for <see cref="OutputSince"/>.</summary>
     public long Position => Interlocked.Read(ref _lines);
 
-    /// <summary>Starts a program.</summary>
-    /// <param name="name">For messages.</param>
+    /// <param name="name">The name of the process in messages.</param>
     /// <param name="command">Program and arguments.</param>
-    /// <param name="environment">Set beside what this process has.</param>
-    /// <param name="user">Runs it as that user, when this process is root.</param>
+    /// <param name="environment">Variables that are added to those of this process.</param>
+    /// <param name="user">The user that runs the process when this process is root.</param>
     public static async Task<ChildProcess> StartAsync(string name, IEnumerable<string> command, IReadOnlyDictionary<string, string>? environment = null, string? user = null)
     {
         var start = new ProcessStartInfo("setpriv") { UseShellExecute = false, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = "/" };
@@ -72,8 +71,9 @@ public sealed class ChildProcess : IAsyncDisposable
     }
 
     /// <summary>Runs a program to its end.</summary>
-    /// <returns>What it wrote.</returns>
-    /// <exception cref="InvalidOperationException">It failed or took too long.</exception>
+    /// <returns>The output of the program.</returns>
+    /// <exception cref="InvalidOperationException">The program failed.</exception>
+    /// <exception cref="TimeoutException">The program took too long.</exception>
     public static async Task<string> RunAsync(string name, IEnumerable<string> command, IReadOnlyDictionary<string, string>? environment = null, string? user = null, int seconds = 60)
     {
         await using var child = await StartAsync(name, command, environment, user);
@@ -81,7 +81,7 @@ public sealed class ChildProcess : IAsyncDisposable
         return code == 0 ? child.OutputSince(0) : throw new InvalidOperationException($"{name} ended with {code}: {child.OutputSince(0)}");
     }
 
-    /// <summary>Waits for its end, output included.</summary>
+    /// <summary>Waits for the end of the process and of its output.</summary>
     public async Task<int> ExitAsync(TimeSpan deadline)
     {
         using var timeout = new CancellationTokenSource(deadline);
@@ -96,14 +96,16 @@ public sealed class ChildProcess : IAsyncDisposable
         return _process.ExitCode;
     }
 
-    /// <summary>SIGKILL, and waits until it is gone.</summary>
+    /// <summary>Sends SIGKILL and waits until the process is gone.</summary>
     public async Task KillAsync()
     {
         Signal(9);
         await ExitAsync(TimeSpan.FromSeconds(30));
     }
 
-    /// <summary>SIGTERM, and waits until it is gone; a frozen process is thawed to hear it.</summary>
+    /// <summary>
+    /// Sends SIGTERM and waits until the process is gone. A frozen process is thawed, so that it gets the signal.
+    /// </summary>
     public async Task<int> StopAsync(int signal = 15)
     {
         Signal(signal);
@@ -111,13 +113,13 @@ public sealed class ChildProcess : IAsyncDisposable
         return await ExitAsync(TimeSpan.FromSeconds(40));
     }
 
-    /// <summary>SIGSTOP: it keeps its sockets and answers nothing.</summary>
+    /// <summary>Sends SIGSTOP. The process keeps its sockets and answers nothing.</summary>
     public void Freeze() => Signal(19);
 
-    /// <summary>SIGCONT.</summary>
+    /// <summary>Sends SIGCONT.</summary>
     public void Thaw() => Signal(18);
 
-    /// <summary>What it wrote since a position, at most the last few thousand lines.</summary>
+    /// <summary>The output since a position, at most the last 4,000 lines.</summary>
     public string OutputSince(long position)
     {
         var lines = _output.ToArray();

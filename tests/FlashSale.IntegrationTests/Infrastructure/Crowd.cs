@@ -1,10 +1,9 @@
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>Many shoppers at once.</summary>
 public static class Crowd
 {
-    /// <summary>Lets a number of different users buy once each, spread over the nodes.</summary>
-    /// <returns>How many were accepted.</returns>
+    /// <summary>Lets different users buy once each, spread over the nodes.</summary>
+    /// <returns>The number of accepted purchases.</returns>
     public static async Task<int> BuyAsync(Stack stack, Sale sale, int users, string prefix = "user", int atATime = 32, int quantity = 1)
     {
         var accepted = 0;
@@ -16,14 +15,16 @@ public static class Crowd
         return accepted;
     }
 
-    /// <summary>Lets a number of different users buy once each, all of whom must be accepted.</summary>
+    /// <summary>Lets different users buy once each. All of them must be accepted.</summary>
     public static async Task AllBuyAsync(Stack stack, Sale sale, int users, string prefix = "user", int atATime = 32)
     {
         var accepted = await BuyAsync(stack, sale, users, prefix, atATime);
         Assert.True(accepted == users, $"{accepted} of {users} were accepted. All answers in this sale: {sale.History.Summary}");
     }
 
-    /// <summary>Sends every accepted purchase again, with its key, to a node: each must get its first answer, byte by byte.</summary>
+    /// <summary>
+    /// Sends every accepted purchase to a node again with its key. Each must get its first answer, byte by byte.
+    /// </summary>
     public static async Task ReplayAsync(Stack stack, Sale sale, int node = 0)
     {
         List<string> wrong = [];
@@ -41,12 +42,12 @@ public static class Crowd
 }
 
 /// <summary>
-/// Shoppers who keep coming until told to stop, each a new user. A shopper who cannot know the outcome comes again
-/// with the same key until it is settled, as the contract asks.
+/// Shoppers that keep coming until they are told to stop, each a new user. A shopper without a known outcome comes
+/// again with the same key until the outcome is settled, as the contract asks.
 /// </summary>
 public sealed class Load : IAsyncDisposable
 {
-    // Enough to keep every stage busy, and little enough that two cores still answer in time.
+    // This keeps every stage busy, and two cores can still answer in time.
     private const int Shoppers = 12;
     private const int MostRetries = 1_000;
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(8);
@@ -67,17 +68,17 @@ public sealed class Load : IAsyncDisposable
         _shoppers = Task.WhenAll(Enumerable.Range(0, Shoppers).Select(_ => Task.Run(ShopAsync)));
     }
 
-    /// <summary>Purchases accepted so far.</summary>
+    /// <summary>The number of purchases accepted so far.</summary>
     public int Accepted => Volatile.Read(ref _accepted);
 
-    /// <summary>Waits until that many more have been accepted.</summary>
+    /// <summary>Waits until this many more purchases have been accepted.</summary>
     public Task AcceptedMoreAsync(int more, int seconds = 30)
     {
         var goal = Accepted + more;
         return Eventually.TrueAsync($"{more} more purchases are accepted ({_sale.History.Summary})", TimeSpan.FromSeconds(seconds), () => Accepted >= goal);
     }
 
-    /// <summary>Lets everyone finish what they began, retries included.</summary>
+    /// <summary>Lets the shoppers finish their purchases, retries included.</summary>
     public async Task StopAsync()
     {
         await _stop.CancelAsync();

@@ -17,10 +17,10 @@ public sealed class Database : IAsyncDisposable
         Source = NpgsqlDataSource.Create(ConnectionString(Url, pooling: true));
     }
 
-    /// <summary>libpq URI, for the hosts.</summary>
+    /// <summary>The libpq URI, for the hosts.</summary>
     public string Url { get; }
 
-    /// <summary>For the tests.</summary>
+    /// <summary>The connections of the tests.</summary>
     public NpgsqlDataSource Source { get; }
 
     public static async Task<Database> CreateAsync(string serverUrl)
@@ -30,7 +30,7 @@ public sealed class Database : IAsyncDisposable
         return database;
     }
 
-    /// <summary>Reads a libpq URI without the product's help.</summary>
+    /// <summary>Reads a libpq URI without the product's code.</summary>
     public static string ConnectionString(string url, bool pooling) =>
         new NpgsqlConnectionStringBuilder(Verdict.ConnectionString(url)) { Pooling = pooling, MaxPoolSize = 10 }.ConnectionString;
 

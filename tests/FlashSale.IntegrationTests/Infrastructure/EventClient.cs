@@ -2,14 +2,14 @@ using System.Net.Http.Headers;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>An event as it was sent.</summary>
+/// <summary>A server-sent event as it was sent.</summary>
 public sealed record SentEvent(string Name, string? Id, string Data)
 {
-    /// <summary>The status of an order's event.</summary>
+    /// <summary>The order status in the data of the event.</summary>
     public string Status => System.Text.Json.JsonDocument.Parse(Data).RootElement.GetProperty("status").GetString()!;
 }
 
-/// <summary>A client of server-sent events: reads what is sent, and does not come back by itself.</summary>
+/// <summary>A client of server-sent events that never reconnects by itself.</summary>
 public sealed class EventClient : IDisposable
 {
     private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromSeconds(30) };
@@ -23,7 +23,7 @@ public sealed class EventClient : IDisposable
 
     public int Status => (int)Response.StatusCode;
 
-    /// <summary>The latest time to come back that was sent, in milliseconds.</summary>
+    /// <summary>The last retry time that the server sent, in milliseconds.</summary>
     public int? Retry { get; private set; }
 
     /// <summary>Opens the stream of an order.</summary>
@@ -40,7 +40,7 @@ public sealed class EventClient : IDisposable
         return new EventClient(response, await response.Content.ReadAsStreamAsync());
     }
 
-    /// <summary>The next event; null when the stream has ended as it should. One that is cut off throws.</summary>
+    /// <summary>The next event, or null when the stream has ended in order. A stream that is cut off throws.</summary>
     public async Task<SentEvent?> NextAsync(TimeSpan? longest = null)
     {
         using var deadline = new CancellationTokenSource(longest ?? Patience);
@@ -57,7 +57,7 @@ public sealed class EventClient : IDisposable
         return null;
     }
 
-    /// <summary>Everything until the end.</summary>
+    /// <summary>Reads all events until the stream ends.</summary>
     public async Task<List<SentEvent>> RestAsync()
     {
         var events = new List<SentEvent>();
@@ -65,14 +65,14 @@ public sealed class EventClient : IDisposable
         return events;
     }
 
-    /// <summary>The whole answer, where it is no stream.</summary>
+    /// <summary>The whole answer of a request that got no stream.</summary>
     public async Task<Answer> AnswerAsync()
     {
         var headers = Response.Headers.Concat(Response.Content.Headers).ToDictionary(header => header.Key.ToLowerInvariant(), header => string.Join(", ", header.Value), StringComparer.Ordinal);
         return new Answer(Status, headers, System.Text.Encoding.UTF8.GetBytes(await _reader.ReadToEndAsync()), TimeSpan.Zero);
     }
 
-    /// <summary>Leaves: closes the connection unless the stream has ended.</summary>
+    /// <summary>Closes the connection unless the stream has ended.</summary>
     public void Dispose()
     {
         _reader.Dispose();

@@ -2,14 +2,14 @@ using System.Diagnostics;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>Waits for a condition by asking for it, never by sleeping for a time that should be enough.</summary>
+/// <summary>Asks for a condition again and again. It never sleeps for a time that should be enough.</summary>
 public static class Eventually
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>Asks until the answer is true.</summary>
-    /// <returns>How long it took.</returns>
-    /// <exception cref="TimeoutException">It was not within the deadline.</exception>
+    /// <summary>Asks until the condition is true.</summary>
+    /// <returns>The time that it took.</returns>
+    /// <exception cref="TimeoutException">The condition was not true within the deadline.</exception>
     public static Task<TimeSpan> TrueAsync(string what, TimeSpan deadline, Func<bool> condition) =>
         TrueAsync(what, deadline, () => Task.FromResult(condition()));
 
@@ -25,7 +25,9 @@ public static class Eventually
         return clock.Elapsed;
     }
 
-    /// <summary>Asks until the answer satisfies the condition, and returns it; the last answer is told on failure.</summary>
+    /// <summary>
+    /// Asks until the answer satisfies the condition, and returns it. A failure shows the last answer.
+    /// </summary>
     public static async Task<T> GetAsync<T>(string what, TimeSpan deadline, Func<Task<T>> ask, Func<T, bool> satisfies)
     {
         var clock = Stopwatch.StartNew();

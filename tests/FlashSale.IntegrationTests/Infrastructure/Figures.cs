@@ -2,20 +2,22 @@ using System.Globalization;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>What a host's management port tells.</summary>
+/// <summary>Reads the management port of a host.</summary>
 public static class Figures
 {
     private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromSeconds(5) };
 
-    /// <summary>The page /health/ready, whatever its status.</summary>
+    /// <summary>The page /health/ready, with any status.</summary>
     public static async Task<Answer> ReadyAsync(HostProcess host)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(host.ManagementUrl, "/health/ready"));
         return await Answer.OfAsync(Http, request);
     }
 
-    /// <summary>A figure of /metrics; 0 when it is not there, as counters are before their first event.</summary>
-    /// <param name="host">Whose.</param>
+    /// <summary>
+    /// A figure of /metrics. It is 0 when it is not shown, as counters are not before their first event.
+    /// </summary>
+    /// <param name="host">The host that shows it.</param>
     /// <param name="series">Name and labels as Prometheus shows them.</param>
     public static async Task<double> OfAsync(HostProcess host, string series)
     {
@@ -23,7 +25,7 @@ public static class Figures
         return line is null ? 0 : Value(line, series);
     }
 
-    /// <summary>A figure of /metrics that must be there.</summary>
+    /// <summary>A figure that /metrics must show.</summary>
     public static async Task<double> ShownAsync(HostProcess host, string series) => Value(Assert.Single(await LinesAsync(host, series)), series);
 
     private static async Task<IEnumerable<string>> LinesAsync(HostProcess host, string series)

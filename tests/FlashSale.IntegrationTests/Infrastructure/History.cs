@@ -3,21 +3,23 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>One purchase as a shopper saw it.</summary>
+/// <summary>One purchase as its shopper saw it.</summary>
 public sealed record Attempt(string UserId, string Key, string Sku, int Quantity, Answer Answer)
 {
-    /// <summary>Whether the shopper cannot know what became of it.</summary>
+    /// <summary>Whether the shopper cannot know the outcome.</summary>
     public bool IsUnknown => Answer.Status == 0 || Answer.Code == "outcome_unknown";
 
-    /// <summary>When the answer was there.</summary>
+    /// <summary>The time of the answer, in microseconds of <see cref="RunClock"/>.</summary>
     public long EndedMicroseconds { get; } = RunClock.Microseconds;
 
-    /// <summary>As the judge takes it.</summary>
+    /// <summary>The attempt in the form that the judge reads.</summary>
     public Told Told => new(EndedMicroseconds - (long)Answer.Took.TotalMicroseconds, EndedMicroseconds, UserId, Key, Sku, Quantity, Answer.Status, Answer.Code ?? "",
         Answer.Status == 202 ? Answer.OrderId : Guid.Empty, Answer.IsReplay, Told.HashOf(Answer.Body));
 }
 
-/// <summary>All that shoppers were told about their purchases in one sale; the promises are judged against it.</summary>
+/// <summary>
+/// All answers that shoppers got to their purchases in one sale. The judge checks the promises against them.
+/// </summary>
 public sealed class History
 {
     private readonly ConcurrentQueue<Attempt> _attempts = new();
@@ -27,14 +29,14 @@ public sealed class History
     /// <summary>The first acceptance of each (user, key).</summary>
     public IReadOnlyList<Attempt> Accepted => [.. Attempts.Where(a => a.Answer.Status == 202).DistinctBy(a => (a.UserId, a.Key))];
 
-    /// <summary>In the order in which the answers came.</summary>
+    /// <summary>The attempts for the judge, in the order of their answers.</summary>
     public IEnumerable<Told> Told => _attempts.Select(attempt => attempt.Told);
 
     public void Add(Attempt attempt) => _attempts.Enqueue(attempt);
 
     /// <summary>
-    /// Every shopper was sold to. On a machine that stalls one may have been told that the outcome is unknown, but then
-    /// a retry with the same key has settled it.
+    /// Checks that every shopper was sold to. On a machine that stalls, a shopper may have been told that the outcome
+    /// is unknown, but then a retry with the same key has settled it.
     /// </summary>
     public void AssertEveryoneWasServed()
     {
@@ -43,6 +45,6 @@ public sealed class History
         Assert.True(failed.Length == 0, $"{failed.Length} purchases failed, such as {failed.FirstOrDefault()}. All answers: {Summary}");
     }
 
-    /// <summary>How often each answer was given, for messages.</summary>
+    /// <summary>The number of times that each answer was given, for messages.</summary>
     public string Summary => string.Join(", ", Attempts.CountBy(a => $"{a.Answer.Status} {a.Answer.Code}".TrimEnd()).OrderBy(g => g.Key).Select(g => $"{g.Key}: {g.Value}"));
 }

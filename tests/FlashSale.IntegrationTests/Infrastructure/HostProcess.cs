@@ -2,10 +2,12 @@ using System.Globalization;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>One of the product's hosts as a process of its own, configured by its environment as an operator would.</summary>
+/// <summary>
+/// One of the product's hosts in a process of its own. Its environment configures it, as an operator would.
+/// </summary>
 /// <param name="host">Api, Admin, Worker or PaymentSandbox.</param>
 /// <param name="settings">Environment variables.</param>
-/// <param name="log">The file that it writes its log to; null: the log is kept here, see <see cref="Output"/>.</param>
+/// <param name="log">The file for the host's log, or null to keep the log in <see cref="Output"/>.</param>
 public sealed class HostProcess(string host, IReadOnlyDictionary<string, string> settings, string? log = null) : IAsyncDisposable
 {
     private static readonly HttpClient Probe = new() { Timeout = TimeSpan.FromSeconds(3) };
@@ -23,10 +25,9 @@ public sealed class HostProcess(string host, IReadOnlyDictionary<string, string>
 
     public bool IsRunning => _process is { HasExited: false };
 
-    /// <summary>The id of its process.</summary>
     public int ProcessId => _process!.Id;
 
-    /// <summary>The most memory that its process has held since its start, in bytes.</summary>
+    /// <summary>The most memory that the process has held since its start, in bytes.</summary>
     public long PeakMemory
     {
         get
@@ -36,19 +37,20 @@ public sealed class HostProcess(string host, IReadOnlyDictionary<string, string>
         }
     }
 
-    /// <summary>Starts it and waits until it is ready.</summary>
+    /// <summary>Starts the host and waits until it is ready.</summary>
     public async Task StartAsync()
     {
         await LaunchAsync();
         await ReadyAsync(TimeSpan.FromSeconds(120));
     }
 
-    /// <summary>Starts it without waiting.</summary>
+    /// <summary>Starts the host without waiting.</summary>
     public async Task LaunchAsync()
     {
         if (_process is not null) await _process.DisposeAsync();
         _marked = 0;
-        // Mapped twice, writable and executable, code costs a tenth of each of the hundreds of starts.
+        // The runtime maps code twice by default, once writable and once executable. That costs a tenth of each of the
+        // hundreds of starts.
         var environment = new Dictionary<string, string>(settings, StringComparer.Ordinal) { ["DOTNET_gcServer"] = "0", ["DOTNET_EnableWriteXorExecute"] = "0" };
         environment.TryAdd("Urls", Url.ToString().TrimEnd('/'));
         string[] command = ["dotnet", TestEnvironment.HostAssembly(host)];
@@ -56,7 +58,7 @@ public sealed class HostProcess(string host, IReadOnlyDictionary<string, string>
         _process = await ChildProcess.StartAsync($"FlashSale.{host}", command, environment);
     }
 
-    /// <summary>Waits until it says that it is ready.</summary>
+    /// <summary>Waits until the host says that it is ready.</summary>
     public async Task ReadyAsync(TimeSpan deadline)
     {
         var answer = "none";
@@ -84,36 +86,36 @@ public sealed class HostProcess(string host, IReadOnlyDictionary<string, string>
         }
     }
 
-    /// <summary>kill -9.</summary>
+    /// <summary>Sends SIGKILL.</summary>
     public Task KillAsync() => _process!.KillAsync();
 
-    /// <summary>SIGTERM.</summary>
+    /// <summary>Sends SIGTERM and waits for the end.</summary>
     /// <returns>The exit code.</returns>
     public Task<int> StopAsync() => _process!.StopAsync();
 
-    /// <summary>kill -9 and start.</summary>
+    /// <summary>Sends SIGKILL and starts the host again.</summary>
     public async Task RestartAsync()
     {
         await KillAsync();
         await StartAsync();
     }
 
-    /// <summary>Waits for its end.</summary>
+    /// <summary>Waits for the end of the process and returns its exit code.</summary>
     public Task<int> ExitAsync(TimeSpan deadline) => _process!.ExitAsync(deadline);
 
-    /// <summary>SIGSTOP.</summary>
+    /// <summary>Sends SIGSTOP.</summary>
     public void Freeze() => _process!.Freeze();
 
-    /// <summary>SIGCONT.</summary>
+    /// <summary>Sends SIGCONT.</summary>
     public void Thaw() => _process!.Thaw();
 
-    /// <summary>All it wrote since its start.</summary>
+    /// <summary>The output since the last start.</summary>
     public string Output => _process?.OutputSince(0) ?? "";
 
-    /// <summary>Forgets what it wrote until now, for <see cref="OutputSinceMark"/>.</summary>
+    /// <summary>Sets the point from which <see cref="OutputSinceMark"/> shows output.</summary>
     public void Mark() => _marked = _process?.Position ?? 0;
 
-    /// <summary>What it wrote since the last mark.</summary>
+    /// <summary>The output since the last mark.</summary>
     public string OutputSinceMark => _process?.OutputSince(_marked) ?? "";
 
     public async ValueTask DisposeAsync()

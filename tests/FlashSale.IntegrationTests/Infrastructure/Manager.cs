@@ -6,10 +6,10 @@ using System.Text.Json;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>An item of a sale to be made.</summary>
+/// <summary>An item of a sale to be created.</summary>
 public sealed record ItemDraft(string Sku, int Stock, int PerUserLimit = 1, long Price = 199_900, string? Name = null);
 
-/// <summary>A campaign manager at the Admin API, with the operator's token unless told otherwise.</summary>
+/// <summary>A campaign manager at the Admin API, by default with the operator's token.</summary>
 public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken) : IDisposable
 {
     public const string OperatorToken = "operator-token-of-the-tests";
@@ -18,7 +18,7 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
 
     private readonly HttpClient _http = new(new SocketsHttpHandler()) { Timeout = TimeSpan.FromSeconds(60) };
 
-    /// <summary>What the Admin host is configured with: only hashes of tokens.</summary>
+    /// <summary>The token settings of the Admin host, which hold only hashes of the tokens.</summary>
     public static Dictionary<string, string> TokenSettings()
     {
         var settings = new Dictionary<string, string>(StringComparer.Ordinal);
@@ -32,18 +32,18 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
         return settings;
     }
 
-    /// <summary>Any request. A body is sent as JSON.</summary>
+    /// <summary>Sends any request. A body is sent as JSON.</summary>
     public Task<Answer> SendAsync(HttpMethod method, string path, object? body = null, string? idempotencyKey = null)
     {
         var content = body is null ? null : new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(body)) { Headers = { ContentType = new("application/json") } };
         return SendAsync(method, path, content, idempotencyKey);
     }
 
-    /// <summary>Any request with a body of any kind.</summary>
+    /// <summary>Sends any request with a body of any kind.</summary>
     public Task<Answer> SendAsync(HttpMethod method, string path, HttpContent? content, string? idempotencyKey = null) =>
         SendAsync(method, path, content, idempotencyKey is null ? [] : [("Idempotency-Key", idempotencyKey)]);
 
-    /// <summary>Any request with further headers.</summary>
+    /// <summary>Sends any request with further headers.</summary>
     public async Task<Answer> SendAsync(HttpMethod method, string path, HttpContent? content, params (string Name, string Value)[] headers)
     {
         using var request = new HttpRequestMessage(method, new Uri(url(), path)) { Content = content };
@@ -56,8 +56,8 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
 
     public Task<Answer> PostAsync(string path, object? body = null) => SendAsync(HttpMethod.Post, path, body);
 
-    /// <summary>Makes a draft.</summary>
-    /// <returns>Its id.</returns>
+    /// <summary>Creates a draft.</summary>
+    /// <returns>The sale id.</returns>
     public async Task<string> CreateSaleAsync(IReadOnlyList<ItemDraft> items, TimeSpan? opensIn = null, TimeSpan? closesIn = null, int? perUserLimit = null, int payWithinSeconds = 900,
         bool requiresTicket = false, int? admissionPerSecond = null, bool loadRun = false)
     {
@@ -96,7 +96,7 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
 
     public async Task<Answer> RebuildAsync(string saleId) => Expect(200, await PostAsync($"/api/v1/sales/{saleId}/rebuild"));
 
-    /// <summary>Changes stock; each call is a change of its own.</summary>
+    /// <summary>Changes stock. Without a key, each call is a change of its own.</summary>
     public Task<Answer> ChangeStockAsync(string saleId, string sku, int delta, string? key = null) =>
         SendAsync(HttpMethod.Post, $"/api/v1/sales/{saleId}/items/{sku}/stock", new { delta, reason = "A test changes stock" }, key ?? Guid.NewGuid().ToString());
 
@@ -108,7 +108,7 @@ public sealed class Manager(Func<Uri> url, string token = Manager.OperatorToken)
 
     public void Dispose() => _http.Dispose();
 
-    /// <summary>The answer, if it has that status.</summary>
+    /// <summary>Returns the answer if it has the expected status, and throws otherwise.</summary>
     public static Answer Expect(int status, Answer answer) =>
         answer.Status == status ? answer : throw new InvalidOperationException($"Expected {status}, got {answer}");
 

@@ -35,7 +35,7 @@ public sealed class MessageTap : IAsyncDisposable
         return _messages;
     }
 
-    /// <summary>How many reservations the messages so far hold, repeats included.</summary>
+    /// <summary>Counts the reservations in the messages so far, repeats included.</summary>
     public async Task<int> ReservationsAsync()
     {
         var count = 0;
@@ -48,7 +48,7 @@ public sealed class MessageTap : IAsyncDisposable
         return count;
     }
 
-    /// <summary>Delivers a message again, as it was.</summary>
+    /// <summary>Publishes an unchanged copy of a message.</summary>
     public async Task PublishAgainAsync(BasicGetResult message) =>
         await _channel.BasicPublishAsync(Broker.Exchange, routingKey: "", mandatory: true, new BasicProperties(message.BasicProperties), message.Body);
 

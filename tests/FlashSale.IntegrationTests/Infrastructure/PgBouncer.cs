@@ -2,7 +2,7 @@ using System.Net.Sockets;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>A PgBouncer between a host and a Postgres of its own.</summary>
+/// <summary>A PgBouncer between a host and a Postgres that only one test uses.</summary>
 public sealed class PgBouncer : IAsyncDisposable
 {
     private const string User = "postgres";
@@ -11,8 +11,7 @@ public sealed class PgBouncer : IAsyncDisposable
     private readonly int _port = Ports.Take();
     private ChildProcess? _process;
 
-    /// <summary>Starts one.</summary>
-    /// <param name="database">libpq URI of the database behind it.</param>
+    /// <param name="database">The libpq URI of the database behind it.</param>
     /// <param name="settings">Lines of its section <c>pgbouncer</c>.</param>
     public static async Task<PgBouncer> StartNewAsync(string database, params string[] settings)
     {
@@ -35,7 +34,7 @@ public sealed class PgBouncer : IAsyncDisposable
         return bouncer;
     }
 
-    /// <summary>The same URI by way of it.</summary>
+    /// <summary>The URI of the database by way of this PgBouncer.</summary>
     public string By(string database) => new UriBuilder(database) { Port = _port }.Uri.AbsoluteUri;
 
     public async ValueTask DisposeAsync()

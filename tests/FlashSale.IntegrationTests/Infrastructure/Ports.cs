@@ -4,8 +4,8 @@ using System.Net.Sockets;
 namespace FlashSale.IntegrationTests.Infrastructure;
 
 /// <summary>
-/// Hands out free ports. They lie below the range from which the kernel takes the ports of outgoing connections,
-/// else one of our own clients could sit on a port between the probe and the server's bind.
+/// Hands out free ports below the range that the kernel uses for outgoing connections. Otherwise a client of the tests
+/// could take a port between the probe and the server's bind.
 /// </summary>
 public static class Ports
 {
@@ -16,14 +16,14 @@ public static class Ports
     private static readonly Lock Gate = new();
     private static readonly HashSet<int> Taken = [];
 
-    /// <summary>A port whose management port, a thousand above, is free too.</summary>
+    /// <summary>Takes a port. Its management port, 1,000 above, is free too.</summary>
     public static int Take()
     {
         lock (Gate)
         {
             for (var attempt = 0; attempt < 2_000; attempt++)
             {
-                // Random, so that two test runs on one machine do not walk the same way.
+                // The choice is random, so that two test runs on one machine do not try the same ports.
                 var port = Random.Shared.Next(First, Last);
                 if (Taken.Contains(port) || Taken.Contains(port + ManagementDistance) || !IsFree(port) || !IsFree(port + ManagementDistance)) continue;
                 Taken.Add(port);

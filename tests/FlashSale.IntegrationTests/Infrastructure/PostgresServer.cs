@@ -3,7 +3,7 @@ using Npgsql;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>A Postgres of its own, for tests that take it down.</summary>
+/// <summary>A Postgres server for tests that take it down.</summary>
 public sealed class PostgresServer : IAsyncDisposable
 {
     private const string User = "postgres";
@@ -16,7 +16,7 @@ public sealed class PostgresServer : IAsyncDisposable
 
     private string Data => Path.Combine(_folder.FullName, "data");
 
-    /// <summary>libpq URI of its maintenance database.</summary>
+    /// <summary>The libpq URI of the maintenance database.</summary>
     public string Url => $"postgresql://{User}@127.0.0.1:{_port}/postgres";
 
     public static async Task<PostgresServer> StartNewAsync()
@@ -38,7 +38,7 @@ public sealed class PostgresServer : IAsyncDisposable
         return standby;
     }
 
-    /// <summary>Waits until a standby has replayed all that was committed here until now.</summary>
+    /// <summary>Waits until a standby has replayed all commits that this server has made until now.</summary>
     public async Task CaughtUpAsync(PostgresServer standby)
     {
         var position = await ScalarAsync<string>("select pg_current_wal_flush_lsn()::text");
@@ -46,7 +46,10 @@ public sealed class PostgresServer : IAsyncDisposable
             await standby.ScalarAsync<bool>($"select coalesce(pg_last_wal_replay_lsn() >= '{position}', false)"));
     }
 
-    /// <summary>kill -9; the standby, running or not, is promoted and takes this server's place and address. What it has not received is lost.</summary>
+    /// <summary>
+    /// Kills this server with SIGKILL. The standby, running or not, is promoted and takes its place and address.
+    /// Commits that it has not received are lost.
+    /// </summary>
     public async Task FailOverAsync(PostgresServer standby)
     {
         await KillAsync();
@@ -56,7 +59,7 @@ public sealed class PostgresServer : IAsyncDisposable
         await ScalarAsync<bool>("select pg_promote()");
     }
 
-    /// <summary>Sets a parameter of the server, which takes effect in all sessions; null takes it back.</summary>
+    /// <summary>Sets a parameter of the server for all sessions. A null value resets it.</summary>
     public async Task SetAsync(string parameter, string? value)
     {
         await ScalarAsync<object>(value is null ? $"alter system reset {parameter}" : $"alter system set {parameter} = '{value}'");
@@ -72,8 +75,8 @@ public sealed class PostgresServer : IAsyncDisposable
         await Eventually.TrueAsync("Postgres answers", TimeSpan.FromSeconds(30), AnswersAsync);
     }
 
-    /// <summary>Lets it offer TLS to new connections, with a certificate of its own, or to none.</summary>
-    /// <returns>The certificate that clients are told to trust.</returns>
+    /// <summary>Offers TLS to new connections, with a self-signed certificate, or stops offering it.</summary>
+    /// <returns>The file of the certificate that clients must trust.</returns>
     public async Task<string> OfferTlsAsync(bool offer = true)
     {
         var files = await SelfSigned.CreateAsync(_folder.FullName, "postgres", User);
@@ -81,7 +84,7 @@ public sealed class PostgresServer : IAsyncDisposable
         return files.Certificate;
     }
 
-    /// <summary>Runs statements in its maintenance database, each alone.</summary>
+    /// <summary>Runs each statement alone in the maintenance database.</summary>
     public async Task ExecuteAsync(params string[] statements)
     {
         await using var connection = new NpgsqlConnection(Database.ConnectionString(Url, pooling: false));
@@ -93,21 +96,21 @@ public sealed class PostgresServer : IAsyncDisposable
         }
     }
 
-    /// <summary>SIGINT: ends all sessions and leaves in order.</summary>
+    /// <summary>Sends SIGINT. Postgres ends all sessions and stops in order.</summary>
     public Task StopAsync() => _process!.StopAsync(signal: 2);
 
-    /// <summary>kill -9; it recovers from its log at the next start.</summary>
+    /// <summary>Sends SIGKILL. Postgres recovers from its log at the next start.</summary>
     public async Task KillAsync()
     {
         await _process!.KillAsync();
-        // Its children notice within moments; a start before they are gone is refused.
+        // The child processes notice within moments. Postgres refuses a start before they are gone.
         await Eventually.TrueAsync("the killed Postgres is gone", TimeSpan.FromSeconds(20), async () => !await AnswersAsync());
     }
 
-    /// <summary>Copies the files of a Postgres that does not run: a backup to come back to.</summary>
+    /// <summary>Copies the files of a stopped Postgres as a backup.</summary>
     public Task BackUpAsync() => ChildProcess.RunAsync("cp", ["cp", "-a", Data, Data + ".backup"]);
 
-    /// <summary>Puts the backup in the place of the files of a Postgres that does not run.</summary>
+    /// <summary>Replaces the files of a stopped Postgres with the backup.</summary>
     public async Task RestoreAsync()
     {
         await ChildProcess.RunAsync("rm", ["rm", "-rf", Data]);
@@ -124,7 +127,7 @@ public sealed class PostgresServer : IAsyncDisposable
     private static async Task<PostgresServer> NewAsync()
     {
         var server = new PostgresServer();
-        // Postgres refuses to run as root; initdb makes the folder of its own user below this one.
+        // Postgres refuses to run as root. initdb makes its data folder below this one, as its own user.
         if (Environment.UserName == "root") await ChildProcess.RunAsync("chown", ["chown", User, server._folder.FullName]);
         return server;
     }

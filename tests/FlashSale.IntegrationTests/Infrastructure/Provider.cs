@@ -6,11 +6,11 @@ using System.Text.Json;
 namespace FlashSale.IntegrationTests.Infrastructure;
 
 /// <summary>
-/// The payment provider as a test has it at hand: the sandbox over HTTP, and webhooks signed by hand, so that the product's
-/// verifier is judged by another hand's work.
+/// The payment provider of a test: the sandbox over HTTP, and webhooks that the test signs itself, so that independent
+/// code judges the product's verifier.
 /// </summary>
-/// <param name="sandbox">Where the sandbox is.</param>
-/// <param name="api">Whose webhook it calls.</param>
+/// <param name="sandbox">The address of the sandbox.</param>
+/// <param name="api">The address of the Api with the webhook.</param>
 public sealed class Provider(Func<Uri> sandbox, Func<Uri> api) : IDisposable
 {
     public const string ApiKey = "api-key-of-the-tests";
@@ -18,33 +18,35 @@ public sealed class Provider(Func<Uri> sandbox, Func<Uri> api) : IDisposable
 
     private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(30) };
 
-    /// <summary>Makes a payment, as the product does for an order, but with a key of its own: so an order gets a second one.</summary>
-    /// <returns>Its id.</returns>
+    /// <summary>
+    /// Makes a payment for an order as the product does, but with a new idempotency key. So an order gets a second
+    /// payment.
+    /// </summary>
+    /// <returns>The payment id.</returns>
     public async Task<string> CreateAsync(Guid orderId, long amount, string currency = "CNY") => Manager.Expect(201, await SendAsync(
         HttpMethod.Post, new Uri(sandbox(), "/v1/payments"),
         new { orderId, amount = new { amount, currency }, payBy = TimeProvider.System.GetUtcNow().AddHours(1) }, Guid.NewGuid().ToString())).Member("paymentId")!;
 
-    /// <summary>open, paid, refunding or refunded.</summary>
+    /// <summary>The status of a payment: open, paid, refunding or refunded.</summary>
     public async Task<string> StatusAsync(string paymentId) => Manager.Expect(200, await SendAsync(HttpMethod.Get, new Uri(sandbox(), $"/v1/payments/{paymentId}"))).Member("status")!;
 
-    /// <summary>The shopper presses the button on the page.</summary>
+    /// <summary>Pays as a shopper does with the button on the payment page.</summary>
     public async Task PayAsync(string paymentIdOrUrl) => Manager.Expect(200, await SendAsync(
         HttpMethod.Post, paymentIdOrUrl.StartsWith("http", StringComparison.Ordinal) ? new Uri(paymentIdOrUrl) : new Uri(sandbox(), $"/pay/{paymentIdOrUrl}")));
 
-    /// <summary>Sets how the sandbox behaves; everything that is not named as on a good day.</summary>
+    /// <summary>Sets the behaviour of the sandbox. Each behaviour that is not named is as on a good day.</summary>
     public async Task BehaveAsync(int delayMs = 0, int duplicates = 0, bool shuffle = false, string outcome = "succeed", bool autoPay = false, bool refuse = false) =>
         Manager.Expect(200, await SendAsync(HttpMethod.Put, new Uri(sandbox(), "/sandbox/behaviour"), new { delayMs, duplicates, shuffle, outcome, autoPay, refuse }));
 
-    /// <summary>The body of a notice of something that happened just now, or so long ago.</summary>
+    /// <summary>The body of a notice of an event that happened just now, or the given time ago.</summary>
     public static string Notice(string type, Guid orderId, string paymentId, long amount, string currency = "CNY", TimeSpan ago = default) =>
         JsonSerializer.Serialize(new { type, timestamp = TimeProvider.System.GetUtcNow() - ago, data = new { orderId, paymentId, amount = new { amount, currency } } });
 
-    /// <summary>Calls the webhook.</summary>
     /// <param name="body">The body.</param>
-    /// <param name="id">The webhook's id; a new one when null.</param>
-    /// <param name="signedAgo">How old the signature is.</param>
-    /// <param name="secret">What it is signed with.</param>
-    /// <param name="signature">The header as given instead; empty: none.</param>
+    /// <param name="id">The webhook's id, or null for a new one.</param>
+    /// <param name="signedAgo">The age of the signature.</param>
+    /// <param name="secret">The secret that signs it.</param>
+    /// <param name="signature">The signature header to send instead. An empty string sends no header.</param>
     public async Task<Answer> NotifyAsync(string body, string? id = null, TimeSpan signedAgo = default, string secret = WebhookSecret, string? signature = null,
         string contentType = "application/json")
     {
@@ -59,7 +61,7 @@ public sealed class Provider(Func<Uri> sandbox, Func<Uri> api) : IDisposable
         return await Answer.OfAsync(_http, request);
     }
 
-    /// <summary>A signature, made by hand.</summary>
+    /// <summary>Signs a notice without the product's code.</summary>
     public static string Sign(string id, long timestamp, string body, string secret = WebhookSecret) =>
         "v1," + Convert.ToBase64String(HMACSHA256.HashData(Convert.FromBase64String(secret["whsec_".Length..]), Encoding.UTF8.GetBytes($"{id}.{timestamp}.{body}")));
 

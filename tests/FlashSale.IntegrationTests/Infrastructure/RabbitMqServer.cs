@@ -2,7 +2,7 @@ using System.Net.Sockets;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>A RabbitMQ node of its own, with its own port mapper, for tests that take the broker down.</summary>
+/// <summary>A RabbitMQ node with its own port mapper, for tests that take the broker down.</summary>
 public sealed class RabbitMqServer : IAsyncDisposable
 {
     private const string User = "rabbitmq";
@@ -17,20 +17,20 @@ public sealed class RabbitMqServer : IAsyncDisposable
     private ChildProcess? _epmd;
     private ChildProcess? _node;
 
-    /// <summary>amqp URI of an administrator on the default virtual host.</summary>
+    /// <summary>The amqp URI of an administrator on the default virtual host.</summary>
     public Uri Url => new($"amqp://flashsale:{_password}@127.0.0.1:{_port}/");
 
-    /// <summary>The same by TLS, with a certificate that only <see cref="Authority"/> vouches for.</summary>
+    /// <summary>The amqps URI. Only <see cref="Authority"/> vouches for the certificate of the node.</summary>
     public Uri TlsUrl => new($"amqps://flashsale:{_password}@127.0.0.1:{_tlsPort}/");
 
-    /// <summary>File of the certificate that its clients are told to trust.</summary>
+    /// <summary>The file of the certificate that clients must trust.</summary>
     public string Authority { get; private set; } = "";
 
     public static async Task<RabbitMqServer> StartNewAsync()
     {
         var server = new RabbitMqServer();
         await server.WriteFilesAsync();
-        // Left to itself the node would start a port mapper that outlives it.
+        // Without this the node would start a port mapper of its own that outlives it.
         server._epmd = await ChildProcess.StartAsync("epmd", ["epmd", "-address", "127.0.0.1", "-port", $"{server._mapper}"], server.Environment(), User);
         await server.StartAsync();
         return server;
@@ -40,7 +40,7 @@ public sealed class RabbitMqServer : IAsyncDisposable
     {
         if (_node is not null) await _node.DisposeAsync();
         var environment = Environment();
-        // As under systemd the start script becomes the node itself, so that its pid is the one we know.
+        // As under systemd, the start script becomes the node itself, so that its pid is the known one.
         environment["RUNNING_UNDER_SYSTEMD"] = "true";
         environment["RABBITMQ_SCHEDULER_BIND_TYPE"] = "u";
         environment["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false";
@@ -48,7 +48,7 @@ public sealed class RabbitMqServer : IAsyncDisposable
         await Eventually.TrueAsync("RabbitMQ answers", TimeSpan.FromSeconds(90), AnswersAsync);
     }
 
-    /// <summary>kill -9.</summary>
+    /// <summary>Sends SIGKILL.</summary>
     public Task KillAsync() => _node!.KillAsync();
 
     public Task<string> CtlAsync(string[] arguments) => ChildProcess.RunAsync("rabbitmqctl", [$"{Binaries}/rabbitmqctl", .. arguments], Environment(), User);
@@ -108,7 +108,8 @@ public sealed class RabbitMqServer : IAsyncDisposable
             using var connection = new TcpClient();
             await connection.ConnectAsync("127.0.0.1", _port);
             var stream = connection.GetStream();
-            // The listener opens when the node has booted; the protocol's greeting is answered by a method frame.
+            // The listener opens when the node has booted. The node answers the greeting of the protocol with a method
+            // frame.
             await stream.WriteAsync("AMQP\0\0\u0009\u0001"u8.ToArray());
             var first = new byte[1];
             return await stream.ReadAsync(first) == 1 && first[0] == 1;

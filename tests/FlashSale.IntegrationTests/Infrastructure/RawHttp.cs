@@ -5,16 +5,16 @@ using System.Text;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>Requests that no decent client would send, byte by byte.</summary>
+/// <summary>Sends requests byte by byte that no proper client would send.</summary>
 public static class RawHttp
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
 
-    /// <summary>A POST of JSON with a good token.</summary>
-    /// <param name="port">On the loopback address.</param>
-    /// <param name="path">As written.</param>
+    /// <summary>Posts JSON with a good token.</summary>
+    /// <param name="port">A port of the loopback address.</param>
+    /// <param name="path">The path as it is written in the request.</param>
     /// <param name="headers">Further header lines, each ending with CR LF.</param>
-    /// <param name="body">JSON.</param>
+    /// <param name="body">The JSON text.</param>
     public static Task<Answer> PostAsync(int port, string path, string headers, string body) => SendAsync(port, Request("POST", path, headers, body));
 
     public static string Request(string method, string path, string headers, string? body) =>
@@ -42,7 +42,7 @@ public static class RawHttp
         return Parse(received.ToArray(), clock.Elapsed);
     }
 
-    /// <summary>Reads an answer; status 0 when it is none.</summary>
+    /// <summary>Reads an answer. The status is 0 when the bytes hold no answer.</summary>
     public static Answer Parse(byte[] received, TimeSpan took)
     {
         var end = received.AsSpan().IndexOf("\r\n\r\n"u8);

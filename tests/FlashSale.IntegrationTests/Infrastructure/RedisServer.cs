@@ -1,6 +1,8 @@
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>A redis-server of its own, set up as in production, to be killed, frozen, emptied and cut without touching others.</summary>
+/// <summary>
+/// A redis-server set up as in production. A test may kill, freeze, empty and cut it without harm to others.
+/// </summary>
 public sealed class RedisServer : IAsyncDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("flashsale-redis-");
@@ -21,7 +23,7 @@ public sealed class RedisServer : IAsyncDisposable
         return server;
     }
 
-    /// <summary>Starts on the files that are there.</summary>
+    /// <summary>Starts Redis on its present files.</summary>
     public async Task StartAsync()
     {
         if (_process is not null) await _process.DisposeAsync();
@@ -34,7 +36,7 @@ public sealed class RedisServer : IAsyncDisposable
         await Eventually.TrueAsync("Redis has loaded its files", TimeSpan.FromSeconds(20), AnswersAsync);
     }
 
-    /// <summary>Makes it a replica of another server, and waits until it holds all that the other one holds.</summary>
+    /// <summary>Makes this server a replica of another one, and waits until it holds all data of the primary.</summary>
     public async Task FollowAsync(RedisServer primary)
     {
         await Client.CallAsync("REPLICAOF", "127.0.0.1", primary.Port);
@@ -45,33 +47,33 @@ public sealed class RedisServer : IAsyncDisposable
     /// <summary>Makes a replica a primary.</summary>
     public Task PromoteAsync() => Client.CallAsync("REPLICAOF", "NO", "ONE");
 
-    /// <summary>kill -9.</summary>
+    /// <summary>Sends SIGKILL.</summary>
     public Task KillAsync() => _process!.KillAsync();
 
-    /// <summary>kill -9 and start on the same append-only file.</summary>
+    /// <summary>Sends SIGKILL and starts Redis again on the same append-only file.</summary>
     public async Task RestartAsync()
     {
         await KillAsync();
         await StartAsync();
     }
 
-    /// <summary>SIGSTOP: connections stay, nothing is answered.</summary>
+    /// <summary>Sends SIGSTOP. The connections stay, and nothing is answered.</summary>
     public void Freeze() => _process!.Freeze();
 
-    /// <summary>SIGCONT.</summary>
+    /// <summary>Sends SIGCONT.</summary>
     public void Thaw() => _process!.Thaw();
 
-    /// <summary>Removes all files of a Redis that does not run.</summary>
+    /// <summary>Removes all files of a stopped Redis.</summary>
     public void WipeFiles()
     {
         foreach (var folder in _folder.EnumerateDirectories()) folder.Delete(recursive: true);
         foreach (var file in _folder.EnumerateFiles()) file.Delete();
     }
 
-    /// <summary>Length of the append-only file: a point to cut it at later.</summary>
+    /// <summary>The length of the append-only file, at which a test can cut it later.</summary>
     public long FileLength() => AppendOnlyFile().Length;
 
-    /// <summary>Cuts the append-only file of a Redis that does not run, as a lost disk cache would.</summary>
+    /// <summary>Cuts the append-only file of a stopped Redis, as the loss of a disk cache would.</summary>
     public void CutFile(long length)
     {
         using var file = AppendOnlyFile().Open(FileMode.Open, FileAccess.Write);
@@ -79,8 +81,8 @@ public sealed class RedisServer : IAsyncDisposable
     }
 
     /// <summary>
-    /// Every key with the given prefix and a digest of its value: equal before and after means nothing was written. A relay's
-    /// lease comes and goes by itself and is left out.
+    /// Every key with the prefix and a digest of its value. Equal digests before and after mean that nothing was
+    /// written. A relay's lease comes and goes by itself, so it is left out.
     /// </summary>
     public async Task<SortedDictionary<string, string>> DigestAsync(string prefix)
     {

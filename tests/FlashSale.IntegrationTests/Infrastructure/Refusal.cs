@@ -1,6 +1,6 @@
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>What every refusal looks like, whatever it refuses.</summary>
+/// <summary>The form that all refusals share.</summary>
 public static class Refusal
 {
     /// <summary>Checks a refusal down to its headers.</summary>

@@ -1,6 +1,6 @@
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>The servers that other tests kill, freeze and cut do what those tests rely on.</summary>
+/// <summary>Other tests kill, freeze and cut these servers, and rely on the behaviour that is shown here.</summary>
 public sealed class ServersTests
 {
     [Fact]

@@ -12,12 +12,12 @@ public sealed class Shopper(HttpClient http, Func<Uri> url, string userId, strin
 
     public string UserId => userId;
 
-    /// <summary>Buys, and remembers the answer in the sale's history.</summary>
-    /// <param name="sale">Where.</param>
-    /// <param name="key">The idempotency key; a new one when null.</param>
-    /// <param name="sku">The sale's first item when null.</param>
+    /// <summary>Buys, and records the answer in the sale's history.</summary>
+    /// <param name="sale">The sale.</param>
+    /// <param name="key">The idempotency key, or null for a new one.</param>
+    /// <param name="sku">The sku, or null for the sale's first item.</param>
     /// <param name="quantity">Units.</param>
-    /// <param name="ticket">Sent with it, as it is.</param>
+    /// <param name="ticket">A ticket that is sent unchanged, or null to send no ticket.</param>
     public async Task<Answer> BuyAsync(Sale sale, string? key = null, string? sku = null, int quantity = 1, string? ticket = null)
     {
         key ??= Guid.NewGuid().ToString();
@@ -27,15 +27,15 @@ public sealed class Shopper(HttpClient http, Func<Uri> url, string userId, strin
         return answer;
     }
 
-    /// <summary>A purchase of any shape.</summary>
+    /// <summary>Sends a purchase with any body.</summary>
     public Task<Answer> PurchaseAsync(string saleId, string body, string? key, string contentType = "application/json", params (string Name, string Value)[] headers) =>
         SendAsync(HttpMethod.Post, $"/api/v1/sales/{saleId}/orders", Encoding.UTF8.GetBytes(body), key, contentType, headers);
 
-    /// <summary>Asks for admission; without a body when it is null.</summary>
+    /// <summary>Asks for admission. A null body sends no body.</summary>
     public Task<Answer> AdmitAsync(string saleId, string? body = null, string? contentType = "application/json") =>
         SendAsync(HttpMethod.Post, $"/api/v1/sales/{saleId}/admission", body is null ? null : Encoding.UTF8.GetBytes(body), contentType: contentType);
 
-    /// <summary>A ticket, which must be given.</summary>
+    /// <summary>Gets a ticket, and throws if the node gives no ticket.</summary>
     public async Task<string> TicketAsync(Sale sale)
     {
         var answer = await AdmitAsync(sale.Id);
@@ -50,7 +50,7 @@ public sealed class Shopper(HttpClient http, Func<Uri> url, string userId, strin
 
     public Task<Answer> GetAsync(string path, params (string Name, string Value)[] headers) => SendAsync(HttpMethod.Get, path, headers: headers);
 
-    /// <summary>Any request. The path goes out as written.</summary>
+    /// <summary>Sends any request. The path goes out as written.</summary>
     public async Task<Answer> SendAsync(HttpMethod method, string path, byte[]? body = null, string? key = null, string? contentType = null, params (string Name, string Value)[] headers)
     {
         using var request = new HttpRequestMessage(method, new Uri(url().ToString().TrimEnd('/') + path, AsWritten));

@@ -4,17 +4,19 @@ using System.Text;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>A client that begins a request and then sends a byte now and then, for as long as the server lets it.</summary>
+/// <summary>
+/// A client that begins a request and then sends a byte now and then, as long as the server accepts it.
+/// </summary>
 public static class SlowClient
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(200);
 
     /// <summary>Sends until the server closes the connection.</summary>
-    /// <param name="port">On the loopback address.</param>
-    /// <param name="start">What is sent at once; nothing for a connection that is idle.</param>
-    /// <param name="drop">What follows, again and again; null for nothing.</param>
-    /// <param name="patience">When the server has not closed by then, the answer's status is -1.</param>
-    /// <returns>What the server said, and when it closed.</returns>
+    /// <param name="port">A port of the loopback address.</param>
+    /// <param name="start">The text that is sent at once. It is empty for an idle connection.</param>
+    /// <param name="drop">The byte that follows again and again, or null to send nothing more.</param>
+    /// <param name="patience">If the server has not closed by then, the answer's status is -1.</param>
+    /// <returns>The answer of the server, and the time until it closed.</returns>
     public static async Task<Answer> SendAsync(int port, string start, byte? drop, TimeSpan patience)
     {
         using var connection = new TcpClient();
@@ -35,7 +37,7 @@ public static class SlowClient
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            // The server has closed, or patience is over.
+            // The server has closed, or the patience is over.
         }
         return await reading ? RawHttp.Parse(received.ToArray(), clock.Elapsed) : new Answer(-1, new Dictionary<string, string>(), [], clock.Elapsed);
     }
@@ -48,7 +50,7 @@ public static class SlowClient
         }
         catch (IOException)
         {
-            // Reset: closed as well.
+            // The server has reset the connection, which closes it as well.
         }
         catch (OperationCanceledException)
         {

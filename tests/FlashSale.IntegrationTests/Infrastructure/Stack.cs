@@ -3,27 +3,29 @@ using FlashSale.LoadTests.Faults;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>What a test class needs to run.</summary>
+/// <summary>The parts of the stack that a test class needs.</summary>
 public sealed record StackOptions
 {
-    /// <summary>Api nodes.</summary>
+    /// <summary>The number of Api nodes.</summary>
     public int Apis { get; init; } = 1;
 
-    /// <summary>Workers.</summary>
+    /// <summary>The number of workers.</summary>
     public int Workers { get; init; } = 1;
 
-    /// <summary>Whether Postgres will be taken down.</summary>
+    /// <summary>Whether the stack has a Postgres of its own, which a test may take down.</summary>
     public bool OwnPostgres { get; init; }
 
-    /// <summary>Whether RabbitMQ will be taken down.</summary>
+    /// <summary>Whether the stack has a RabbitMQ of its own, which a test may take down.</summary>
     public bool OwnRabbitMq { get; init; }
 
-    /// <summary>Whether a payment provider is there. Without, the hosts know the address of one that does not answer.</summary>
+    /// <summary>
+    /// Whether the sandbox of a payment provider runs. Otherwise the hosts have its address, but nobody answers there.
+    /// </summary>
     public bool Payments { get; init; }
 
     /// <summary>
-    /// Whether purchases wait for Redis as long as they do in production. Where time is not the subject they wait longer:
-    /// a busy test machine that stalls for 200 ms is no fault of Redis, and must not look like one.
+    /// Whether purchases wait for Redis only as long as in production. Tests that do not measure time wait longer,
+    /// because a busy test machine that stalls for 200 ms must not look like a fault of Redis.
     /// </summary>
     public bool ProductionDeadlines { get; init; }
 
@@ -34,10 +36,10 @@ public sealed record StackOptions
     public Dictionary<string, string> Settings { get; init; } = [];
 }
 
-/// <summary>The whole product on real servers, with a database, a virtual host and a Redis that nobody else uses.</summary>
+/// <summary>The whole product on real servers, with a database, a virtual host and a Redis of its own.</summary>
 public sealed class Stack : IAsyncDisposable
 {
-    /// <summary>What tickets and challenges are signed with.</summary>
+    /// <summary>The key that signs tickets and challenges.</summary>
     public const string TicketKey = "a-ticket-key-of-the-tests-of-32-bytes-or-more";
 
     private readonly HttpClient _http = new(new SocketsHttpHandler { MaxConnectionsPerServer = 256 }) { Timeout = TimeSpan.FromSeconds(30) };
@@ -60,10 +62,10 @@ public sealed class Stack : IAsyncDisposable
 
     public Broker Broker { get; private set; } = null!;
 
-    /// <summary>The Postgres server, where it is the stack's own.</summary>
+    /// <summary>The Postgres server, where the stack has its own.</summary>
     public PostgresServer? Postgres { get; private set; }
 
-    /// <summary>The RabbitMQ node, where it is the stack's own.</summary>
+    /// <summary>The RabbitMQ node, where the stack has its own.</summary>
     public RabbitMqServer? RabbitMq { get; private set; }
 
     public HostProcess Admin { get; private set; } = null!;
@@ -76,10 +78,10 @@ public sealed class Stack : IAsyncDisposable
 
     public HostProcess Worker => Workers[0];
 
-    /// <summary>The sandbox of a payment provider; it runs where the options ask for it.</summary>
+    /// <summary>The sandbox of a payment provider. It runs where the options ask for it.</summary>
     public HostProcess Sandbox { get; private set; } = null!;
 
-    /// <summary>The merchant's and the shopper's view of that provider.</summary>
+    /// <summary>The payment provider as the merchant and the shopper see it.</summary>
     public Provider Provider { get; private set; } = null!;
 
     public IEnumerable<HostProcess> Hosts => [Admin, .. Apis, .. Workers, .. Options.Payments ? [Sandbox] : Array.Empty<HostProcess>()];
@@ -99,7 +101,7 @@ public sealed class Stack : IAsyncDisposable
             stack.Workers = [.. Enumerable.Range(0, options.Workers).Select(_ => stack.AddHost("Worker"))];
             stack.Manager = new Manager(() => stack.Admin.Url);
             stack._sandboxSettings["Sandbox__WebhookUrl"] = new Uri(stack.Api.Url, "/api/v1/payments/webhook").AbsoluteUri;
-            // All at once: whoever is first migrates.
+            // Start all hosts at once. The first one migrates the database.
             await Task.WhenAll(stack.Hosts.Select(host => host.StartAsync()));
             return stack;
         }
@@ -110,7 +112,7 @@ public sealed class Stack : IAsyncDisposable
         }
     }
 
-    /// <summary>Another host on the same servers; the stack ends it.</summary>
+    /// <summary>Adds another host on the same servers. The stack ends it.</summary>
     public HostProcess AddHost(string host)
     {
         var process = new HostProcess(host, Settings());
@@ -118,7 +120,7 @@ public sealed class Stack : IAsyncDisposable
         return process;
     }
 
-    /// <summary>What every host is configured with.</summary>
+    /// <summary>The settings of every host.</summary>
     public Dictionary<string, string> Settings() => new(Manager.TokenSettings().Concat(PatientSettings()).Concat(Options.Settings), StringComparer.Ordinal)
     {
         ["Redis__Endpoint"] = RedisName is null ? Redis.Endpoint : $"127.0.0.1:{RedisName.Port}",
@@ -135,8 +137,8 @@ public sealed class Stack : IAsyncDisposable
     };
 
     /// <summary>
-    /// Stops all workers, at a moment when none of them holds a sale alone, or is about to, as it does now and then to compare its books: as long as it
-    /// were stopped, others could move no order of that sale.
+    /// Freezes all workers at a moment when none of them holds a sale alone or waits for it. A worker does so now and
+    /// then to compare its books. A worker frozen in that moment would keep others from moving any order of the sale.
     /// </summary>
     public async Task FreezeWorkersAsync()
     {
@@ -151,7 +153,8 @@ public sealed class Stack : IAsyncDisposable
     }
 
     /// <summary>
-    /// A failover of Redis behind its name: a replica that has caught up is promoted, the name leads to it, and the old primary goes on as its replica.
+    /// Fails Redis over behind its name: a replica that has caught up is promoted, the name leads to it, and the old
+    /// primary goes on as its replica.
     /// </summary>
     public async Task FailOverRedisAsync()
     {
@@ -166,7 +169,7 @@ public sealed class Stack : IAsyncDisposable
     /// <summary>A shopper at one of the nodes.</summary>
     public Shopper Shopper(string userId, int node = 0, string? token = null) => new(_http, () => Apis[node].Url, userId, token);
 
-    /// <summary>Makes a sale, loads and opens it, and waits until every node sells it.</summary>
+    /// <summary>Creates, loads and opens a sale, and waits until every node shows it as open.</summary>
     public Task<Sale> OpenSaleAsync(int stock, int perUserLimit = 1, int payWithinSeconds = 900) =>
         OpenSaleAsync([new ItemDraft("phone-1", stock, perUserLimit)], payWithinSeconds: payWithinSeconds);
 
@@ -180,7 +183,7 @@ public sealed class Stack : IAsyncDisposable
         return new Sale(id, items);
     }
 
-    /// <summary>A sale that requires tickets, loaded and open on every node.</summary>
+    /// <summary>Opens a sale that requires tickets, and waits until every node shows it as open.</summary>
     public async Task<Sale> OpenTicketedSaleAsync(int stock, int perUserLimit = 1, int? admissionPerSecond = null)
     {
         ItemDraft[] items = [new("phone-1", stock, perUserLimit)];
@@ -192,10 +195,10 @@ public sealed class Stack : IAsyncDisposable
     }
 
     /// <summary>
-    /// Waits until every node sells a sale again, without buying: whoever asks for more than a user may have is told so
-    /// only when the sale is loaded, verified and open.
+    /// Waits, without buying, until every node sells a sale again. A purchase of too many units gets
+    /// purchase_limit_reached only when the sale is loaded, verified and open.
     /// </summary>
-    /// <returns>How long the slowest node took.</returns>
+    /// <returns>The time that the slowest node took.</returns>
     public async Task<TimeSpan> SellsOnEveryNodeAsync(Sale sale)
     {
         var tooMany = sale.Items[0].PerUserLimit + 1;
@@ -205,7 +208,10 @@ public sealed class Stack : IAsyncDisposable
         return took.Max();
     }
 
-    /// <summary>Starts the stack's own Postgres again and waits until connections that broke with it are out of everyone's way.</summary>
+    /// <summary>
+    /// Starts the stack's own Postgres again, drops the test's broken connections, and waits until the Admin host
+    /// reaches it.
+    /// </summary>
     public async Task StartPostgresAsync()
     {
         await Postgres!.StartAsync();
@@ -213,7 +219,9 @@ public sealed class Stack : IAsyncDisposable
         await Eventually.GetAsync("the Admin host reaches Postgres again", TimeSpan.FromSeconds(20), () => Manager.GetAsync("/api/v1/sales"), answer => answer.Status == 200);
     }
 
-    /// <summary>Lets a standby take the place of the stack's own Postgres, and waits until everyone reaches it.</summary>
+    /// <summary>
+    /// Lets a standby take the place of the stack's own Postgres, and waits as <see cref="StartPostgresAsync"/> does.
+    /// </summary>
     public async Task FailOverPostgresAsync(PostgresServer standby)
     {
         await Postgres!.FailOverAsync(standby);
@@ -221,7 +229,10 @@ public sealed class Stack : IAsyncDisposable
         await Eventually.GetAsync("the Admin host reaches Postgres again", TimeSpan.FromSeconds(20), () => Manager.GetAsync("/api/v1/sales"), answer => answer.Status == 200);
     }
 
-    /// <summary>Sells until the orders lie in the broker and in nobody's hands: neither in Postgres nor with a worker. The workers are dead then.</summary>
+    /// <summary>
+    /// Sells until the broker has all orders and Postgres has none, and kills the workers, so that no worker holds an
+    /// order.
+    /// </summary>
     public async Task SellIntoBrokerAsync(Sale sale, int users, string prefix = "in-broker")
     {
         await using var tap = await MessageTap.OpenAsync(Broker);
@@ -229,11 +240,12 @@ public sealed class Stack : IAsyncDisposable
         await Crowd.AllBuyAsync(this, sale, users, prefix);
         await Eventually.TrueAsync($"{users} orders have been handed to the broker", TimeSpan.FromSeconds(20), async () => await tap.ReservationsAsync() >= users);
         await Task.WhenAll(Workers.Select(worker => worker.KillAsync()));
-        // Sessions of the dead still wait for the lock; with them gone nothing is stored when it is released.
+        // Sessions of the dead workers still wait for the lock. Without ending them, they would store orders on its
+        // release.
         await Database.EndOtherSessionsAsync();
     }
 
-    /// <summary>Waits until every node shows a sale with that status.</summary>
+    /// <summary>Waits until every node shows a sale with this status.</summary>
     public async Task StatusOnEveryNodeAsync(string saleId, string status)
     {
         for (var node = 0; node < Apis.Count; node++)
@@ -249,13 +261,13 @@ public sealed class Stack : IAsyncDisposable
         _http.Dispose();
         Manager?.Dispose();
         Provider?.Dispose();
-        // The hosts before their servers, so that none spends its last moments on complaints.
+        // Hosts end before their servers, so that their logs do not fill with complaints at the end.
         for (var i = _parts.Count - 1; i >= 0; i--) await _parts[i].DisposeAsync();
     }
 
     private Dictionary<string, string> PatientSettings()
     {
-        // Nor must a busy test machine make a node give up lists and pages, where that is not the subject.
+        // A busy test machine must not make a node give up lists and pages either, unless the test is about that.
         var settings = new Dictionary<string, string>(StringComparer.Ordinal) { ["Degradation__Ceiling"] = "0" };
         if (!Options.ProductionDeadlines) settings["Purchase__DeadlineMilliseconds"] = "3000";
         foreach (var name in Options.Settings.Keys) settings.Remove(name);
@@ -268,7 +280,7 @@ public sealed class Stack : IAsyncDisposable
         return part;
     }
 
-    // Before the hosts, which must know its address; where it sends its notices is known only after them.
+    // The sandbox comes before the hosts, which must know its address. Its webhook address is known only after them.
     private void AddSandbox()
     {
         Sandbox = Add(new HostProcess("PaymentSandbox", _sandboxSettings));

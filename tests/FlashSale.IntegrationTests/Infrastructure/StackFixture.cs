@@ -1,11 +1,13 @@
 using Dapper;
 
-// The tests measure deadlines and kill processes on a machine of two cores: one class at a time.
+// The tests measure deadlines and kill processes on a machine of two cores, so only one class runs at a time.
 [assembly: Xunit.v3.Parallelization(Mode = Xunit.Sdk.ParallelMode.None)]
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>A stack that the tests of one class share: <c>IClassFixture&lt;…&gt;</c> of a class derived from this.</summary>
+/// <summary>
+/// A stack that the tests of one class share: <c>IClassFixture&lt;…&gt;</c> of a class derived from this.
+/// </summary>
 public abstract class StackFixture(StackOptions options) : IAsyncLifetime
 {
     private Stack? _stack;
@@ -24,16 +26,16 @@ public abstract class StackFixture(StackOptions options) : IAsyncLifetime
 public sealed class OneOfEach() : StackFixture(new StackOptions());
 
 /// <summary>
-/// The classes that share one stack, since starting a stack costs as much as most of them do. A class that counts what is
-/// in a stack, breaks it for good, or measures what its hosts cost has a stack of its own.
+/// The classes of this collection share one stack, since starting a stack costs as much as most of them do. A class has
+/// a stack of its own if it counts the contents of the stack, breaks it for good, or measures the cost of its hosts.
 /// </summary>
 [CollectionDefinition]
 public sealed class OnOneOfEach : ICollectionFixture<OneOfEach>;
 
-/// <summary>Two Api nodes and two workers, so that nothing works only because a process remembers.</summary>
+/// <summary>Two Api nodes and two workers, so that no test passes only because one process remembers.</summary>
 public sealed class TwoOfEach() : StackFixture(new StackOptions { Apis = 2, Workers = 2 });
 
-/// <summary>A test on a stack. When it fails, what the hosts wrote meanwhile is shown.</summary>
+/// <summary>A test on a stack. A failure shows the output of the hosts during the test.</summary>
 public abstract class StackTest : IAsyncLifetime
 {
     private const int ShownCharacters = 6_000;
@@ -49,17 +51,17 @@ public abstract class StackTest : IAsyncLifetime
 
     protected Stack Stack { get; }
 
-    /// <summary>Tells something that a reader of a failure needs.</summary>
+    /// <summary>Writes a line that helps a reader of the result.</summary>
     protected void Tell(string text) => _output.WriteLine(text);
 
-    /// <summary>Asks the stack's Postgres for one value.</summary>
+    /// <summary>Reads one value from the stack's Postgres.</summary>
     protected async Task<T> ScalarAsync<T>(string sql, object? arguments = null)
     {
         await using var connection = await Stack.Database.Source.OpenConnectionAsync();
         return (await connection.ExecuteScalarAsync<T>(sql, arguments))!;
     }
 
-    /// <summary>Changes something in the stack's Postgres by hand.</summary>
+    /// <summary>Runs a statement in the stack's Postgres, past the product.</summary>
     protected async Task ExecuteAsync(string sql, object? arguments = null)
     {
         await using var connection = await Stack.Database.Source.OpenConnectionAsync();

@@ -2,7 +2,9 @@ using Npgsql;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>Keeps everyone else from a table. While it is that of orders, what is accepted stays in Redis and in the broker.</summary>
+/// <summary>
+/// Locks everyone else out of a table. While orders is locked, accepted orders stay in Redis and in the broker.
+/// </summary>
 public sealed class TableLock : IAsyncDisposable
 {
     private readonly NpgsqlConnection _connection;

@@ -1,6 +1,8 @@
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>What scripts/test.sh hands to the tests. A server that is missing is a failure, never a reason to skip.</summary>
+/// <summary>
+/// The environment that scripts/test.sh hands to the tests. A missing server is a failure, never a reason to skip.
+/// </summary>
 public static class TestEnvironment
 {
 #if DEBUG
@@ -9,16 +11,18 @@ public static class TestEnvironment
     private const string Configuration = "Release";
 #endif
 
-    /// <summary>libpq URI of a Postgres on which databases may be created.</summary>
+    /// <summary>The libpq URI of a Postgres on which databases may be created.</summary>
     public static string Postgres => Required("FLASHSALE_POSTGRES");
 
-    /// <summary>amqp URI of a RabbitMQ administrator.</summary>
+    /// <summary>The amqp URI of a RabbitMQ administrator.</summary>
     public static string RabbitMq => Required("FLASHSALE_RABBITMQ");
 
     /// <summary>A command that runs rabbitmqctl against that broker.</summary>
     public static string RabbitMqCtl => Required("FLASHSALE_RABBITMQ_CTL");
 
-    /// <summary>The assembly of a host: published by scripts/test.sh, else as the last build left it.</summary>
+    /// <summary>
+    /// The assembly of a host: the one that scripts/test.sh has published, else the output of the last build.
+    /// </summary>
     /// <param name="host">Api, Admin, Worker or PaymentSandbox.</param>
     public static string HostAssembly(string host)
     {
@@ -29,7 +33,7 @@ public static class TestEnvironment
         return File.Exists(path) ? path : throw new InvalidOperationException($"The host {path} is not there. Run ./scripts/test.sh.");
     }
 
-    /// <summary>The root of the repository.</summary>
+    /// <summary>The root folder of the repository.</summary>
     public static string Repository => RepositoryRoot();
 
     private static string Required(string variable) =>

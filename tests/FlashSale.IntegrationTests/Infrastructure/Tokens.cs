@@ -5,7 +5,9 @@ using System.Text.Json;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
 
-/// <summary>Mints shoppers' tokens by hand, so that the product's verifier is judged by another hand's work.</summary>
+/// <summary>
+/// Mints shoppers' tokens without the product's code, so that independent code judges the product's verifier.
+/// </summary>
 public static class Tokens
 {
     public const string Issuer = "https://login.test";

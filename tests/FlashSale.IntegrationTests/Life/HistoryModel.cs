@@ -1,6 +1,8 @@
 namespace FlashSale.IntegrationTests.Life;
 
-/// <summary>One thing that happens to a sale; numbers choose among what there is at that moment.</summary>
+/// <summary>
+/// One event in the life of a sale. Its numbers choose among the users, items and orders of that moment.
+/// </summary>
 public abstract record Happening
 {
     public sealed record Buy(int User, int Item, int Quantity) : Happening;
@@ -23,10 +25,10 @@ public abstract record Happening
 
     public sealed record Rebuild : Happening;
 
-    /// <summary>The workers die and are started again while the next thing happens.</summary>
+    /// <summary>The workers die and start again while the next thing happens.</summary>
     public sealed record WorkersDie : Happening;
 
-    /// <summary>Redis dies and is started again while the next thing happens.</summary>
+    /// <summary>Redis dies and starts again while the next thing happens.</summary>
     public sealed record RedisDies : Happening;
 }
 
@@ -48,7 +50,10 @@ public sealed class ModelOrder(Guid orderId, string key, int user, int item, int
     public bool IsLive => Status is "pending_payment" or "paid";
 }
 
-/// <summary>The books of a sale as plain numbers: what every answer and every account must be, said a second time without any store.</summary>
+/// <summary>
+/// The books of a sale as plain numbers. They say a second time, without any store, how every answer and every account
+/// must be.
+/// </summary>
 public sealed class HistoryModel
 {
     public const int Users = 4;
@@ -68,7 +73,7 @@ public sealed class HistoryModel
 
     public int Remaining(int item) => Stock[item] - Live(item);
 
-    /// <summary>The code of the answer; null for an acceptance.</summary>
+    /// <summary>The code of the answer, or null for an acceptance.</summary>
     public string? Buy(Happening.Buy buy)
     {
         if (IsPaused) return "sale_paused";
@@ -76,7 +81,7 @@ public sealed class HistoryModel
         return Remaining(buy.Item) < buy.Quantity ? "sold_out" : null;
     }
 
-    /// <summary>What pay_order answers to a new payment.</summary>
+    /// <summary>The answer of pay_order to a new payment.</summary>
     public static string Pay(ModelOrder order)
     {
         if (order.Status != "pending_payment") return "refunded";

@@ -4,7 +4,10 @@ using FsCheck.Fluent;
 
 namespace FlashSale.IntegrationTests.Life;
 
-/// <summary>Long histories of everything that can happen to a sale and its orders, crashes among it: each answer, and the books at the end, are the model's.</summary>
+/// <summary>
+/// Long histories mix all events of a sale and its orders with crashes. Each answer, and the books at the end, agree
+/// with the model.
+/// </summary>
 public sealed class HistoryTests(Lively fixture, ITestOutputHelper output) : LifeTest(fixture, output), IClassFixture<Lively>
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
@@ -110,7 +113,7 @@ public sealed class HistoryTests(Lively fixture, ITestOutputHelper output) : Lif
                 Assert.Equal(again.OrderId, answer.OrderId);
                 break;
         }
-        // Units that were given back are for sale again before the next thing happens: the model knows no way between.
+        // Returned units must be for sale again before the next thing happens, since the model has no state in between.
         await Eventually.TrueAsync("nothing is on its way back", Patience, async () =>
             !await ScalarAsync<bool>("select exists (select 1 from stock_return where sale_id = @Id and state = 'pending')", new { sale.Id }));
     }
@@ -119,7 +122,7 @@ public sealed class HistoryTests(Lively fixture, ITestOutputHelper output) : Lif
     {
         var (expected, key, sku) = (model.Buy(buy), Guid.NewGuid().ToString(), sale.Items[buy.Item].Sku);
         var shopper = Stack.Shopper($"user-{buy.User}", buy.User % 2);
-        // A node may believe in a sell-out or a pause for a moment longer, and in an opening: less than a second.
+        // A node may still believe in a sell-out, a pause or an opening for a moment, less than a second.
         var answer = await Eventually.GetAsync($"the answer to {buy} is {expected ?? "202"}", Patience, () => SettledAsync(() => shopper.BuyAsync(sale, key, sku, buy.Quantity)),
             answer => answer.Status == 202 || answer.Code == expected);
         Is(expected is null ? (202, null) : (409, expected), answer);
@@ -132,12 +135,12 @@ public sealed class HistoryTests(Lively fixture, ITestOutputHelper output) : Lif
     {
         var changes = model.Turn(paused);
         var answer = await SettledAsync(() => Stack.Manager.PostAsync($"/api/v1/sales/{sale.Id}/{(paused ? "pause" : "resume")}"));
-        // Said again after an answer that was lost, it finds the sale where it should be.
+        // A repeat after a lost answer finds the sale in the wanted state already.
         Assert.True(answer.Status == (changes ? 200 : 409) || answer.Code == "sale_state_conflict", answer.ToString());
         await Stack.StatusOnEveryNodeAsync(sale.Id, paused ? "paused" : Enumerable.Range(0, HistoryModel.Items).All(item => model.Remaining(item) == 0) ? "sold_out" : "open");
     }
 
-    // While a store is away, or the outcome cannot be known, one asks again.
+    // The test asks again while a store is away or the outcome cannot be known.
     private static Task<Answer> SettledAsync(Func<Task<Answer>> ask) =>
         Eventually.GetAsync("there is an answer", Patience, ask, answer => answer.Status is not (0 or 503));
 

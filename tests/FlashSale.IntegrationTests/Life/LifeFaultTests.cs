@@ -2,7 +2,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Life;
 
-/// <summary>Workers die at every moment of expiry and of the return of units, stores go away in between: every unit is accounted for once.</summary>
+/// <summary>
+/// Workers die at every moment of expiry and return, and stores go away in between. Every unit is accounted for once.
+/// </summary>
 public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper output) : LifeTest(fixture, output), IClassFixture<LivelyOnOwnServers>
 {
     [Fact]
@@ -13,7 +15,7 @@ public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper
         await using var load = new Load(Stack, sale);
         await load.AcceptedMoreAsync(300);
         using var over = new CancellationTokenSource();
-        // Orders fall due, and shoppers give theirs up, all the time.
+        // All the time, orders fall due and shoppers cancel theirs.
         var life = Task.Run(async () =>
         {
             var random = new Random(7);
@@ -33,7 +35,8 @@ public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper
             var moments = new Random(i);
             for (var kill = 0; kill < KillsEach; kill++)
             {
-                // A worker is at work after about half a second: some die while starting, most in the middle of something.
+                // A worker is at work after about half a second. Some die while they start, most in the middle of some
+                // work.
                 await Task.Delay(moments.Next(300, 1_200));
                 await worker.KillAsync();
                 await worker.LaunchAsync();
@@ -70,7 +73,7 @@ public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper
         await Books.RestAsync(Stack, sale, TimeSpan.FromSeconds(30));
         await Stack.FreezeWorkersAsync();
         foreach (var told in sale.History.Accepted.Take(20)) Assert.Equal(200, (await Stack.Shopper(told.UserId).CancelAsync(told.Answer.OrderId)).Status);
-        // Given back by Postgres, not taken by Redis: on their way.
+        // Postgres has given these units back and Redis has not taken them yet, so they count as in flight.
         var line = (await Stack.Manager.LedgerAsync(sale.Id)).GetProperty("items")[0];
         Assert.Equal((0, 20, 30, 0), (line.GetProperty("remaining").GetInt32(), line.GetProperty("inFlight").GetInt32(), line.GetProperty("live").GetInt32(), line.GetProperty("difference").GetInt32()));
         await Stack.Redis.KillAsync();
@@ -79,7 +82,7 @@ public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper
         await Stack.SellsOnEveryNodeAsync(sale);
         var view = await Books.CheckAsync(Stack, sale);
         Assert.Equal(20, view.Remaining[sale.Sku]);
-        // Units that come back to an item with none left rest for half a second.
+        // Units that come back to a sold-out item rest for half a second.
         await Eventually.GetAsync("the units are for sale again", TimeSpan.FromSeconds(10), () => Stack.Shopper("first-again").BuyAsync(sale), answer => answer.Status == 202);
         Assert.Equal(19, await Crowd.BuyAsync(Stack, sale, users: 40, prefix: "second"));
         await Books.CheckAsync(Stack, sale);
@@ -91,7 +94,7 @@ public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper
         var sale = await Stack.OpenSaleAsync(stock: 20, payWithinSeconds: 2);
         await Stack.RabbitMq!.KillAsync();
         await Crowd.AllBuyAsync(Stack, sale, users: 20);
-        // Longer than the time to pay and the grace: it must not have begun.
+        // Wait longer than the time to pay and the grace. The time to pay must not have begun.
         await Task.Delay(TimeSpan.FromSeconds(8));
         await Stack.RabbitMq.StartAsync();
         await Eventually.TrueAsync("all orders are stored", TimeSpan.FromSeconds(60), async () => await ScalarAsync<long>("select count(*) from orders where sale_id = @Id", new { sale.Id }) == 20);
@@ -109,7 +112,7 @@ public sealed class LifeFaultTests(LivelyOnOwnServers fixture, ITestOutputHelper
         await Stack.Postgres!.StopAsync();
         await Stack.Postgres.BackUpAsync();
         await Stack.StartPostgresAsync();
-        // These are lost with what follows the backup.
+        // The restore loses these orders, as everything after the backup.
         await Crowd.AllBuyAsync(Stack, sale, users: 20, prefix: "lost");
         await Books.CheckAsync(Stack, sale);
         await Stack.Postgres.StopAsync();

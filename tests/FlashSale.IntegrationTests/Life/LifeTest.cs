@@ -2,13 +2,15 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Life;
 
-/// <summary>Two of each host, and books that are compared every second.</summary>
+/// <summary>Two Api nodes and two workers that compare the books every second.</summary>
 public sealed class Lively() : StackFixture(new StackOptions { Apis = 2, Workers = 2, Settings = LifeTest.Settings() });
 
-/// <summary>The same on a Postgres and a broker of their own, to be taken down.</summary>
+/// <summary>
+/// The stack of <see cref="Lively"/> on a Postgres and a broker of its own, which tests may take down.
+/// </summary>
 public sealed class LivelyOnOwnServers() : StackFixture(new StackOptions { Apis = 2, Workers = 2, OwnPostgres = true, OwnRabbitMq = true, Settings = LifeTest.Settings() });
 
-/// <summary>A test of what happens to orders after they are stored.</summary>
+/// <summary>A test of the life of orders after they are stored.</summary>
 public abstract class LifeTest(StackFixture fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
@@ -18,7 +20,7 @@ public abstract class LifeTest(StackFixture fixture, ITestOutputHelper output) :
         ["Reconcile__IntervalSeconds"] = "1",
         ["Relay__RepublishAfterSeconds"] = "2",
         ["Orders__MaxCancellations"] = "2",
-        // The same few shoppers let orders expire again and again.
+        // Expirations are not limited, because the same few shoppers let orders expire again and again.
         ["Orders__MaxExpirations"] = "0",
     };
 
@@ -31,11 +33,13 @@ public abstract class LifeTest(StackFixture fixture, ITestOutputHelper output) :
         return answer.OrderId;
     }
 
-    /// <summary>A provider's word that an order's payment has succeeded.</summary>
+    /// <summary>
+    /// Records that a provider has told of a successful payment for the order. Returns the answer of pay_order.
+    /// </summary>
     protected Task<string> PayAsync(Guid orderId, string? paymentId = null) => ScalarAsync<string>(
         "select pay_order(@orderId, @paymentId, amount, currency) from orders where order_id = @orderId", new { orderId, paymentId = paymentId ?? $"pay-{orderId}" });
 
-    /// <summary>Lets orders of a sale be due so many milliseconds from now, by Postgres' clock.</summary>
+    /// <summary>Makes orders of a sale due this many milliseconds from now, by the clock of Postgres.</summary>
     protected Task DueInAsync(Sale sale, int milliseconds, Guid? orderId = null) => ExecuteAsync("""
         update orders set pay_by = clock_timestamp() - interval '5 s' + @milliseconds * interval '1 ms'
         where sale_id = @Id and status = 'pending_payment' and (@orderId::uuid is null or order_id = @orderId)

@@ -4,7 +4,10 @@ using FlashSale.Orders;
 
 namespace FlashSale.IntegrationTests.Life;
 
-/// <summary>What an order may become, who else can buy its units then, and that of two things at the same instant one happens.</summary>
+/// <summary>
+/// An order makes only the moves that it may, its units then go to others, and of two moves at the same instant one
+/// happens.
+/// </summary>
 public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : LifeTest(fixture, output), IClassFixture<Lively>
 {
     [Fact]
@@ -37,7 +40,7 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
         Assert.Equal((200, "cancelled"), (cancelled.Status, cancelled.Member("status")));
         var took = await Eventually.TrueAsync("somebody else buys the unit", TimeSpan.FromSeconds(5), async () => (await Stack.Shopper("second", 1).BuyAsync(sale)).Status == 202);
         Assert.True(took < TimeSpan.FromSeconds(1), $"It took {took}.");
-        // The retry of the one who cancelled still gets its answer, and its order is what it is.
+        // A retry of the shopper that cancelled still gets its first answer, and the order stays cancelled.
         var first = sale.History.Accepted.Single(told => told.UserId == "first");
         var again = await Stack.Shopper("first", 1).BuyAsync(sale, first.Key);
         Assert.True(again.Status == 202 && again.IsReplay && again.Body.AsSpan().SequenceEqual(first.Answer.Body), again.ToString());
@@ -54,7 +57,7 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
         {
             var orderId = await BuyStoredAsync(sale, "hoarder");
             Assert.Equal(200, (await shopper.CancelAsync(orderId)).Status);
-            // A repetition, its answer having been lost, is told the same.
+            // A repeat after a lost answer is told the same.
             Assert.Equal((200, "cancelled"), ((await shopper.CancelAsync(orderId)) is var again ? again.Status : 0, again.Member("status")));
             await Eventually.TrueAsync("the unit is back", TimeSpan.FromSeconds(5), async () => await Stack.Redis.Client.NumberAsync("HGET", sale.RedisPrefix + "stock", sale.Sku) == 10);
         }
@@ -74,7 +77,7 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
         Refusal.AssertIs(401, "unauthenticated", await Stack.Shopper("buyer", token: "").CancelAsync(orderId));
         Assert.Equal("paid", await PayAsync(orderId));
         Refusal.AssertIs(409, "order_not_cancellable", await Stack.Shopper("buyer").CancelAsync(orderId));
-        // In flight: it can be cancelled once it is stored.
+        // The order is in flight. It can be cancelled once it is stored.
         await Stack.FreezeWorkersAsync();
         try
         {
@@ -136,9 +139,9 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
         var view = await Books.CheckAsync(Stack, sale);
         Tell($"{view.Orders.Count(order => order.Status == "paid")} were paid, {view.Orders.Count(order => order.Status == "expired")} expired.");
         Assert.All(view.Orders, order => Assert.Equal(order.Status == "paid" ? "paid" : "refunded", told[order.OrderId]));
-        // Whoever paid too late gets the money back.
+        // Shoppers that paid too late get their money back.
         Assert.All(view.Orders, order => Assert.Equal(order.Status == "expired" ? 1 : 0, order.Refunds));
-        // Both happened, or the test has shown nothing.
+        // Without both outcomes the test would show nothing.
         Assert.Contains(view.Orders, order => order.Status == "paid");
         Assert.Contains(view.Orders, order => order.Status == "expired");
         Assert.Equal(Orders - view.Orders.Count(order => order.Status == "paid"), view.Remaining[sale.Sku]);
@@ -155,7 +158,7 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
             await loader.ExecuteAsync("select pg_advisory_lock(1, number) from sale where sale_id = @Id", new { loaded.Id });
             try
             {
-                // More than the breaker needs to open, if these were failures of Postgres.
+                // The breaker would open after fewer refusals than these, if they counted as failures of Postgres.
                 for (var round = 0; round < 2; round++)
                 {
                     var answers = await Task.WhenAll(orders.Select((orderId, i) => Stack.Shopper($"user-{i}").CancelAsync(orderId)));
@@ -179,7 +182,8 @@ public sealed class OrderMoveTests(Lively fixture, ITestOutputHelper output) : L
         var sale = await Stack.OpenSaleAsync(stock: 100);
         var orderId = await BuyStoredAsync(sale, "nervous");
         var answers = await Task.WhenAll(Enumerable.Range(0, 100).Select(i => Stack.Shopper("nervous", i % 2).CancelAsync(orderId)));
-        // A slow machine makes some wait longer for a place than a node lets them: they are told that nothing was done, and come again.
+        // On a slow machine some requests wait for a place longer than a node allows. They are told that nothing was
+        // done.
         Assert.All(answers, answer => Assert.True(answer.Status == 200 || answer is { Status: 503, Code: "temporarily_unavailable" }, $"{answer}"));
         Assert.Contains(answers, answer => answer.Status == 200);
         Assert.Equal(200, (await Stack.Shopper("nervous").CancelAsync(orderId)).Status);

@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Life;
 
-/// <summary>Rebuilds, and a Redis that forgets, in the middle of payments, cancellations, expiries and returns.</summary>
+/// <summary>
+/// A sale is rebuilt, or Redis forgets, in the middle of payments, cancellations, expiries and returns.
+/// </summary>
 public sealed class RebuildInLifeTests(Lively fixture, ITestOutputHelper output) : LifeTest(fixture, output), IClassFixture<Lively>
 {
     [Fact]
@@ -52,11 +54,11 @@ public sealed class RebuildInLifeTests(Lively fixture, ITestOutputHelper output)
         Stack.Redis.CutFile(cut);
         await Stack.Redis.StartAsync();
         await Stack.SellsOnEveryNodeAsync(sale);
-        // Units that come back to an item with none left rest for half a second.
+        // Units that come back to a sold-out item rest for half a second.
         await Eventually.GetAsync("the units are for sale again", TimeSpan.FromSeconds(10), () => Stack.Shopper("first-again").BuyAsync(sale), answer => answer.Status == 202);
         Assert.Equal(39, await Crowd.BuyAsync(Stack, sale, users: 60, prefix: "second"));
         await Books.CheckAsync(Stack, sale);
-        // Those who cancelled may buy again, as far as there is anything: their counts were given back.
+        // Shoppers that cancelled may buy again while units last, since their counts were given back.
         await Stack.Manager.ChangeStockAsync(sale.Id, sale.Sku, 1);
         await Eventually.GetAsync("one who cancelled buys again", TimeSpan.FromSeconds(5), () => Stack.Shopper(orders[0].UserId).BuyAsync(sale), answer => answer.Status == 202);
         await Books.CheckAsync(Stack, sale);
@@ -72,7 +74,7 @@ public sealed class RebuildInLifeTests(Lively fixture, ITestOutputHelper output)
             await Crowd.AllBuyAsync(Stack, sale, users: 20);
             await Books.RestAsync(Stack, sale, TimeSpan.FromSeconds(30));
         }
-        // A return that waits and orders that are due, of the one that is then locked as by a rebuild.
+        // The locked sale gets a waiting return and due orders. Its lock is the one that a rebuild holds.
         await Stack.FreezeWorkersAsync();
         var told = locked.History.Accepted[0];
         Assert.Equal(200, (await Stack.Shopper(told.UserId).CancelAsync(told.Answer.OrderId)).Status);

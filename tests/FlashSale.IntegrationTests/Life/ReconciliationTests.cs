@@ -4,13 +4,17 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Life;
 
-/// <summary>As <see cref="Lively"/>, and a difference that stands is repaired, and a sale that is over is archived at once.</summary>
+/// <summary>
+/// The stack of <see cref="Lively"/> that also repairs a standing difference and archives a finished sale at once.
+/// </summary>
 public sealed class Repairing() : StackFixture(new StackOptions
 {
     Settings = new(LifeTest.Settings()) { ["Reconcile__Repair"] = "true", ["Reconcile__ArchiveAfterMinutes"] = "0", ["RedisLog__RewriteAboveMegabytes"] = "1" },
 });
 
-/// <summary>A difference is told once it stands, and repaired only where that is switched on, towards Postgres.</summary>
+/// <summary>
+/// A standing difference is shown. It is repaired only where repair is switched on, and then towards Postgres.
+/// </summary>
 public sealed class ReconciliationTests(Lively fixture, ITestOutputHelper output) : LifeTest(fixture, output), IClassFixture<Lively>
 {
     [Fact]
@@ -19,7 +23,7 @@ public sealed class ReconciliationTests(Lively fixture, ITestOutputHelper output
         var sale = await Stack.OpenSaleAsync(stock: 100);
         await Crowd.AllBuyAsync(Stack, sale, users: 10);
         await Books.CheckAsync(Stack, sale);
-        // A unit that nobody accounts for.
+        // Nobody accounts for this unit.
         await Stack.Redis.Client.CallAsync("HINCRBY", sale.RedisPrefix + "stock", sale.Sku, "1");
         var ledger = await Eventually.GetAsync("the difference has stood three times", TimeSpan.FromSeconds(30), () => Stack.Manager.LedgerAsync(sale.Id),
             books => books.GetProperty("reconciliation").ValueKind is System.Text.Json.JsonValueKind.Object && books.GetProperty("reconciliation").GetProperty("runsUnbalanced").GetInt32() >= 3);
@@ -27,7 +31,7 @@ public sealed class ReconciliationTests(Lively fixture, ITestOutputHelper output
         Assert.Equal(-1, ledger.GetProperty("items")[0].GetProperty("difference").GetInt32());
         Assert.Equal(-1, ledger.GetProperty("reconciliation").GetProperty("differences").GetProperty(sale.Sku).GetInt32());
         Assert.Equal(91, await Stack.Redis.Client.NumberAsync("HGET", sale.RedisPrefix + "stock", sale.Sku));
-        // Mended by hand, it is forgotten with the next comparison.
+        // A difference that is repaired by hand is forgotten at the next comparison.
         await Stack.Redis.Client.CallAsync("HINCRBY", sale.RedisPrefix + "stock", sale.Sku, "-1");
         await Eventually.TrueAsync("the books balance again", TimeSpan.FromSeconds(15), async () =>
             (await Stack.Manager.LedgerAsync(sale.Id)).GetProperty("reconciliation").GetProperty("runsUnbalanced").GetInt32() == 0);
@@ -43,7 +47,7 @@ public sealed class ReconciliationTests(Lively fixture, ITestOutputHelper output
         await rebuild.ExecuteAsync("select pg_advisory_xact_lock(1, number) from sale where sale_id = @Id", new { sale.Id });
         await Eventually.TrueAsync("a comparison waits for the sale", TimeSpan.FromSeconds(30), async () =>
             await ScalarAsync<long>("select count(*) from pg_locks where locktype = 'advisory' and classid = 1 and not granted and database = (select oid from pg_database where datname = current_database())") > 0);
-        // As a migration would.
+        // A migration would take the same lock.
         await using var migration = await Stack.Database.Source.OpenConnectionAsync();
         await migration.ExecuteAsync("begin; set local lock_timeout = '5s'; lock table orders in access exclusive mode; rollback");
         await held.RollbackAsync();
@@ -59,7 +63,7 @@ public sealed class ReconciliationTests(Lively fixture, ITestOutputHelper output
         var clean = (await Stack.Manager.GetAsync($"/api/v1/sales/{sale.Id}/ledger?full=true")).Json;
         Assert.True(clean.GetProperty("balanced").GetBoolean());
         Assert.Equal(0, clean.GetProperty("reconciliation").GetProperty("findings").GetArrayLength());
-        // An order changed behind everyone's back, and a quota.
+        // Change an order and a quota behind the product's back.
         await ExecuteAsync("update orders set status = 'cancelled' where order_id = (select order_id from orders where sale_id = @Id and user_id = 'user-1')", new { sale.Id });
         await ExecuteAsync("update user_quota set units = 0 where sale_id = @Id and user_id = 'user-2'", new { sale.Id });
         var found = (await Stack.Manager.GetAsync($"/api/v1/sales/{sale.Id}/ledger?full=true")).Json;
@@ -73,7 +77,7 @@ public sealed class ReconciliationTests(Lively fixture, ITestOutputHelper output
     }
 }
 
-/// <summary>Where repair is switched on, and a sale leaves Redis as soon as it may.</summary>
+/// <summary>With repair switched on, differences are repaired. A sale leaves Redis as soon as it may.</summary>
 public sealed class RepairAndArchiveTests(Repairing fixture, ITestOutputHelper output) : LifeTest(fixture, output), IClassFixture<Repairing>
 {
     [Fact]
@@ -99,7 +103,7 @@ public sealed class RepairAndArchiveTests(Repairing fixture, ITestOutputHelper o
         var orders = sale.History.Accepted.ToArray();
         foreach (var told in orders[..6]) await PayAsync(told.Answer.OrderId);
         await Stack.Manager.CloseAsync(sale.Id);
-        // Four orders still wait for payment: nothing is archived.
+        // Four orders still wait for payment, so the sale is not archived.
         await Eventually.TrueAsync("the closed sale has been compared", TimeSpan.FromSeconds(15), async () =>
             await ScalarAsync<bool>("select run_at > closed_at from sale join reconciliation using (sale_id) where sale_id = @Id", new { sale.Id }));
         Assert.Equal("closed", await ScalarAsync<string>("select status from sale where sale_id = @Id", new { sale.Id }));
@@ -111,11 +115,11 @@ public sealed class RepairAndArchiveTests(Repairing fixture, ITestOutputHelper o
         Assert.Equal("paid", (await Stack.Shopper(orders[0].UserId).OrderAsync(orders[0].Answer.OrderId)).Member("status"));
         Assert.Equal("expired", (await Stack.Shopper(orders[9].UserId).OrderAsync(orders[9].Answer.OrderId)).Member("status"));
         await Eventually.GetAsync("the node has forgotten the sale", TimeSpan.FromSeconds(10), () => Stack.Shopper("late").BuyAsync(sale), answer => answer.Code == "sale_not_found");
-        // A refund after that returns no unit to Redis, and the money all the same.
+        // A refund after that returns no unit to Redis, but the money all the same.
         Assert.Equal(200, (await Stack.Manager.RefundAsync(orders[0].Answer.OrderId)).Status);
         Assert.Equal("superseded", await ScalarAsync<string>("select state from stock_return where order_id = @orderId", new { orderId = orders[0].Answer.OrderId }));
         Assert.Empty(await Stack.Redis.DigestAsync(sale.RedisPrefix));
-        // Its books stay true: five orders hold a unit each, fifteen units nobody has.
+        // The archived sale's books stay true: five orders hold a unit each, and nobody has the other fifteen.
         var ledger = await Stack.Manager.LedgerAsync(sale.Id);
         Assert.True(ledger.GetProperty("balanced").GetBoolean());
         var line = ledger.GetProperty("items")[0];
@@ -131,9 +135,9 @@ public sealed class RepairAndArchiveTests(Repairing fixture, ITestOutputHelper o
         var sale = await Stack.OpenSaleAsync(stock: 20);
         await Crowd.AllBuyAsync(Stack, sale, users: 10);
         await Books.CheckAsync(Stack, sale);
-        // Nothing is rewritten in the first minute of a sale.
+        // The worker rewrites nothing in the first minute of a sale.
         await ExecuteAsync("update sale set opens_at = opens_at - interval '10 minutes' where sale_id = @Id", new { sale.Id });
-        // Of what Redis cannot compress: it compresses what it rewrites.
+        // The values are random, since Redis compresses the values that it rewrites.
         for (var i = 0; i < 4; i++) await Stack.Redis.Client.CallAsync("SET", "the-same-key", Convert.ToBase64String(RandomNumberGenerator.GetBytes(750_000)));
         await Eventually.TrueAsync("one of four copies is left", TimeSpan.FromSeconds(60), async () =>
             await Figures.OfAsync(Stack.Worker, "flashsale_redis_log_base_bytes") is > 1_000_000 and < 2_000_000);

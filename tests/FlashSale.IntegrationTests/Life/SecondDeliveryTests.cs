@@ -2,7 +2,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Life;
 
-/// <summary>Everything that was ever on its way comes a second time, when the orders have long lived on: nothing changes.</summary>
+/// <summary>
+/// Every entry, message and return comes a second time, when the orders have long moved on. Nothing changes.
+/// </summary>
 public sealed class SecondDeliveryTests(Lively fixture, ITestOutputHelper output) : LifeTest(fixture, output), IClassFixture<Lively>
 {
     [Fact]
@@ -28,7 +30,7 @@ public sealed class SecondDeliveryTests(Lively fixture, ITestOutputHelper output
         Assert.NotEmpty(messages);
         foreach (var message in messages) await tap.PublishAgainAsync(message);
         foreach (var entry in outbox) await Stack.Redis.Client.CallAsync("XADD", sale.RedisPrefix + "outbox", "*", "r", ((object?[])((object?[])entry!)[1]!)[1]!);
-        // Every return once more as well: what was applied is known to Redis.
+        // Every return comes once more as well. Redis knows the returns that it has applied.
         await ExecuteAsync("update stock_return set state = 'pending' where sale_id = @Id", new { sale.Id });
 
         await Books.RestAsync(Stack, sale, TimeSpan.FromSeconds(30));

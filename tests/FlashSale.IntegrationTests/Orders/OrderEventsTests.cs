@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Protection;
 
 namespace FlashSale.IntegrationTests.Orders;
 
-/// <summary>An order's stream: its status now, and each change as it happens.</summary>
+/// <summary>The stream of an order sends its present status, and each change as it happens.</summary>
 [Collection<OnOneOfEach>]
 public sealed class OrderEventsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -103,7 +103,7 @@ public sealed class OrderEventsTests(OneOfEach fixture, ITestOutputHelper output
         await Stack.SwitchAsync(1);
         try
         {
-            // An error would end an EventSource for good; an end makes it come back after the time that was named.
+            // An error would end an EventSource for good. An ended stream makes it come back after the retry time.
             using (var another = await EventClient.OpenAsync(Stack.Api, "patient", order))
             {
                 Assert.Equal((200, "text/event-stream"), (another.Status, another.Response.Content.Headers.ContentType?.MediaType));
@@ -132,7 +132,7 @@ public sealed class OrderEventsTests(OneOfEach fixture, ITestOutputHelper output
         await Stack.FreezeWorkersAsync();
         try
         {
-            // In Postgres alone: the worker would announce it with the return of the units.
+            // The change is in Postgres alone, since the worker would announce it when it returns the units.
             Assert.Equal(200, (await Stack.Shopper("buyer").CancelAsync(order)).Status);
             Assert.Equal("cancelled", await NextAsync(stream, TimeSpan.FromSeconds(90)));
         }

@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Orders;
 
-/// <summary>What shoppers see of their orders, from the moment of the 202.</summary>
+/// <summary>Shoppers can read their orders from the moment of the 202.</summary>
 public sealed class OrderReadsTests(TwoOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOfEach>
 {
     [Fact]
@@ -62,7 +62,7 @@ public sealed class OrderReadsTests(TwoOfEach fixture, ITestOutputHelper output)
         Refusal.AssertIs(404, "order_not_found", await Stack.Shopper("somebody-else").OrderAsync(bought.OrderId));
         Refusal.AssertIs(404, "order_not_found", await Stack.Shopper("buyer").OrderAsync(Guid.NewGuid()));
         Refusal.AssertIs(404, "order_not_found", await Stack.Shopper("somebody-else").GetAsync($"/api/v1/orders/{bought.OrderId}/events"));
-        // An id of the right shape, of this very sale, that nobody was given.
+        // The id has the right shape and belongs to this very sale, but no order has it.
         var bytes = bought.OrderId.ToByteArray(bigEndian: true);
         bytes[15] ^= 1;
         Refusal.AssertIs(404, "order_not_found", await Stack.Shopper("buyer").OrderAsync(new Guid(bytes, bigEndian: true)));

@@ -5,7 +5,9 @@ using Npgsql;
 
 namespace FlashSale.IntegrationTests.Orders;
 
-/// <summary>What it costs Postgres to store a pack, in pages looked at: the same on every machine.</summary>
+/// <summary>
+/// Measures the cost of storing a pack in pages that Postgres reads, which is the same on every machine.
+/// </summary>
 public sealed class PersistCostTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     private const int Orders = 100;
@@ -14,7 +16,7 @@ public sealed class PersistCostTests(OneOfEach fixture, ITestOutputHelper output
     public async Task A_pack_costs_what_is_in_it_however_many_items_its_sale_has()
     {
         var narrow = await PagesAsync(items: 1);
-        // The planner knows sales of one item only, as it does in the first minutes of the first large one.
+        // The planner knows only sales of one item, as in the first minutes of the first large sale.
         await ExecuteAsync("analyze sale_item");
         var few = await PagesAsync(items: Orders);
         var many = await PagesAsync(items: 5_000);
@@ -22,12 +24,12 @@ public sealed class PersistCostTests(OneOfEach fixture, ITestOutputHelper output
         Assert.InRange(many, Orders, few * 1.5);
     }
 
-    // Orders of as many different items as there are, in a transaction that is rolled back.
+    // Stores orders of as many different items as the sale has, in a transaction that is rolled back.
     private async Task<long> PagesAsync(int items)
     {
         var id = await Stack.Manager.CreateSaleAsync([.. Enumerable.Range(0, items).Select(item => new ItemDraft($"item-{item}", Stock: 1_000))]);
         await using var connection = await Stack.Database.Source.OpenConnectionAsync();
-        // The first time a session must find out where everything is.
+        // In its first call a session must also find out where everything is, so only the second call counts.
         await PersistAsync(connection, id, items);
         return await PersistAsync(connection, id, items);
     }

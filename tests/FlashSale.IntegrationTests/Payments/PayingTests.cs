@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Payments;
 
-/// <summary>Orders are paid at the provider, and the provider's notice pays them here.</summary>
+/// <summary>Shoppers pay orders at the provider, and the provider's notice pays them here.</summary>
 public sealed class PayingTests(WithProvider fixture, ITestOutputHelper output) : PaymentTest(fixture, output), IClassFixture<WithProvider>
 {
     [Fact]
@@ -168,7 +168,7 @@ public sealed class PayingTests(WithProvider fixture, ITestOutputHelper output) 
     public async Task Who_lets_orders_expire_again_and_again_reaches_the_purchase_limit_also_after_a_rebuild()
     {
         var sale = await Stack.OpenSaleAsync(stock: 1);
-        // Three are free, the fourth stays on the limit of one.
+        // Three expired orders are free. The unit of the fourth stays on the purchase limit of one.
         for (var round = 0; round < 4; round++)
         {
             var bought = await Eventually.GetAsync("the unit is for sale", TimeSpan.FromSeconds(10), () => Stack.Shopper("hoarder").BuyAsync(sale), answer => answer.Status == 202);

@@ -2,7 +2,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Payments;
 
-/// <summary>A provider beside two Apis and two workers, and refunds that are asked for again soon.</summary>
+/// <summary>
+/// A stack with a payment provider, two Apis and two workers. The workers soon ask again for a refund.
+/// </summary>
 public sealed class WithProvider() : StackFixture(new StackOptions
 {
     Payments = true,
@@ -19,7 +21,6 @@ public sealed class WithProvider() : StackFixture(new StackOptions
     },
 });
 
-/// <summary>What tests of payments have in common.</summary>
 public abstract class PaymentTest(StackFixture fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     protected const long Price = 199_900;
@@ -32,7 +33,7 @@ public abstract class PaymentTest(StackFixture fixture, ITestOutputHelper output
         await Stack.Provider.BehaveAsync();
     }
 
-    /// <summary>An order that waits for its payment.</summary>
+    /// <summary>Buys, and waits until the order waits for its payment.</summary>
     protected async Task<Guid> OrderAsync(Sale sale, string user = "buyer")
     {
         var orderId = (await Stack.Shopper(user).BuyAsync(sale)).OrderId;
@@ -50,11 +51,11 @@ public abstract class PaymentTest(StackFixture fixture, ITestOutputHelper output
     protected Task<Answer> NotifyAsync(string type, Guid orderId, string paymentId, long amount = Price, string currency = "CNY", string? id = null) =>
         Stack.Provider.NotifyAsync(Provider.Notice(type, orderId, paymentId, amount, currency), id);
 
-    /// <summary>What the shopper would do by POST /cancel.</summary>
+    /// <summary>Cancels an order as its shopper would by POST /cancel.</summary>
     protected async Task CancelAsync(Sale sale, Guid orderId, string user = "buyer") => Assert.Equal("cancelled", await ScalarAsync<string>(
         "select cancel_order(s.sale_id, s.number, @orderId, @user, 100) from sale s where s.sale_id = @Id", new { sale.Id, orderId, user }));
 
-    /// <summary>Lets the grace of an order be over, and the provider be asked about its payment.</summary>
+    /// <summary>Ends the grace of an order now, and lets the worker ask the provider about its payment.</summary>
     protected Task DueAsync(Guid orderId) => ExecuteAsync("""
         with due as (update orders set pay_by = now() - interval '5 s' where order_id = @orderId returning order_id, pay_by)
         update payment p set ask_at = due.pay_by from due where p.order_id = due.order_id and p.ask_at is not null
@@ -69,7 +70,7 @@ public abstract class PaymentTest(StackFixture fixture, ITestOutputHelper output
     protected Task<string?> RefundAsync(string paymentId, string state) => Eventually.GetAsync(
         $"the refund of {paymentId} is {state}", Deadline, () => RefundStateAsync(paymentId), found => found == state);
 
-    /// <summary>Everything that a notice could have left behind about an order; to compare.</summary>
+    /// <summary>All rows that a notice could have left behind about an order, for comparison.</summary>
     protected async Task<string?> TracesAsync(Guid orderId) => await ScalarAsync<string?>("""
         select jsonb_build_object(
             'order', (select to_jsonb(o) from orders o where order_id = @orderId),

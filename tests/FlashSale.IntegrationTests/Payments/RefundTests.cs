@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Payments;
 
-/// <summary>Money that pays nothing goes back, however long the provider takes, and revives no order.</summary>
+/// <summary>Money that pays nothing goes back, even if the provider takes long, and revives no order.</summary>
 public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) : PaymentTest(fixture, output), IClassFixture<WithProvider>
 {
     [Fact]
@@ -59,7 +59,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         var orderId = await OrderAsync(sale);
         var url = await PaymentUrlAsync(orderId);
         var paymentId = url[(url.LastIndexOf('/') + 1)..];
-        // The provider has the money, but its notice comes another way while it hangs.
+        // The provider has the money but sends no notice. The test sends the notice while the provider hangs.
         await Stack.Provider.BehaveAsync(outcome: "never");
         await Stack.Provider.PayAsync(url);
         await CancelAsync(sale, orderId);
@@ -75,7 +75,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         {
             Stack.Sandbox.Thaw();
         }
-        // While the provider never tells, a refund stays under way.
+        // While the provider does not tell the outcome, a refund stays under way.
         await Eventually.GetAsync("the provider has taken the refund", TimeSpan.FromSeconds(30), () => Stack.Provider.StatusAsync(paymentId), status => status == "refunding");
         await Eventually.GetAsync("it is said to be pending", TimeSpan.FromSeconds(30),
             () => ScalarAsync<long>("select count(*) from refund where payment_id = @paymentId and state = 'due' and last_error is null", new { paymentId }), count => count == 1);
@@ -96,7 +96,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         await Task.WhenAll(Stack.Workers.Select(worker => worker.KillAsync()));
         await Stack.Provider.PayAsync(paymentId);
         await RefundAsync(paymentId, "due");
-        // As the dead left it: taken, and the lease over.
+        // The row looks as if a worker had taken it and died, and the lease had run out.
         await ScalarAsync<object?>("update refund set attempts = 1, next_at = now() where payment_id = @paymentId", new { paymentId });
         await Stack.Workers[1].StartAsync();
         await RefundAsync(paymentId, "confirmed");
@@ -125,7 +125,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         await StatusAsync("buyer", orderId, "paid");
         Assert.Equal("succeeded", await PaymentStateAsync(PaymentIdOf(url)));
         Assert.Null(await RefundStateAsync(PaymentIdOf(url)));
-        // The notice, should it come after all, changes nothing.
+        // A notice that comes after all changes nothing.
         Assert.Equal(200, (await NotifyAsync("payment.succeeded", orderId, PaymentIdOf(url))).Status);
         Assert.Null(await RefundStateAsync(PaymentIdOf(url)));
         await Books.CheckAsync(Stack, sale);
@@ -166,7 +166,7 @@ public sealed class RefundTests(WithProvider fixture, ITestOutputHelper output) 
         await DueAsync(orderId);
         await StatusAsync("buyer", orderId, "expired");
         Assert.True(await ScalarAsync<bool>("select answered_at is not null and ask_at > now() and asks = 1 from payment where payment_id = @paymentId", new { paymentId }));
-        // Money that comes then is found by the next question.
+        // The next question finds money that comes after the first.
         await Stack.Provider.BehaveAsync(outcome: "never");
         await Stack.Provider.PayAsync(paymentId);
         await ExecuteAsync("update payment set ask_at = now() where payment_id = @paymentId", new { paymentId });

@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Payments;
 
-/// <summary>Only the provider's own notices count, each once, in whatever order they come.</summary>
+/// <summary>Only the provider's own notices count, each once, in any order.</summary>
 public sealed class WebhookTests(WithProvider fixture, ITestOutputHelper output) : PaymentTest(fixture, output), IClassFixture<WithProvider>
 {
     private const string OtherSecret = "whsec_YW5vdGhlci1zZWNyZXQtb2YtdGhlLXRlc3RzLXdlYmhvb2s=";
@@ -44,7 +44,7 @@ public sealed class WebhookTests(WithProvider fixture, ITestOutputHelper output)
     {
         var orderId = await OrderAsync(await Stack.OpenSaleAsync(stock: 10));
         var before = await TracesAsync(orderId);
-        // A refund of less is a refund in part.
+        // A refund of a smaller amount is a partial refund, so it is no mismatch.
         foreach (var type in (string[])["payment.succeeded", "payment.failed", .. amount is > 0 and < Price && currency == "CNY" ? Array.Empty<string>() : ["payment.refunded"]])
             Refusal.AssertIs(422, "amount_mismatch", await NotifyAsync(type, orderId, "pay_mismatch", amount, currency));
         Assert.Equal(before, await TracesAsync(orderId));
@@ -134,7 +134,7 @@ public sealed class WebhookTests(WithProvider fixture, ITestOutputHelper output)
         Assert.All(answers, answer => Assert.Equal(200, answer.Status));
         var before = await TracesAsync(orderId);
         Assert.Equal(200, (await Stack.Provider.NotifyAsync(body, "msg_repeated")).Status);
-        // Whatever it says the second time: the id counts.
+        // The repeat may say something else, since only the id counts.
         Assert.Equal(200, (await NotifyAsync("payment.refunded", orderId, $"pay_{orderId:N}", id: "msg_repeated")).Status);
         Assert.Equal(before, await TracesAsync(orderId));
         await StatusAsync("buyer", orderId, "paid");
@@ -184,7 +184,7 @@ public sealed class WebhookTests(WithProvider fixture, ITestOutputHelper output)
         Assert.Equal("surplus", await PaymentStateAsync(paymentId));
         Assert.Equal("confirmed", await RefundStateAsync(paymentId));
         Assert.Equal("pending_payment", (await Stack.Shopper("buyer").OrderAsync(orderId)).Member("status"));
-        // Another payment pays it.
+        // Another payment pays the order.
         Assert.Equal(200, (await NotifyAsync("payment.succeeded", orderId, paymentId + "_2")).Status);
         await StatusAsync("buyer", orderId, "paid");
     }

@@ -2,7 +2,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Platform;
 
-/// <summary>A host that is configured wrongly does not start, and says which setting, its value and what is allowed.</summary>
+/// <summary>
+/// A host with a wrong setting does not start, and names the setting, its value and the allowed values.
+/// </summary>
 public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     private const int BadConfiguration = 78;
@@ -69,7 +71,7 @@ public sealed class BadConfigurationTests(OneOfEach fixture, ITestOutputHelper o
     [InlineData("Worker")]
     [InlineData("PaymentSandbox")]
     public async Task A_wrong_setting_stops_the_host_at_start(string host) =>
-        // Several at once: a start keeps one core busy for two seconds.
+        // Run four at once, because a start keeps one core busy for two seconds.
         await Parallel.ForEachAsync(WrongSettings.Where(wrong => wrong.Host == host), new ParallelOptions { MaxDegreeOfParallelism = 4 }, async (wrong, _) => await AssertRefusedAsync(wrong));
 
     [Theory]

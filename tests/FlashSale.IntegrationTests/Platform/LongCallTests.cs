@@ -4,7 +4,9 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace FlashSale.IntegrationTests.Platform;
 
-/// <summary>A call that keeps Redis busy for longer than the watchdog waits is not cut off by the watchdog.</summary>
+/// <summary>
+/// The watchdog does not cut off a long call that keeps Redis busy for longer than the watchdog waits.
+/// </summary>
 public sealed class LongCallTests
 {
     private const string TwoSeconds = """

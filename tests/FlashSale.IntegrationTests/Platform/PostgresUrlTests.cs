@@ -6,7 +6,7 @@ namespace FlashSale.IntegrationTests.Platform;
 /// <summary>One host of each kind on a Postgres of their own.</summary>
 public sealed class OnOwnPostgres() : StackFixture(new StackOptions { OwnPostgres = true });
 
-/// <summary>A host does with its connections to Postgres what its URL demands, or ends and says why not.</summary>
+/// <summary>A host connects to Postgres as its URL demands, or ends and says why it cannot.</summary>
 public sealed class PostgresUrlTests(OnOwnPostgres fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OnOwnPostgres>
 {
     private const int BadConfiguration = 78;
@@ -62,7 +62,7 @@ public sealed class PostgresUrlTests(OnOwnPostgres fixture, ITestOutputHelper ou
         var database = new Uri(Stack.Database.Url).AbsolutePath.Trim('/');
         foreach (var mode in (string[][])[transactions, ["pool_mode = session"]])
         {
-            // As it is installed.
+            // Apart from the mode, PgBouncer is configured as it is installed.
             await using (var bouncer = await PgBouncer.StartNewAsync(Stack.Database.Url, mode))
                 await EndsAsync("Admin", "Postgres__Url", bouncer.By(Stack.Database.Url), "ignore_startup_parameters", "session mode");
             await using (var bouncer = await PgBouncer.StartNewAsync(Stack.Database.Url, [.. mode, .. dropped]))
@@ -110,7 +110,7 @@ public sealed class PostgresUrlTests(OnOwnPostgres fixture, ITestOutputHelper ou
         var sale = await Stack.OpenSaleAsync(stock: 100, perUserLimit: 10);
         var order = await Stack.Shopper("before").BuyAsync(sale);
         await Books.CheckAsync(Stack, sale);
-        // Sessions that are open take the server's new default; new ones that of the role.
+        // Open sessions take the server's new default. New sessions take the default of the role.
         await Stack.Postgres!.ExecuteAsync("alter role postgres set default_transaction_read_only = off", "alter system set default_transaction_read_only = on", "select pg_reload_conf()");
         try
         {

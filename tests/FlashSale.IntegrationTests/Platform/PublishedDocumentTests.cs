@@ -4,7 +4,7 @@ using StackExchange.Redis;
 
 namespace FlashSale.IntegrationTests.Platform;
 
-/// <summary>publish.lua: versions only rise, whoever calls it, however late.</summary>
+/// <summary>publish.lua lets versions only rise, for any caller and however late.</summary>
 public sealed class PublishedDocumentTests(ScriptFixture fixture) : IClassFixture<ScriptFixture>
 {
     private readonly RedisKey _key = $"documents-{Guid.NewGuid():N}";

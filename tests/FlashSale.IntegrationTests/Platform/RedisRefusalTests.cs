@@ -6,7 +6,7 @@ using StackExchange.Redis;
 
 namespace FlashSale.IntegrationTests.Platform;
 
-/// <summary>A Redis that answers with errors: their callers treat it as away, so somebody has to tell why.</summary>
+/// <summary>Callers treat a Redis that answers with errors as away, so the connection must log the reason.</summary>
 public sealed class RedisRefusalTests
 {
     [Fact]

@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Platform;
 
-/// <summary>An Api whose way to Redis is TLS.</summary>
+/// <summary>An Api that reaches Redis over TLS.</summary>
 public sealed class RedisTlsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     [Fact]
@@ -33,11 +33,11 @@ public sealed class RedisTlsTests(OneOfEach fixture, ITestOutputHelper output) :
         }
     }
 
-    // The same key until it is answered: whatever broke in between, it is one purchase.
+    // Uses the same key until an answer comes, so it is one purchase even if connections break in between.
     private static Task<Answer> SellsAsync(Shopper shopper, Sale sale) =>
         Eventually.GetAsync("a purchase by way of TLS", TimeSpan.FromSeconds(20), () => shopper.BuyAsync(sale, "once"), answer => answer.Status == 202);
 
-    // Lets the stack's Redis listen for TLS as well. Answers the file of the certificate that it shows, which is its own authority.
+    // Lets the stack's Redis listen for TLS as well. Returns the file of its certificate, which is its own authority.
     private async Task<string> ListenAsync(int port, string folder)
     {
         var files = await SelfSigned.CreateAsync(folder, "redis");

@@ -3,13 +3,13 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Platform;
 
-/// <summary>SIGTERM: a host tells load balancers, lets streams and requests end, and is gone in time.</summary>
+/// <summary>On SIGTERM a host tells load balancers, lets streams and requests end, and is gone in time.</summary>
 [Collection<OnOneOfEach>]
 public sealed class ShutdownTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     private const int DrainSeconds = 4;
 
-    // The drain, eight seconds for what is under way, and what a busy test machine takes.
+    // The drain, eight seconds for the requests under way, and the delays of a busy test machine.
     private static readonly TimeSpan Longest = TimeSpan.FromSeconds(DrainSeconds + 8 + 10);
 
     [Fact]
@@ -31,7 +31,7 @@ public sealed class ShutdownTests(OneOfEach fixture, ITestOutputHelper output) :
         var clock = Stopwatch.StartNew();
         var exit = api.StopAsync();
         await Eventually.TrueAsync("the node says that it is not ready", TimeSpan.FromSeconds(DrainSeconds), async () => (await Figures.ReadyAsync(api)).Status == 503);
-        // Those who had not heard of it yet are served.
+        // Clients that have not heard of it yet are served.
         var late = await RawHttp.PostAsync(api.Port, sale.OrdersPath, "Idempotency-Key: late\r\n", """{"sku":"phone-1","quantity":1}""");
         Assert.Equal(202, late.Status);
         sale.History.Add(new Attempt("nobody", "late", sale.Sku, 1, late));
@@ -57,7 +57,8 @@ public sealed class ShutdownTests(OneOfEach fixture, ITestOutputHelper output) :
         {
             await Eventually.TrueAsync("the host has noticed", TimeSpan.FromSeconds(20),
                 async () => (await Figures.ReadyAsync(host)).Text.Contains("redis: does not answer since ", StringComparison.Ordinal));
-            // People are told; load balancers are not, since they would take all hosts out at once.
+            // The page tells people. Its status stays 200, since load balancers would otherwise take all hosts out at
+            // once.
             Assert.Equal(200, (await Figures.ReadyAsync(host)).Status);
             var clock = Stopwatch.StartNew();
             Assert.Equal(0, await host.StopAsync());

@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Platform;
 
-/// <summary>An Api whose log nobody takes.</summary>
+/// <summary>An Api sells on while nobody reads its log.</summary>
 public sealed class StalledLogTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     private const int Purchases = 3_000;
@@ -15,10 +15,10 @@ public sealed class StalledLogTests(OneOfEach fixture, ITestOutputHelper output)
         {
             var pipe = Path.Combine(folder.FullName, "log");
             await ChildProcess.RunAsync("mkfifo", ["mkfifo", pipe]);
-            // Open, so that it can be written to, and never read.
+            // The pipe is open, so that the Api can write to it, but nobody ever reads from it.
             await using var reader = new FileStream(pipe, FileMode.Open, FileAccess.ReadWrite);
             var settings = Stack.Settings();
-            // Several lines a request: the pipe and the logger's queue are full after some hundreds.
+            // A request writes several lines, so some hundreds fill the pipe and the logger's queue.
             settings["Logging__Console__LogLevel__Default"] = "Trace";
             await using var api = new HostProcess("Api", settings, log: pipe);
             await api.StartAsync();

@@ -5,20 +5,20 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Protection;
 
-/// <summary>Two nodes whose level follows an outbox that nobody empties, and soon.</summary>
+/// <summary>Two nodes with a level that soon follows an outbox that nobody empties.</summary>
 public sealed class TwoSensitiveNodes() : StackFixture(new StackOptions
 {
     Apis = 2,
     Settings = new(StringComparer.Ordinal)
     {
         ["Degradation__Ceiling"] = "2", ["Degradation__OutboxAgeSeconds"] = "2", ["Degradation__RiseMilliseconds"] = "1000", ["Degradation__FallMilliseconds"] = "1000",
-        // Signals of a busy test machine are not the subject.
+        // The signals of a busy test machine must not raise the level.
         ["Degradation__QueueDelayMilliseconds"] = "10000", ["Degradation__ScriptMilliseconds"] = "10000", ["Degradation__RedisErrorPercent"] = "100", ["Degradation__MemoryMegabytes"] = "100000",
         ["Degradation__SharePercent"] = "50",
     },
 });
 
-/// <summary>What each level answers and what it does not, from outside; and who decides the level.</summary>
+/// <summary>Each level serves clients as documented. Operators and the pressure decide the level.</summary>
 public sealed class DegradationTests(TwoSensitiveNodes fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoSensitiveNodes>
 {
     [Theory]
@@ -83,14 +83,14 @@ public sealed class DegradationTests(TwoSensitiveNodes fixture, ITestOutputHelpe
             switches = new Dictionary<string, bool?> { ["saleLists"] = true, ["purchases"] = false, ["orderHistory"] = null },
         }));
         var shopper = Stack.Shopper("anyone");
-        // Another one each time: whoever bought before would be told of their limit.
+        // Each purchase needs another buyer. A shopper that bought before would be told of the purchase limit.
         var buyers = 0;
         await Eventually.TrueAsync("purchases are suspended", TimeSpan.FromSeconds(1), async () => (await Stack.Shopper($"buyer-{buyers++}").BuyAsync(sale)).Code == "purchases_suspended");
         AssertServes(true, await shopper.GetAsync("/api/v1/sales"));
         AssertServes(false, await shopper.MyOrdersAsync());
         await Eventually.TrueAsync("everything is served again", TimeSpan.FromSeconds(5), async () => (await shopper.MyOrdersAsync()).Status == 200 && (await Stack.Shopper($"buyer-{buyers++}").BuyAsync(sale)).Status == 202);
         await Books.CheckAsync(Stack, sale);
-        // A level that has ended is not shown, so that the document can be sent back.
+        // An ended level is not shown, so that the document can be sent back.
         var ended = await Stack.Manager.GetAsync("/api/v1/ops/switches");
         Assert.Equal((JsonValueKind.Null, JsonValueKind.Null), (ended.Json.GetProperty("level").ValueKind, ended.Json.GetProperty("until").ValueKind));
         Assert.Empty(ended.Json.GetProperty("switches").EnumerateObject());
@@ -119,7 +119,7 @@ public sealed class DegradationTests(TwoSensitiveNodes fixture, ITestOutputHelpe
         var sale = await Stack.OpenSaleAsync(stock: 1_000);
         await Stack.SwitchAsync(level: null, floor: 0, ceiling: 2);
         var shopper = Stack.Shopper("anyone");
-        // Orders that nobody fetches: the oldest grows old.
+        // Nobody fetches the orders from the outbox, so the oldest one grows old.
         Stack.Worker.Freeze();
         try
         {
@@ -158,7 +158,7 @@ public sealed class DegradationTests(TwoSensitiveNodes fixture, ITestOutputHelpe
         if (level < 4) Assert.Equal(Users, served);
         else if (level == 4) Assert.InRange(served, 10, 50);
         else Assert.Equal(0, served);
-        // Always the same ones.
+        // A node always serves the same users.
         var again = new List<int>();
         for (var i = 0; i < Users; i++) again.Add((await Stack.Shopper($"level-{level}-user-{i}", node).BuyAsync(sale, $"level-{level}-key-{i}")).Status);
         Assert.Equal(answers.Select(answer => answer.Status), again);
@@ -170,7 +170,7 @@ public sealed class DegradationTests(TwoSensitiveNodes fixture, ITestOutputHelpe
         else Refusal.AssertIs(503, "temporarily_unavailable", answer);
     }
 
-    // A stream that cannot be had now is asked to come back later: after an error its client would give up.
+    // A client asks for a refused stream again later. After an error it would give up.
     private async Task AssertStreamsAsync(bool served, int node, Guid orderId)
     {
         using var stream = await EventClient.OpenAsync(Stack.Apis[node], "early", orderId);

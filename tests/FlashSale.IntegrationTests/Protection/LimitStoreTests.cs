@@ -3,10 +3,10 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Protection;
 
-/// <summary>Rules of cluster scope while Redis is away: each does what it says.</summary>
+/// <summary>While Redis is away, each rule of cluster scope allows, denies or counts as it says.</summary>
 public sealed class LimitStoreTests(TwoNodesBehindProxy fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoNodesBehindProxy>
 {
-    // Pages are shown from what is known: with Redis away they are answered all the same.
+    // A node shows pages from its memory, so it answers them while Redis is away.
     private static readonly string[] Modes = ["allow", "deny", "local"];
 
     [Theory]
@@ -26,10 +26,10 @@ public sealed class LimitStoreTests(TwoNodesBehindProxy fixture, ITestOutputHelp
             {
                 Assert.Equal([404, 404, 404, 404, 404], await StatusesAsync("allow", node));
                 Assert.Equal([429, 429, 429, 429, 429], await StatusesAsync("deny", node));
-                // Each node by itself, with the rule's whole bucket.
+                // Each node counts by itself, with the whole bucket of the rule.
                 Assert.Equal([404, 404, 404, 429, 429], await StatusesAsync("local", node));
             }
-            // Nobody waits for Redis: those who asked first were told within its deadline, the others at once.
+            // No request waits for Redis. The first ones were answered within its deadline, later ones at once.
             var clock = Stopwatch.StartNew();
             for (var i = 0; i < 50; i++) await StatusAsync("allow", 0, "100.64.0.2");
             Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(5));
@@ -39,7 +39,7 @@ public sealed class LimitStoreTests(TwoNodesBehindProxy fixture, ITestOutputHelp
             if (frozen) Stack.Redis.Thaw();
             else await Stack.Redis.StartAsync();
         }
-        // And again together, once it is back.
+        // The nodes count together again once Redis is back.
         await Eventually.TrueAsync("the rules count in Redis again", TimeSpan.FromSeconds(20), async () =>
         {
             var from = Address();
@@ -65,7 +65,7 @@ public sealed class LimitStoreTests(TwoNodesBehindProxy fixture, ITestOutputHelp
         var unheard = await Stack.Manager.SendAsync(HttpMethod.Put, "/api/v1/ops/switches", new { level = 0, reason = "with Redis away" });
         Assert.Equal((503, "temporarily_unavailable"), (unheard.Status, unheard.Code));
         await Stack.Redis.StartAsync();
-        // Kept in Postgres: the worker publishes both, and a node that starts now follows them.
+        // Postgres kept both. The worker publishes them, and a node that starts now follows them.
         await Eventually.TrueAsync("the nodes follow the level that was set meanwhile", TimeSpan.FromSeconds(20), async () => (await Stack.Shopper("anyone").MyOrdersAsync()).Status == 200);
         await Stack.Apis[1].RestartAsync();
         var other = Address();

@@ -11,7 +11,7 @@ public sealed class TwoNodesBehindProxy() : StackFixture(new StackOptions
     Apis = 2, Settings = new(StringComparer.Ordinal) { ["Proxies__Networks__0"] = "127.0.0.0/8", ["Proxies__Networks__1"] = "10.9.0.0/16", ["Orders__MaxCancellations"] = "3" },
 });
 
-/// <summary>Rate limits from outside, on two nodes.</summary>
+/// <summary>Two nodes limit the requests of their clients.</summary>
 public sealed class LimitTests(TwoNodesBehindProxy fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoNodesBehindProxy>
 {
     private const string Page = "/api/v1/sales";
@@ -33,7 +33,7 @@ public sealed class LimitTests(TwoNodesBehindProxy fixture, ITestOutputHelper ou
         Assert.InRange(int.Parse(refused.Header("retry-after")!, CultureInfo.InvariantCulture), 1, 3);
         Assert.StartsWith("\"clicks\";r=0;t=", refused.Header("ratelimit"), StringComparison.Ordinal);
         Assert.Equal(202, (await Stack.Shopper(Unique("other")).BuyAsync(sale)).Status);
-        // What comes without a user is not counted by user: it is refused for what it is.
+        // A request without a user is not counted by user. It is refused for its bad token.
         Assert.Equal(401, (await Stack.Shopper("x", token: "not-a-token").BuyAsync(sale)).Status);
         await Books.CheckAsync(Stack, sale);
     }
@@ -56,7 +56,7 @@ public sealed class LimitTests(TwoNodesBehindProxy fixture, ITestOutputHelper ou
             Ops.Rule("shared", "ip", capacity: 10, perSecond: 0.001, path: "/api/v1/**", scope: "cluster"));
         var (anyone, from) = (Stack.Shopper("anyone"), Address());
         Assert.Equal([200, 429, 429, 429, 429, 429], await StatusesAsync(6, _ => anyone.GetAsync(Page, from)));
-        // One token was taken of the wide rules, not six: nine are left.
+        // The wide rules gave one token, not six, so nine are left.
         Assert.Equal([.. Enumerable.Repeat(404, 9), 429], await StatusesAsync(10, _ => anyone.GetAsync("/api/v1/sales/s999", from)));
     }
 
@@ -92,7 +92,7 @@ public sealed class LimitTests(TwoNodesBehindProxy fixture, ITestOutputHelper ou
         await Stack.LimitAsync(Ops.Rule("all", "global", capacity: PerSecond, perSecond: PerSecond, path: Page, scope: "cluster"));
         var admitted = new ConcurrentQueue<TimeSpan>();
         var clock = Stopwatch.StartNew();
-        // The full bucket goes first; what comes after it is the rate.
+        // The full bucket goes in the first two seconds. Later answers show the rate.
         var (begin, end) = (TimeSpan.FromSeconds(2), TimeSpan.FromSeconds(12));
         await Crowd.EachAsync(Enumerable.Range(0, 8), 8, async worker =>
         {
@@ -113,9 +113,9 @@ public sealed class LimitTests(TwoNodesBehindProxy fixture, ITestOutputHelper ou
         await Stack.LimitAsync(Ops.Rule("by-ip", "ip", capacity: 2, perSecond: 0.001, path: Page));
         var anyone = Stack.Shopper("anyone");
         var client = Address().Value;
-        // What the client wrote itself stands in front, and changes nothing.
+        // The part that the client wrote itself stands in front, and changes nothing.
         Assert.Equal([200, 200, 429, 429], await StatusesAsync(4, i => anyone.GetAsync(Page, ("X-Forwarded-For", $"8.8.8.{i}, {client}"))));
-        // A trusted proxy further away is passed over; an untrusted one is the client.
+        // The node passes over a trusted proxy further away. An untrusted one is the client.
         Assert.Equal(429, (await anyone.GetAsync(Page, ("X-Forwarded-For", $"{client}, 10.9.1.1"))).Status);
         var stranger = Address().Value;
         Assert.Equal([200, 200, 429], await StatusesAsync(3, _ => anyone.GetAsync(Page, ("X-Forwarded-For", $"{client}, {stranger}"))));
@@ -146,7 +146,8 @@ public sealed class LimitTests(TwoNodesBehindProxy fixture, ITestOutputHelper ou
         Answer? last = null;
         await Eventually.TrueAsync("the client is blocked", TimeSpan.FromSeconds(10), async () =>
             (await Task.WhenAll(Enumerable.Range(0, 8).Select(async _ => last = await anyone.GetAsync(Page, from)))).Any(answer => answer.Status == 429 && answer.Header("ratelimit")!.EndsWith("t=6", StringComparison.Ordinal)));
-        // The bucket fills fifty times a second, and yet nothing passes. The block lasts four times as long as this, so that a slow machine does not outlive it.
+        // The bucket fills fifty times a second, and yet nothing passes. The block lasts four times as long as this
+        // check, so that a slow machine does not outlive it.
         var blocked = Stopwatch.StartNew();
         while (blocked.Elapsed < TimeSpan.FromMilliseconds(1_500)) Assert.Equal(429, (await anyone.GetAsync(Page, from)).Status);
         Assert.Equal(200, (await anyone.GetAsync(Page, Address())).Status);
@@ -275,6 +276,6 @@ public sealed class LimitTests(TwoNodesBehindProxy fixture, ITestOutputHelper ou
 
     private static string Unique(string prefix) => $"{prefix}-{Guid.NewGuid():N}";
 
-    // An address that no other test comes from.
+    // No other test uses this address.
     private static (string Name, string Value) Address() => ("X-Forwarded-For", $"100.{Random.Shared.Next(64, 128)}.{Random.Shared.Next(256)}.{Random.Shared.Next(1, 255)}");
 }

@@ -3,12 +3,12 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Protection;
 
-/// <summary>What an operator sets, and how a test waits for it.</summary>
+/// <summary>Sets documents of operators, and waits until the nodes follow them.</summary>
 internal static class Ops
 {
     public const string PurchasePath = "/api/v1/sales/{saleId}/orders";
 
-    /// <summary>A rule as it stands in a request.</summary>
+    /// <summary>A rule in the form that a request has.</summary>
     public static Dictionary<string, object?> Rule(
         string name, string partition, int capacity, double perSecond, string path = PurchasePath, string method = "*", string scope = "node", params (string Name, object Value)[] more)
     {
@@ -20,14 +20,14 @@ internal static class Ops
         return rule;
     }
 
-    /// <summary>Puts rules in force, and waits until every node follows.</summary>
-    /// <returns>How long the slowest node took.</returns>
+    /// <summary>Puts rules in force, and waits until every node follows them.</summary>
+    /// <returns>The time that the slowest node took.</returns>
     public static Task<TimeSpan> LimitAsync(this Stack stack, params Dictionary<string, object?>[] rules) => stack.LimitAsync(new { rules });
 
     /// <inheritdoc cref="LimitAsync(Stack, Dictionary{string, object?}[])" />
     public static Task<TimeSpan> LimitAsync(this Stack stack, object document) => stack.SetAsync("limits", document);
 
-    /// <summary>Sets level and switches, and waits until every node follows.</summary>
+    /// <summary>Sets level and switches, and waits until every node follows them.</summary>
     public static Task<TimeSpan> SwitchAsync(this Stack stack, int? level, object? switches = null, int floor = 0, int ceiling = 5) =>
         stack.SetAsync("switches", new { level, reason = "a test", floor, ceiling, switches = switches ?? new { } });
 
@@ -35,7 +35,7 @@ internal static class Ops
     {
         var answer = Manager.Expect(200, await stack.Manager.SendAsync(HttpMethod.Put, $"/api/v1/ops/{name}", document));
         var version = answer.Header("etag")!.Trim('"');
-        // Each node says in its log which version it follows.
+        // Each node logs the version that it follows.
         var took = await Task.WhenAll(stack.Apis.Select(api =>
             Eventually.TrueAsync($"version {version} of the {name} on port {api.Port}", TimeSpan.FromSeconds(10), () => api.Output.Contains($"Follows version {version} of the {name}", StringComparison.Ordinal))));
         return took.Max();

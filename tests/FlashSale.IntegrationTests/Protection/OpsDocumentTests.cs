@@ -3,7 +3,10 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Protection;
 
-/// <summary>Documents of operators: what can have no effect is refused, what holds is shown, and there is a way back.</summary>
+/// <summary>
+/// Admin refuses a document that can have no effect, shows the document in force, and has a way back to the built-in
+/// one.
+/// </summary>
 [Collection<OnOneOfEach>]
 public sealed class OpsDocumentTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -60,7 +63,7 @@ public sealed class OpsDocumentTests(OneOfEach fixture, ITestOutputHelper output
         var shown = await Eventually.GetAsync("the node follows", TimeSpan.FromSeconds(20), () => Stack.Manager.GetAsync("/api/v1/ops/switches"),
             answer => answer.Json.GetProperty("nodes").EnumerateObject().Any(node => node.Value.GetProperty("level").GetInt32() == 1));
         Assert.Equal((0, 2, JsonValueKind.Null), (shown.Json.GetProperty("floor").GetInt32(), shown.Json.GetProperty("ceiling").GetInt32(), shown.Json.GetProperty("until").ValueKind));
-        // What was read may be sent back.
+        // A document may be sent back as it was read.
         Manager.Expect(200, await PutAsync("switches", shown.Json));
         Refusal.AssertIs(400, "invalid_request", await PutAsync("switches", new { level = (int?)null, reason = "a test", until = "2031-01-01T00:00:00Z" }));
         Manager.Expect(200, await PutAsync("switches", new { level = (int?)null, reason = "a test" }));

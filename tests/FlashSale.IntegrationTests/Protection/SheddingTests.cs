@@ -4,7 +4,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Protection;
 
-/// <summary>A node that takes on a hundred purchases at once, whatever their latency.</summary>
+/// <summary>A node that takes on a hundred purchases at once, at any latency.</summary>
 public sealed class NarrowNode() : StackFixture(new StackOptions
 {
     Settings = new(StringComparer.Ordinal)
@@ -14,7 +14,9 @@ public sealed class NarrowNode() : StackFixture(new StackOptions
     },
 });
 
-/// <summary>More than a node can take on: what is refused, in which order, and that nothing of it is left afterwards.</summary>
+/// <summary>
+/// A node under more load than it can take on refuses requests in a fixed order, and the load leaves nothing behind.
+/// </summary>
 public sealed class SheddingTests(NarrowNode fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<NarrowNode>
 {
     private const int Limit = 100;
@@ -24,26 +26,26 @@ public sealed class SheddingTests(NarrowNode fixture, ITestOutputHelper output) 
     {
         var sale = await Stack.OpenSaleAsync(stock: 1_000);
         using var http = NewClient();
-        // A Redis that takes its time: whoever is let in stays in.
+        // While Redis is frozen, every admitted purchase keeps its place.
         Stack.Redis.Freeze();
         List<Task<Answer>> waiting;
         try
         {
             waiting = [.. Enumerable.Range(0, Limit * 9 / 10).Select(i => Buyer(http, $"in-{i}").BuyAsync(sale))];
             await InFlightAsync(Limit * 9 / 10);
-            // Pages and polls go first; purchases still get in.
+            // Pages and polls are refused first. Purchases still get in.
             Refusal.AssertIs(503, "overloaded", await Buyer(http, "reader").GetAsync($"/api/v1/sales/{sale.Id}"));
             Refusal.AssertIs(503, "overloaded", await Buyer(http, "reader").MyOrdersAsync());
             waiting.AddRange(Enumerable.Range(Limit * 9 / 10, Limit / 10).Select(i => Buyer(http, $"in-{i}").BuyAsync(sale)));
             await InFlightAsync(Limit);
-            // Now they do not, whoever they are and whatever they say.
+            // Now purchases do not get in either, with any token and any body.
             foreach (var buyer in (Shopper[])[Buyer(http, "late"), new Shopper(http, () => Stack.Api.Url, "nobody", "no token")])
                 Refusal.AssertIs(503, "overloaded", await buyer.PurchaseAsync(sale.Id, "no body either", key: null));
             var crowd = await Task.WhenAll(Enumerable.Range(0, 400).Select(i => Buyer(http, $"out-{i}").BuyAsync(sale)));
             Assert.All(crowd, answer => Refusal.AssertIs(503, "overloaded", answer));
-            // Nor does whoever only asks for admission.
+            // Nor do requests for admission get in.
             Refusal.AssertIs(503, "overloaded", await Buyer(http, "late").AdmitAsync(sale.Id));
-            // Refusals wait a moment, so that whoever is refused does not come again at once.
+            // Refusals wait a moment, so that refused shoppers do not come again at once.
             Assert.All(crowd, answer => Assert.InRange(answer.Took, TimeSpan.FromMilliseconds(90), TimeSpan.FromSeconds(20)));
             Assert.Equal(Limit, await FigureAsync("flashsale_purchases_in_flight"));
         }
@@ -55,7 +57,7 @@ public sealed class SheddingTests(NarrowNode fixture, ITestOutputHelper output) 
         Tell(sale.History.Summary);
         Assert.DoesNotContain(inside, answer => answer.Code == "overloaded");
         await InFlightAsync(0);
-        // Itself again: nobody is refused, and whoever did not learn the outcome learns it now.
+        // The node is itself again. It refuses nobody, and shoppers without a known outcome learn it now.
         await Stack.SellsOnEveryNodeAsync(sale);
         await Crowd.EachAsync(sale.History.Attempts.ToList(), 16, async attempt => Assert.Equal(202, (await Stack.Shopper(attempt.UserId).BuyAsync(sale, attempt.Key)).Status));
         Assert.Equal(200, (await Stack.Shopper("reader").GetAsync($"/api/v1/sales/{sale.Id}")).Status);
@@ -100,7 +102,7 @@ public sealed class SheddingTests(NarrowNode fixture, ITestOutputHelper output) 
                 var client = new TcpClient();
                 slow.Add(client);
                 await client.ConnectAsync("127.0.0.1", Stack.Api.Port);
-                // All but the last byte of the body.
+                // The client sends all but the last byte of the body.
                 await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(
                     $"POST {sale.OrdersPath} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {Tokens.For($"slow-{i}")}\r\nIdempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 32\r\n\r\n{{\"sku\":\"phone-1\",\"quantity\":1"));
             }

@@ -3,8 +3,8 @@ using FlashSale.IntegrationTests.Infrastructure;
 namespace FlashSale.IntegrationTests.Purchase;
 
 /// <summary>
-/// The budget of the hot path: bytes that the Api allocates per answer, all of Kestrel included, as the running host
-/// counts them. What is allocated must be collected, and collections are what shoppers wait for at the peak.
+/// Checks the budget of the hot path: the bytes that the Api allocates per answer, all of Kestrel included, as the
+/// running host counts them. Allocated bytes must be collected, and at the peak shoppers wait for the collections.
 /// </summary>
 public sealed class AllocationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
@@ -12,7 +12,7 @@ public sealed class AllocationTests(OneOfEach fixture, ITestOutputHelper output)
     private const int BytesPerAcceptance = 2_500;
     private const int BytesPerSoldOut = 1_000;
 
-    // Measured: 350 more, of which most is the header as Kestrel reads it: a name it does not know, and 80 characters.
+    // 350 bytes more were measured. Most of them are the header as Kestrel reads it: an unknown name and 80 characters.
     private const int BytesPerTicketedAcceptance = BytesPerAcceptance + 400;
 
     [Fact]
@@ -40,7 +40,7 @@ public sealed class AllocationTests(OneOfEach fixture, ITestOutputHelper output)
     public async Task An_acceptance_with_a_ticket_stays_within_its_budget_here_and_in_redis()
     {
         const int MoreBytesOfRedis = 20;
-        // Of each sale all is sold: its buckets are as full as they are meant to be.
+        // All units of each sale are sold, so that its buckets are as full as they are meant to be.
         var plain = await Stack.OpenSaleAsync(stock: 2 * Purchases);
         await Crowd.AllBuyAsync(Stack, plain, users: 2 * Purchases, prefix: "plain");
         var sale = await Stack.OpenTicketedSaleAsync(stock: 2 * Purchases);

@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Purchase;
 
-/// <summary>Nobody buys in another's name.</summary>
+/// <summary>Nobody buys in another shopper's name.</summary>
 [Collection<OnOneOfEach>]
 public sealed class AuthenticationTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -98,7 +98,7 @@ public sealed class AuthenticationTests(OneOfEach fixture, ITestOutputHelper out
         }
         var nobody = Stack.Shopper("u", token: "");
         Assert.Equal("Bearer", (await nobody.MyOrdersAsync()).Header("www-authenticate"));
-        // At most one line a second, of which an earlier test may have had this one's.
+        // The host logs at most one such line a second, and an earlier test may have caused the line of this second.
         var forger = Stack.Shopper("u", token: BadTokens["expired"]());
         await Eventually.TrueAsync("a line tells of tokens that were refused", TimeSpan.FromSeconds(10), async () =>
         {

@@ -4,7 +4,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Purchase;
 
-/// <summary>Whatever comes in: a problem with a stable code, never a 500, and nothing is written.</summary>
+/// <summary>Each bad input gets a problem with a stable code, never a 500, and nothing is written.</summary>
 public sealed class BadInputTests(BadInputTests.OpenSale fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<BadInputTests.OpenSale>
 {
     private const string Good = """{"sku":"phone-1","quantity":1}""";
@@ -200,7 +200,7 @@ public sealed class BadInputTests(BadInputTests.OpenSale fixture, ITestOutputHel
         return $"{redis}\n{rows}";
     }
 
-    /// <summary>One open sale that all cases knock at.</summary>
+    /// <summary>One open sale that all cases send their requests to.</summary>
     public sealed class OpenSale() : StackFixture(new StackOptions())
     {
         public Sale Sale { get; private set; } = null!;

@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Purchase;
 
-/// <summary>What a node knows by itself (sold out, not open yet) is gone again within a second of the change.</summary>
+/// <summary>
+/// A node answers sold out and not open yet from its own memory, but forgets them within a second of the change.
+/// </summary>
 public sealed class LocalKnowledgeTests(TwoOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOfEach>
 {
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
@@ -58,7 +60,8 @@ public sealed class LocalKnowledgeTests(TwoOfEach fixture, ITestOutputHelper out
             Assert.Equal((425, "sale_not_open"), StatusAndCode(answer));
             var page = await Stack.Shopper("early", node).GetAsync($"/api/v1/sales/{sale.Id}");
             var left = DateTimeOffset.Parse(page.Member("opensAt")!, CultureInfo.InvariantCulture) - before;
-            // Rounded up, no jitter; the clocks are the same machine's, the answer a little later than the question.
+            // The node rounds up without jitter. Both clocks are the same machine's, and the answer comes a little
+            // later.
             Assert.InRange(int.Parse(answer.Header("retry-after")!, CultureInfo.InvariantCulture), (int)Math.Ceiling(left.TotalSeconds) - 1, (int)Math.Ceiling(left.TotalSeconds));
         }
     }

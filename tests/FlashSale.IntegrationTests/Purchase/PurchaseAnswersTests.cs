@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Purchase;
 
-/// <summary>Every answer of the contract's purchase table, header by header, and the order in which refusals are given.</summary>
+/// <summary>
+/// Checks every answer of the contract's purchase table, header by header, and the order of refusals.
+/// </summary>
 [Collection<OnOneOfEach>]
 public sealed class PurchaseAnswersTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -51,7 +53,7 @@ public sealed class PurchaseAnswersTests(OneOfEach fixture, ITestOutputHelper ou
             Assert.Equal("true", again.Header("idempotency-replayed"));
             Assert.Equal(first.Header("location"), again.Header("location"));
         }
-        // The same key is another shopper's own affair.
+        // Another shopper may use the same key without any effect on this one.
         var other = await Stack.Shopper("other").BuyAsync(sale, "my-key");
         Assert.Equal(202, other.Status);
         Assert.NotEqual(first.OrderId, other.OrderId);

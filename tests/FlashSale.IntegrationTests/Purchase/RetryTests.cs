@@ -2,7 +2,10 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Purchase;
 
-/// <summary>A buyer's retry gets the first answer on every node, whatever happened since; strangers are told how things stand.</summary>
+/// <summary>
+/// A buyer's retry gets the first answer on every node, even after the sale has changed. Strangers get the present
+/// state.
+/// </summary>
 public sealed class RetryTests(TwoOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOfEach>
 {
     [Fact]
@@ -10,7 +13,7 @@ public sealed class RetryTests(TwoOfEach fixture, ITestOutputHelper output) : St
     {
         var sale = await Stack.OpenSaleAsync(stock: 20);
         await Crowd.AllBuyAsync(Stack, sale, users: 20);
-        // Every node learns it, then answers by itself: the buyers must get through all the same.
+        // Every node learns of the sell-out and then refuses strangers by itself. Buyers must still get through.
         for (var round = 0; round < 3; round++)
         {
             await StrangersAreToldAsync(sale, "sold_out");
@@ -30,7 +33,8 @@ public sealed class RetryTests(TwoOfEach fixture, ITestOutputHelper output) : St
         {
             await StoredAsync(holder.OrderId, $"buyer-{round - 1}");
             using var over = new CancellationTokenSource();
-            // Node 0 is asked all the time, so that it knows of the sell-out. These want two units, and never get the one.
+            // Strangers ask node 0 all the time, so that it knows of the sell-out. They want two units and never get
+            // the one.
             var strangers = KeepAskingAsync(sale, node: 0, over.Token);
             await Eventually.TrueAsync("node 0 says sold out", TimeSpan.FromSeconds(10),
                 async () => (await Stack.Shopper("stranger").BuyAsync(sale, quantity: 2)).Code == "sold_out");
@@ -111,7 +115,7 @@ public sealed class RetryTests(TwoOfEach fixture, ITestOutputHelper output) : St
         await using var load = new Load(Stack, sale);
         await load.AcceptedMoreAsync(200);
         await Stack.Manager.PauseAsync(sale.Id);
-        // The answer to `pause` is the promise: what is asked after it is not sold.
+        // The answer to `pause` promises that no later purchase is accepted.
         var late = await Stack.Shopper("late").BuyAsync(sale);
         Assert.Equal((409, "sale_paused"), (late.Status, late.Code));
         await load.StopAsync();

@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Purchase;
 
-/// <summary>The sale that everything is built for.</summary>
+/// <summary>
+/// The product is built for such a sale: many more users than units, and each user asks again and again.
+/// </summary>
 public sealed class ThousandUnitsTests(TwoOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOfEach>
 {
     [Fact]
@@ -15,7 +17,7 @@ public sealed class ThousandUnitsTests(TwoOfEach fixture, ITestOutputHelper outp
         using var watching = new CancellationTokenSource();
         var ledgers = WatchLedgerAsync(sale, watching.Token);
 
-        // Each twice with the same key and once with another; no user's requests stand together.
+        // Each user asks twice with one key and once with another, and the requests of all users are mixed.
         (int User, string Key)[] requests = [.. Enumerable.Range(0, users).SelectMany(user => (string[])["a", "a", "b"], (user, key) => (user, key))];
         Random.Shared.Shuffle(requests);
         await Crowd.EachAsync(requests.Select((request, i) => (request, node: i % 2)), 200,

@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Purchase;
 
-/// <summary>User ids as identity providers give them, on their whole way.</summary>
+/// <summary>User ids of real identity providers pass through the whole product.</summary>
 [Collection<OnOneOfEach>]
 public sealed class UserIdTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -35,7 +35,7 @@ public sealed class UserIdTests(OneOfEach fixture, ITestOutputHelper output) : S
         Assert.DoesNotMatch("(?m)(^|,)\"?[=+@-]", export);
 
         Manager.Expect(201, await Stack.Manager.PostAsync("/api/v1/ops/blocklist", new { kind = "user", value = user, reason = "A test blocks" }));
-        // More than anybody may buy: until the node has heard of the block it is refused for that.
+        // Nobody may buy that many units, so until the node has heard of the block it refuses the purchase for that.
         await Eventually.TrueAsync("the user is blocked", TimeSpan.FromSeconds(20), async () => (await shopper.BuyAsync(sale, "n", quantity: 5)).Code == "user_blocked");
         var entry = $"/api/v1/ops/blocklist/user/{Uri.EscapeDataString(user)}";
         Assert.Equal(204, (await Stack.Manager.SendAsync(HttpMethod.Delete, entry)).Status);

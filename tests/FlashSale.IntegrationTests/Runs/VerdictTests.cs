@@ -6,7 +6,10 @@ using RunHistory = FlashSale.LoadTests.Verdicts.History;
 
 namespace FlashSale.IntegrationTests.Runs;
 
-/// <summary>The offline checker of load and fault runs, on a real stack: it passes what is in order, names what is broken, and says so when it cannot tell.</summary>
+/// <summary>
+/// The offline checker of load and fault runs judges a real stack. It passes a good run, names each broken promise, and
+/// says so when it cannot tell.
+/// </summary>
 [Collection<OnOneOfEach>]
 public sealed class VerdictTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {

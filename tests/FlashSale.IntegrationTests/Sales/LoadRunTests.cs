@@ -3,7 +3,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Sales;
 
-/// <summary>A sale that is marked as a load run beside one that is not: it sells as any other, and nobody is told who does not ask for it.</summary>
+/// <summary>
+/// A sale that is marked as a load run sells as any other. Only a client that asks for its id sees it.
+/// </summary>
 public sealed class LoadRunTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     private static readonly ItemDraft[] Items = [new("phone-1", Stock: 10)];
@@ -44,7 +46,7 @@ public sealed class LoadRunTests(OneOfEach fixture, ITestOutputHelper output) : 
     {
         var load = await EventSale.OpenAsync(Stack, loadRun: true);
         var real = await EventSale.OpenAsync(Stack);
-        // What other tests sold is told by then, and the tap hears none of it.
+        // Wait until the events of other tests are published, so that the tap hears none of them.
         await Eventually.TrueAsync("every event is published", TimeSpan.FromSeconds(30), async () => await real.CountAsync("select count(*) from order_event where published_at is null") == 0);
         var tap = await EventTap.OpenAsync(Stack.Broker);
         foreach (var sale in (EventSale[])[load, real, load])
@@ -52,7 +54,7 @@ public sealed class LoadRunTests(OneOfEach fixture, ITestOutputHelper output) : 
             await sale.SellAsync(20, $"user-{sale.Orders.Count}");
             await sale.MoveAsync(prefix: $"user-{sale.Orders.Count - 20}");
         }
-        // Marked, so that nothing waits for ever.
+        // The rows of the load run are marked as published too, so that nothing waits for ever.
         await load.PublishedAsync();
         Assert.All(await real.CheckAsync(tap), message => Assert.Contains(message.OrderId, real.Expected.Keys));
     }

@@ -6,14 +6,14 @@ using FlashSale.IntegrationTests.Protection;
 
 namespace FlashSale.IntegrationTests.Sales;
 
-/// <summary>How sale pages travel and how long they may be kept.</summary>
+/// <summary>Sale pages are tagged, compressed and cached for a limited time.</summary>
 [Collection<OnOneOfEach>]
 public sealed class PageCachingTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
     [Fact]
     public async Task A_tag_is_compared_weakly_and_as_a_whole()
     {
-        // Before its opening a page stays the same.
+        // The page of a sale stays the same before the opening.
         var path = $"/api/v1/sales/{await ScheduledAsync(TimeSpan.FromHours(1))}";
         var anyone = Stack.Shopper("anyone");
         var tag = (await anyone.GetAsync(path)).Header("etag")!;

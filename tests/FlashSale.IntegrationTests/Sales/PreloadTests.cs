@@ -4,13 +4,13 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Sales;
 
-/// <summary>A sale sells from the moment it is open, and loading it is the manager's act alone.</summary>
+/// <summary>A sale sells from the moment that it is open, and only a manager loads it.</summary>
 public sealed class PreloadTests(TwoOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOfEach>
 {
     [Fact]
     public async Task A_sale_that_was_just_loaded_is_not_loaded_again_behind_the_managers_back()
     {
-        // The workers look at all sales again and again; some of their looks fall into the middle of a load.
+        // The workers look at all sales again and again, and some of their looks fall into the middle of a load.
         for (var i = 0; i < 40; i++)
         {
             var id = await Stack.Manager.CreateSaleAsync([new ItemDraft("phone-1", 1_000)]);
@@ -66,16 +66,16 @@ public sealed class PreloadTests(TwoOfEach fixture, ITestOutputHelper output) : 
             await Stack.Database.EndOtherSessionsAsync();
             Assert.NotEqual(200, (await rebuild).Status);
         }
-        // A worker brings to its end what a manager began: that is on record all the same.
+        // The manager began this rebuild and a worker brings it to its end, so it is on record all the same.
         Assert.Equal(1, await ScalarAsync<long>("select count(*) from audit_log where action = 'sale.rebuild' and subject = @Id", new { sale.Id }));
-        // A worker sees that Postgres has an epoch which Redis does not have.
+        // A worker sees that Postgres has an epoch that Redis does not have.
         await Eventually.TrueAsync("only the epoch in use has keys", TimeSpan.FromSeconds(20), async () =>
             await Stack.Redis.Client.TextAsync("HGET", $"{sale.RedisPrefix}sale", "epoch") is { } epoch && epoch != "1" && (await EpochsOfKeysAsync(sale)).SetEquals([long.Parse(epoch)]));
         await Crowd.ReplayAsync(Stack, sale, node: 0);
         await Books.CheckAsync(Stack, sale);
     }
 
-    // With a million keys of other sales, going over all of them takes a second of what sells.
+    // With a million keys of other sales, a scan of all keys would take a second of Redis from the sales that sell.
     [Fact]
     public async Task A_load_looks_at_no_keys_but_its_own()
     {

@@ -4,7 +4,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Sales;
 
-/// <summary>What shoppers see of sales.</summary>
+/// <summary>Sale pages and the list show shoppers the present state of sales.</summary>
 [Collection<OnOneOfEach>]
 public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -47,7 +47,7 @@ public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) 
             Assert.Matches(@"^public, ?max-age=\d+$", first.Header("cache-control"));
             foreach (var condition in (string[])[tag!, $"\"other\", {tag}", "*"])
             {
-                // The page of a live sale may have changed between the two requests; then its new tag holds.
+                // The page of a live sale may have changed between the two requests. Then its new tag holds.
                 var again = await anyone.GetAsync(path, ("If-None-Match", condition));
                 if (again.Status == 200) again = await anyone.GetAsync(path, ("If-None-Match", condition.Replace(tag!, again.Header("etag"), StringComparison.Ordinal)));
                 Assert.Equal(304, again.Status);
@@ -74,7 +74,7 @@ public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) 
         try
         {
             await Stack.Redis.Client.CallAsync("CONFIG", "RESETSTAT");
-            // Asked for longer than a look is kept.
+            // The test asks for longer than a node keeps its last look at Redis.
             for (var until = Environment.TickCount64 + 1_500; Environment.TickCount64 < until;)
                 Assert.Equal(200, (await Stack.Shopper("anyone").GetAsync("/api/v1/sales")).Status);
             Assert.DoesNotContain("cmdstat_hgetall", await Stack.Redis.Client.TextAsync("INFO", "commandstats"), StringComparison.Ordinal);
@@ -96,7 +96,7 @@ public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) 
         await AvailabilityAsync(sale, "open", "low", "available");
         var published = await Stack.Redis.Client.TextAsync("HGET", "fs:catalog", "versions");
         Assert.Equal(200, (await Stack.Manager.ChangeStockAsync(sale.Id, "b", +90)).Status);
-        // Ten are left then: few of a hundred, and all of the ten that were published.
+        // Ten units are left then. They are few of a hundred, but all of the ten that were published.
         await Crowd.EachAsync(Enumerable.Range(0, 90), 8, i => Stack.Shopper($"user-{i}").BuyAsync(sale, sku: "b"));
         await AvailabilityAsync(sale, "open", "low", "low");
         Assert.Equal(published, await Stack.Redis.Client.TextAsync("HGET", "fs:catalog", "versions"));
@@ -110,7 +110,7 @@ public sealed class SalePagesTests(OneOfEach fixture, ITestOutputHelper output) 
         var sale = await Stack.OpenSaleAsync([new ItemDraft("phone-1", 10, Name: Confusing)]);
         foreach (var path in (string[])["/api/v1/sales", $"/api/v1/sales/{sale.Id}"])
         {
-            // Looked at for longer than a page is kept.
+            // The test looks for longer than a node keeps a page.
             var until = TimeProvider.System.GetUtcNow().AddSeconds(1.5);
             for (var asked = until.AddSeconds(-1.5); asked < until; asked = TimeProvider.System.GetUtcNow())
             {

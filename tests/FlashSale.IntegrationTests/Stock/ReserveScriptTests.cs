@@ -8,7 +8,10 @@ using StackExchange.Redis;
 
 namespace FlashSale.IntegrationTests.Stock;
 
-/// <summary>reserve.lua against a model, in parallel, and where Redis or the sale is not as it should be.</summary>
+/// <summary>
+/// reserve.lua decides as a model does, alone and in parallel, and refuses where Redis or the sale is not as it should
+/// be.
+/// </summary>
 public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<ScriptFixture>
 {
     private static readonly Config Quietly = Config.QuickThrowOnFailure;
@@ -87,14 +90,14 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
 
         var all = lanes.SelectMany(lane => lane.Answers).ToList();
         var orders = lanes.SelectMany(lane => lane.Orders).ToList();
-        // Without these it was no test of them.
+        // A run without these answers would not have tested them.
         Assert.All([ReserveCode.Paused, ReserveCode.Closed, ReserveCode.OtherEpoch, ReserveCode.SoldOut, ReserveCode.LimitReached],
             code => Assert.Contains(all, answer => answer.Decision.Code == code));
         Assert.True(orders.Where(order => order.ReturnedUnder is not null).DistinctBy(order => order.ReturnedUnder).Count() > 1);
         Assert.Contains(orders, order => order.Verdict is null);
 
         Assert.Equal(orders.Select(order => order.Id).Order(), (await sale.OutboxAsync()).Order());
-        // One acceptance per key, and every replay names it.
+        // A key has one acceptance, and every replay names it.
         var byKey = orders.ToDictionary(order => (order.Wish.User, order.Wish.Key), order => order.Id);
         Assert.All(all.Where(answer => answer.Decision.Code is ReserveCode.Replay),
             answer => Assert.Equal(byKey[(answer.Wish.User, answer.Wish.Key)], answer.Decision.OrderId));
@@ -102,7 +105,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
         Assert.Equal(orders.Where(order => order.Verdict is null).Sum(order => order.Wish.Quantity), await sale.InFlightUnitsAsync(0));
         await AssertHeldAsync();
 
-        // The control: what came back comes back once more.
+        // As a control, units that came back before come back once more, and the check must notice it.
         await sale.RaiseEpochAsync();
         await AssertHeldAsync();
         Assert.True(await sale.ReturnAsync(orders.First(order => order.ReturnedUnder is not null).Id, sale.Epoch));
@@ -237,7 +240,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
                 var id = model.InFlight[index].OrderId;
                 var verdict = model.Settle(index, settle.Verdict);
                 await sale.SettleAsync(id, verdict);
-                // A redelivery: nothing may happen a second time.
+                // The broker may deliver a pack again. Nothing may happen a second time.
                 await sale.SettleAsync(id, verdict);
                 break;
             case Step.Forget forget when model.InFlight.Count > 0:
@@ -264,7 +267,7 @@ public sealed class ReserveScriptTests(ScriptFixture fixture) : IClassFixture<Sc
             var id = model.Returnable[index].OrderId;
             Assert.Equal(model.Return(index, give.WithOldEpoch), await sale.ReturnAsync(id, give.WithOldEpoch ? model.Epoch - 1 : model.Epoch));
         }
-        // Calls that were given up and arrive late, each under its epoch: nothing may happen a second time.
+        // Calls that were given up arrive late, each under its epoch. Nothing may happen a second time.
         foreach (var (id, epoch) in model.Returned) await sale.ReturnAsync(id, epoch);
     }
 

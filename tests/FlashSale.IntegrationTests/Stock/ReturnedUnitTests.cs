@@ -5,10 +5,12 @@ using StackExchange.Redis;
 
 namespace FlashSale.IntegrationTests.Stock;
 
-/// <summary>Units that come back to an item which had none left are sold only when no node can go on refusing by an older answer.</summary>
+/// <summary>
+/// Units that come back to a sold-out item are sold only when no node can still refuse by an older answer.
+/// </summary>
 public sealed class ReturnedUnitTests(ScriptFixture fixture) : IClassFixture<ScriptFixture>
 {
-    // As long as a node refuses by itself after a decision (SoldOutMark).
+    // A node refuses by itself for this long after a decision (SoldOutMark).
     private const int MarkMilliseconds = 500;
 
     [Theory]
@@ -67,7 +69,7 @@ public sealed class ReturnedUnitTests(ScriptFixture fixture) : IClassFixture<Scr
         await fixture.Server.Client.CallAsync("SETRANGE", log.ToString(), SaleKeys.MaxBuyersBytes - 1, "x");
         try
         {
-            // Redis was silent while it made room, and the connection may have been replaced.
+            // Redis was silent while it made room, so the connection may have been replaced.
             await Eventually.TrueAsync("Redis answers", TimeSpan.FromSeconds(60), () => fixture.Redis.IsHealthy);
             Wish[] wishes = [new(0, 0, 0, 1), new(1, 0, 0, 1)];
             Guid[] ids = [.. wishes.Select(ScriptedSale.NewOrderId)];

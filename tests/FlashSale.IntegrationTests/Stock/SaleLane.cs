@@ -2,14 +2,14 @@ using FlashSale.Stock;
 
 namespace FlashSale.IntegrationTests.Stock;
 
-/// <summary>An order of a lane and what has become of it.</summary>
+/// <summary>An order of a lane and its fate.</summary>
 public sealed class LaneOrder(Guid id, Wish wish)
 {
     public Guid Id => id;
 
     public Wish Wish => wish;
 
-    /// <summary>What it was settled with; null while it is in flight.</summary>
+    /// <summary>The verdict that settled the order, or null while it is in flight.</summary>
     public Verdict? Verdict { get; set; }
 
     /// <summary>The epoch under which its units came back.</summary>
@@ -19,8 +19,8 @@ public sealed class LaneOrder(Guid id, Wish wish)
 }
 
 /// <summary>
-/// One of many that drive a sale of one item at once: it buys, and settles and gives back what it bought, while it pauses
-/// and closes the sale for all. The first one raises the epoch as well.
+/// One of many lanes that drive a sale of one item at once. A lane buys, settles and returns its own orders, and pauses
+/// and closes the sale for all lanes. The first lane raises the epoch as well.
 /// </summary>
 public sealed class SaleLane(ScriptedSale sale, int number, int users)
 {
@@ -39,7 +39,7 @@ public sealed class SaleLane(ScriptedSale sale, int number, int users)
             await BuyAsync();
             var status = (call % 20) switch { 3 => "paused", 13 => "closed", 5 or 15 => "live", _ => null };
             if (status is not null) await sale.TurnAsync(status);
-            // All lanes are done within about the time for which units rest that came back.
+            // All lanes end within about the time that returned units rest, so a lane ends the rest early.
             if (call % 5 == 0) await sale.LetRestAsync();
             if (number == 0 && call % 10 == 7) await sale.RaiseEpochAsync();
             if (Orders.Count == 0) continue;
@@ -60,14 +60,15 @@ public sealed class SaleLane(ScriptedSale sale, int number, int users)
         }
     }
 
-    // Also again, with the same verdict. What came back had been stored.
+    // An order may be settled again, with the same verdict. An order with returned units was stored, so it is live.
     private async Task SettleAsync(LaneOrder order)
     {
         order.Verdict ??= order.ReturnedUnder is not null || _random.Next(2) == 0 ? Verdict.Live : Verdict.Rejected;
         await sale.SettleAsync(order.Id, order.Verdict.Value);
     }
 
-    // Twice at once, and also again, under the epoch of the first time. What another epoch refused may come under the next.
+    // Returns the units twice at once, and maybe again later, under the epoch of the first time. A return that one
+    // epoch refused may come under the next.
     private async Task ReturnAsync(LaneOrder order)
     {
         if (order.Verdict is Verdict.Rejected) return;

@@ -2,7 +2,9 @@ using FlashSale.Stock;
 
 namespace FlashSale.IntegrationTests.Stock;
 
-/// <summary>What a shopper asks for; small numbers, so that users, keys, tickets and last units collide all the time.</summary>
+/// <summary>
+/// A wish of a shopper. Its numbers are small, so that users, keys, tickets and last units collide all the time.
+/// </summary>
 public sealed record Wish(int User, int Key, int Item, int Quantity, Brought Ticket = Brought.Nothing, int TicketNumber = 0);
 
 /// <summary>The ticket that a shopper brings along.</summary>
@@ -18,7 +20,7 @@ public enum Brought
 /// <summary>One step of a history.</summary>
 public abstract record Step
 {
-    /// <summary>A call of reserve.lua.</summary>
+    /// <summary>Shoppers buy by one call of reserve.lua.</summary>
     public sealed record Buy(IReadOnlyList<Wish> Wishes, bool WithOldEpoch, bool TooLate) : Step;
 
     /// <summary>The status is set to live, paused or closed.</summary>
@@ -27,30 +29,34 @@ public abstract record Step
     /// <summary>An order in flight is settled.</summary>
     public sealed record Settle(int Choice, Verdict Verdict) : Step;
 
-    /// <summary>Redis loses all that it knows of an order in flight but its outbox entry, and has its units for sale again.</summary>
+    /// <summary>
+    /// Redis loses all facts of an order in flight except its outbox entry, and its units are for sale again.
+    /// </summary>
     public sealed record Forget(int Choice) : Step;
 
     /// <summary>An order that Redis had forgotten is settled after all.</summary>
     public sealed record SettleForgotten(int Choice, Verdict Verdict) : Step;
 
-    /// <summary>The units of a stored order come back, be it settled or in flight still; and all that came back before does so again.</summary>
+    /// <summary>
+    /// The units of a stored order come back, whether it is settled or in flight. All earlier returns are repeated.
+    /// </summary>
     public sealed record Return(int Choice, bool WithOldEpoch) : Step;
 
-    /// <summary>The sale is loaded anew: the same facts under the next epoch.</summary>
+    /// <summary>The sale is loaded anew, with the same facts under the next epoch.</summary>
     public sealed record NextEpoch : Step;
 
-    /// <summary>Redis was started anew and is verified, or is not yet.</summary>
+    /// <summary>Redis was started anew. It is verified, or not verified yet.</summary>
     public sealed record Verified(bool Is) : Step;
 }
 
-/// <summary>What is expected of one wish.</summary>
-/// <param name="Code">The code.</param>
+/// <summary>The expected answer to one wish.</summary>
+/// <param name="Code">The code of the decision.</param>
 /// <param name="OrderId">The order of an acceptance or replay.</param>
 public sealed record Expected(ReserveCode Code, Guid OrderId);
 
 /// <summary>
-/// The sale as plain dictionaries: what reserve.lua, settle.lua and release.lua must do, said a second time, without Redis, bytes,
-/// buckets or batches.
+/// The sale as plain dictionaries. It says a second time, without Redis, bytes, buckets or batches, how reserve.lua,
+/// settle.lua and release.lua must decide.
 /// </summary>
 public sealed class SaleModel(bool requiresTicket = false)
 {
@@ -79,16 +85,16 @@ public sealed class SaleModel(bool requiresTicket = false)
 
     public List<(Guid OrderId, Wish Wish)> InFlight { get; } = [];
 
-    /// <summary>Orders that hold units which may come back: in flight or live.</summary>
+    /// <summary>Orders in flight or live, which hold units that may come back.</summary>
     public List<(Guid OrderId, Wish Wish)> Held { get; } = [];
 
-    /// <summary>Those of them that Postgres may have stored.</summary>
+    /// <summary>The held orders that Postgres may have stored.</summary>
     public List<(Guid OrderId, Wish Wish)> Returnable => [.. Held.Where(order => !_duplicates.Contains(order.OrderId))];
 
-    /// <summary>What came back, and under which epoch.</summary>
+    /// <summary>Orders with returned units, and the epoch of each return.</summary>
     public List<(Guid OrderId, long Epoch)> Returned { get; } = [];
 
-    /// <summary>What Redis has forgotten and Postgres will judge.</summary>
+    /// <summary>Orders that Redis has forgotten and Postgres will judge.</summary>
     public List<(Guid OrderId, Wish Wish)> Forgotten { get; } = [];
 
     /// <summary>Units that a forgotten order could not take.</summary>
@@ -96,7 +102,7 @@ public sealed class SaleModel(bool requiresTicket = false)
 
     public int Accepted { get; private set; }
 
-    /// <summary>Entries in the log of buyers.</summary>
+    /// <summary>The number of entries in the log of buyers.</summary>
     public int Buyers { get; private set; }
 
     public Expected Decide(Wish wish, Guid orderId, bool withOldEpoch, bool tooLate)
@@ -125,7 +131,7 @@ public sealed class SaleModel(bool requiresTicket = false)
 
     public int Burnt => _burnt.Count;
 
-    // The tickets of an epoch end with it, so it need not be known any longer which were used.
+    // The tickets of an epoch end with it, so Redis need not know the burnt ones any longer.
     public void RaiseEpoch()
     {
         Epoch++;
@@ -133,7 +139,7 @@ public sealed class SaleModel(bool requiresTicket = false)
         Array.Clear(Owed);
     }
 
-    /// <returns>The verdict; of an order whose units came back it can only be that it was stored.</returns>
+    /// <returns>The verdict. An order with returned units can only have been stored.</returns>
     public Verdict Settle(int index, Verdict verdict)
     {
         var order = InFlight[index];
@@ -148,7 +154,7 @@ public sealed class SaleModel(bool requiresTicket = false)
         return verdict;
     }
 
-    /// <returns>Whether it was in flight and held units.</returns>
+    /// <returns>Whether the order was in flight and held units.</returns>
     public bool Forget(int index)
     {
         var order = InFlight[index];
@@ -161,7 +167,10 @@ public sealed class SaleModel(bool requiresTicket = false)
         return true;
     }
 
-    /// <summary>A key has one order in Postgres: where it has bought again meanwhile, the one that is stored first makes the other its duplicate.</summary>
+    /// <summary>
+    /// A key has one order in Postgres. If the key has bought again meanwhile, the order that is stored first makes the
+    /// other one its duplicate.
+    /// </summary>
     /// <returns>The verdict.</returns>
     public Verdict SettleForgotten(int index, Verdict verdict)
     {
@@ -183,7 +192,7 @@ public sealed class SaleModel(bool requiresTicket = false)
         return verdict;
     }
 
-    /// <returns>Whether Redis takes it.</returns>
+    /// <returns>Whether Redis takes the return.</returns>
     public bool Return(int index, bool withOldEpoch)
     {
         if (!IsVerified || withOldEpoch) return false;

@@ -12,7 +12,7 @@ using StackExchange.Redis;
 
 namespace FlashSale.IntegrationTests.Stock;
 
-/// <summary>A Redis with the scripts' one connection, for tests of the scripts alone.</summary>
+/// <summary>A Redis and one connection to it, for tests of the scripts alone.</summary>
 public sealed class ScriptFixture : IAsyncLifetime
 {
     public RedisServer Server { get; private set; } = null!;
@@ -34,7 +34,9 @@ public sealed class ScriptFixture : IAsyncLifetime
     }
 }
 
-/// <summary>A sale that lies in Redis alone, driven through the callers of reserve.lua and settle.lua, and by release.lua itself.</summary>
+/// <summary>
+/// A sale in Redis alone. Tests drive it through the callers of reserve.lua and settle.lua, and by release.lua itself.
+/// </summary>
 public sealed class ScriptedSale
 {
     private const int SaleNumber = 7;
@@ -42,12 +44,12 @@ public sealed class ScriptedSale
     private const int Price = 100;
     private const int BurntIdSize = 10;
 
-    // Its caller reads what is to come back from Postgres, which these tests do without.
+    // The product's caller of release.lua reads the returns from Postgres, which these tests do without.
     private static readonly RedisScript Release = new("Stock.units.lua", "Stock.release.lua");
 
     private static readonly RedisScript Settle = new("Stock.units.lua", "Stock.settle.lua");
 
-    // In one step, as it is for those who buy meanwhile.
+    // The epoch changes in one step, so that concurrent buyers see no state in between.
     private const string Raise = """
         redis.call('DEL', KEYS[2], KEYS[3])
         for i = 4, #KEYS, 2 do
@@ -122,7 +124,7 @@ public sealed class ScriptedSale
         return decisions;
     }
 
-    /// <summary>As if units that came back had rested for as long as they must.</summary>
+    /// <summary>Puts returned units up for sale, as if they had rested for long enough.</summary>
     public Task LetRestAsync() => _redis.CallAsync(database => database.HashDeleteAsync(Keys.Sale, "back"));
 
     public Task TurnAsync(string status) => _redis.CallAsync(database => database.HashSetAsync(Keys.Sale, "status", status));
@@ -135,28 +137,31 @@ public sealed class ScriptedSale
 
     public Task<int?> SettleAsync(Guid orderId, Verdict verdict) => SettleAsync([], [(orderId, verdict)]);
 
-    /// <summary>Settles many orders as one pack, whose outbox entries go with them.</summary>
+    /// <summary>Settles many orders as one pack, and removes its outbox entries.</summary>
     public Task<int?> SettleAsync(IReadOnlyList<string> entryIds, IEnumerable<(Guid OrderId, Verdict Verdict)> orders) =>
         _settle.SettleAsync(Keys, entryIds, [.. orders.Select(order => new Settlement(order.Verdict, _accepted[order.OrderId].AcceptedAt, _accepted[order.OrderId].Record))]);
 
     /// <summary>The ids of the outbox's entries, in order.</summary>
     public async Task<string[]> OutboxEntriesAsync() => [.. (await EntriesAsync()).Select(entry => (string)entry[0]!)];
 
-    /// <summary>Gives the units of an order back, as a row of Postgres says that was written under an epoch.</summary>
+    /// <summary>Returns the units of an order, as for a row of Postgres that was written under an epoch.</summary>
     /// <returns>Whether Redis holds the sale, verified, under that epoch.</returns>
     public async Task<bool> ReturnAsync(Guid orderId, long epoch)
     {
         var (record, acceptedAt) = _accepted[orderId];
         var sku = record.AsSpan(58, record[57]);
         var row = new byte[52 + sku.Length];
-        // Six bytes of time are enough; the record overwrites the two below them.
+        // Six bytes of time are enough. The record overwrites the two below them.
         BinaryPrimitives.WriteInt64BigEndian(row, acceptedAt << 16);
         record.AsSpan(0, 46).CopyTo(row.AsSpan(6));
         sku.CopyTo(row.AsSpan(52));
         return (int)await Release.CallAsync(_redis, [Keys.Sale, Keys.Stock, Keys.Returned], [Keys.SettledChannel, epoch, row]) == 1;
     }
 
-    /// <summary>What a rebuild that finds the same facts leaves behind. It knows nothing of burnt tickets, nor of what came back before it.</summary>
+    /// <summary>
+    /// Raises the epoch like a rebuild that finds the same facts. The new epoch knows no burnt tickets and no earlier
+    /// returns.
+    /// </summary>
     public async Task RaiseEpochAsync()
     {
         await ForgetBurntTicketsAsync();
@@ -170,7 +175,9 @@ public sealed class ScriptedSale
         Interlocked.Exchange(ref _epoch, next);
     }
 
-    /// <summary>Redis loses its memory of all orders, and the sale is loaded with that much of its first item.</summary>
+    /// <summary>
+    /// Redis loses its memory of all orders, and the sale is loaded with this stock of its first item.
+    /// </summary>
     public async Task ForgetAsync(int stock)
     {
         await _redis.CallAsync(database => database.KeyDeleteAsync(
@@ -178,7 +185,7 @@ public sealed class ScriptedSale
         await _redis.CallAsync(database => database.HashSetAsync(Keys.Stock, Sku(0), stock));
     }
 
-    /// <summary>Redis loses all that it knows of one order but its outbox entry, and has its units for sale again.</summary>
+    /// <summary>Redis loses all facts of one order except its outbox entry, and its units are for sale again.</summary>
     public async Task ForgetOrderAsync(Guid orderId)
     {
         var (record, _) = _accepted[orderId];
@@ -192,10 +199,13 @@ public sealed class ScriptedSale
             await _redis.CallAsync(database => database.HashIncrementAsync(Keys.Sale, "left"));
     }
 
-    /// <summary>How many items have something left, as the scripts count them.</summary>
+    /// <summary>The number of items with units left, as the scripts count them.</summary>
     public async Task<long> ItemsLeftAsync() => (long)await _redis.CallAsync(database => database.HashGetAsync(Keys.Sale, "left"));
 
-    /// <summary>Only the first call that settling a pack of live orders makes: by their ids. Answers what settle.lua says.</summary>
+    /// <summary>
+    /// Makes only the first call of settling a pack of live orders, which names them by id. Returns the answer of
+    /// settle.lua.
+    /// </summary>
     public async Task<int[]> SettleShortAsync(Guid[] orderIds)
     {
         var entries = await OutboxEntriesAsync();
@@ -208,7 +218,7 @@ public sealed class ScriptedSale
         foreach (var (bucket, id) in await BurntTicketsAsync()) await _redis.CallAsync(database => database.HashDeleteAsync(bucket, id));
     }
 
-    /// <summary>The burnt tickets that Redis knows, with the key they lie in.</summary>
+    /// <summary>The burnt tickets that Redis knows, each with the key of its bucket.</summary>
     public async Task<List<(RedisKey Bucket, RedisValue Id)>> BurntTicketsAsync()
     {
         var burnt = new List<(RedisKey, RedisValue)>();
@@ -217,13 +227,13 @@ public sealed class ScriptedSale
         return burnt;
     }
 
-    // As Tickets.Read hands it over: the id is the server's choice and its user's alone.
+    // Makes a ticket as Tickets.Read hands it over. The server chooses its id, which no other user has.
     private byte[]? TicketOf(Wish wish)
     {
         if (wish.Ticket is Brought.Nothing) return null;
         if (wish.Ticket is Brought.Forged) return [(byte)'-'];
         var ticket = new byte[28];
-        // From the end: of each number the two highest bytes are overwritten.
+        // The numbers are written from the end, because the next write covers the two highest bytes of each number.
         BinaryPrimitives.WriteInt64BigEndian(ticket.AsSpan(20), wish.Ticket is Brought.OfOtherEpoch ? _epoch + 1 : _epoch);
         BinaryPrimitives.WriteInt64BigEndian(ticket.AsSpan(14), _redis.NowMilliseconds + (wish.Ticket is Brought.Expired ? -60_000 : 600_000));
         SHA256.HashData(Encoding.ASCII.GetBytes($"{wish.User}/{wish.TicketNumber}")).AsSpan(0, 16).CopyTo(ticket);
@@ -264,7 +274,7 @@ public sealed class ScriptedSale
         return orders;
     }
 
-    // Each its id and its fields.
+    // Each entry has its id and its fields.
     private async Task<IEnumerable<RedisResult[]>> EntriesAsync() =>
         ((RedisResult[])(await _redis.CallAsync(database => database.ExecuteAsync("XRANGE", Keys.Outbox, "-", "+")))!).Select(entry => (RedisResult[])entry!);
 

@@ -6,7 +6,9 @@ using StackExchange.Redis;
 
 namespace FlashSale.IntegrationTests.Stock;
 
-/// <summary>settle.lua: orders that were settled before, that Redis has forgotten, and that Postgres refused.</summary>
+/// <summary>
+/// settle.lua settles orders that were settled before, that Redis has forgotten and that Postgres refused.
+/// </summary>
 public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<ScriptFixture>
 {
     [Fact]
@@ -16,7 +18,7 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
         var wish = new Wish(0, 0, 0, 2);
         var id = ScriptedSale.NewOrderId(wish);
         await sale.BuyAsync([wish], [id]);
-        // As after a loss of its memory: the sale is loaded with all of its stock, the order comes from the broker.
+        // Redis has lost its memory. The sale is loaded with all of its stock, and the order comes from the broker.
         await fixture.Redis.CallAsync(database => database.KeyDeleteAsync([sale.Keys.Inflight, sale.Keys.InflightUnits, sale.Keys.Outbox,
             .. Enumerable.Range(0, 3).Select(bucket => sale.Keys.Facts(1, bucket))]));
         await fixture.Redis.CallAsync(database => database.HashSetAsync(sale.Keys.Stock, ScriptedSale.Sku(0), 5));
@@ -40,7 +42,8 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
         for (var first = 0; first < Orders; first += 60) await sale.BuyAsync(wishes[first..(first + 60)], ids[first..(first + 60)]);
         var remaining = await sale.RemainingAsync(0);
         var entries = await sale.OutboxEntriesAsync();
-        // Every seventh was settled before; every fifth is unknown to Redis by all but the outbox, and its units are for sale again; every eleventh is refused by Postgres.
+        // Every seventh order was settled before. Redis knows every fifth only from the outbox, and its units are for
+        // sale again. Postgres refuses every eleventh.
         var (settled, forgotten, rejected) = (Every(7), Every(5), Every(11));
         await sale.SettleAsync([], settled.Select(order => (ids[order], Verdict.Live)));
         foreach (var order in forgotten) await sale.ForgetOrderAsync(ids[order]);
@@ -61,7 +64,7 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
             Assert.Equal(0, await sale.SettleAsync(entries, pack));
         }
 
-        // None is two of them: each way is told from the others.
+        // No order is in two of these sets, so each case stays apart from the others.
         static HashSet<int> Every(int n) => [.. Enumerable.Range(0, Orders).Where(order => order % n == 0 && new[] { 5, 7, 11 }.All(other => other == n || order % other != 0))];
     }
 
@@ -73,7 +76,7 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
         Guid[] ids = [.. wishes.Select(ScriptedSale.NewOrderId)];
         await sale.BuyAsync(wishes, ids);
         await sale.ForgetOrderAsync(ids[1]);
-        // The first call of two, as when the process dies between them.
+        // The test makes the first call of two, as if the process died between them.
         var answer = await sale.SettleShortAsync(ids);
         Assert.Equal([0, 2], answer);
         Assert.Equal(2, (await sale.OutboxAsync()).Count);
@@ -100,7 +103,8 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
     [InlineData(false)]
     public async Task What_a_forgotten_order_could_not_take_is_taken_from_what_comes_back(bool forgottenFirst)
     {
-        // Ten units; the order of user 0 is stored, and forgotten by Redis, which sells all ten again, one of them to user 0 himself.
+        // The sale has ten units. User 0's order is stored and forgotten by Redis, which sells all ten again, one to
+        // user 0.
         var sale = await ScriptedSale.StartAsync(fixture.Redis, [10], [9], 0);
         var forgotten = new Wish(0, 0, 0, 1);
         var forgottenId = ScriptedSale.NewOrderId(forgotten);
@@ -111,7 +115,7 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
         await sale.BuyAsync(again, ids);
         Assert.Equal(0, await sale.RemainingAsync(0));
 
-        // Postgres: the forgotten one is live, user 0's other order its duplicate, the nine others are live.
+        // In Postgres the forgotten order is live, user 0's other order is its duplicate, and the nine others are live.
         if (forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
         await sale.SettleAsync(ids[0], Verdict.Rejected);
         if (!forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
@@ -147,11 +151,11 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
     [InlineData(false)]
     public async Task Of_several_units_that_are_refused_for_stock_only_those_stay_taken_that_the_forgotten_order_holds(bool forgottenFirst)
     {
-        // Ten units, seven of them sold and settled. Redis forgets an order of one unit and sells three.
+        // Of ten units seven are sold and settled. Redis forgets an order of one unit and sells three.
         var sale = await ScriptedSale.StartAsync(fixture.Redis, [3], [9], 0);
         var (forgottenId, lateId) = await ForgetOneAndSellThreeAsync(sale);
 
-        // Postgres: eight are sold, so three more are refused, and two are for sale.
+        // In Postgres eight units are sold, so it refuses three more, and two are for sale.
         if (forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
         await sale.SettleAsync(lateId, Verdict.RejectedForStock);
         if (!forgottenFirst) await sale.SettleAsync(forgottenId, Verdict.Live);
@@ -165,7 +169,7 @@ public sealed class SettleScriptTests(ScriptFixture fixture) : IClassFixture<Scr
         var sale = await ScriptedSale.StartAsync(fixture.Redis, [3], [9], 0);
         var (forgottenId, lateId) = await ForgetOneAndSellThreeAsync(sale);
 
-        // The worker died after its commit: the order is cancelled before Redis hears of it.
+        // The worker died after its commit, and the order is cancelled before Redis hears of it.
         Assert.True(await sale.ReturnAsync(forgottenId, sale.Epoch));
         await sale.SettleAsync(lateId, Verdict.RejectedForStock);
         await sale.SettleAsync(forgottenId, Verdict.Live);

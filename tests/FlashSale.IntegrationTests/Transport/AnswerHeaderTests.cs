@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Transport;
 
-/// <summary>What every answer of every host says to browsers, and what it does not say.</summary>
+/// <summary>Every answer of every host has the security headers for browsers, and no banner.</summary>
 [Collection<OnOneOfEach>]
 public sealed class AnswerHeaderTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {

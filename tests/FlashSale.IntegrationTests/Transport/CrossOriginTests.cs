@@ -2,7 +2,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Transport;
 
-/// <summary>Two origins are allowed, and the host is behind a TLS proxy.</summary>
+/// <summary>A host behind a TLS proxy that allows two origins.</summary>
 public sealed class TwoOrigins() : StackFixture(new StackOptions
 {
     Settings =
@@ -11,7 +11,7 @@ public sealed class TwoOrigins() : StackFixture(new StackOptions
     },
 });
 
-/// <summary>Scripts of other origins.</summary>
+/// <summary>Scripts of allowed origins can use the Api. Other origins are told nothing.</summary>
 public sealed class CrossOriginTests(TwoOrigins fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<TwoOrigins>
 {
     public const string Shop = "https://shop.example";
@@ -81,7 +81,7 @@ public sealed class CrossOriginTests(TwoOrigins fixture, ITestOutputHelper outpu
         ])
         {
             var answer = Refusal.AssertIs(status, code, await RawHttp.SendAsync(Stack.Api.Port, request));
-            // A server that has not got as far as the origin lets any read that.
+            // A server that refuses before it has read the origin lets every origin read that.
             Assert.True(answer.Header("access-control-allow-origin") is Shop or "*", $"{status}: {answer.Header("access-control-allow-origin")}");
         }
         var stranger = $"GET / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\nX-Large: {large}\r\n\r\n";
@@ -93,7 +93,7 @@ public sealed class CrossOriginTests(TwoOrigins fixture, ITestOutputHelper outpu
     {
         var answer = await Stack.Shopper("a").GetAsync("/api/v1/sales");
         AssertSaysNothing(answer);
-        // As configured, for a host behind a TLS proxy.
+        // The host is configured for a TLS proxy.
         Assert.Equal("max-age=31536000", answer.Header("strict-transport-security"));
     }
 
@@ -121,7 +121,7 @@ public sealed class CrossOriginTests(TwoOrigins fixture, ITestOutputHelper outpu
         return answer;
     }
 
-    // A browser sends no token with it.
+    // A browser sends no token with a preflight.
     private Task<Answer> PreflightAsync(string origin, string method, string path) => Stack.Shopper("", token: "").SendAsync(HttpMethod.Options, path,
         headers: [("Origin", origin), ("Access-Control-Request-Method", method), ("Access-Control-Request-Headers", "authorization,content-type,idempotency-key")]);
 }

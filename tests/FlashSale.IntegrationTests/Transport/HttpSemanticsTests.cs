@@ -3,7 +3,7 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Transport;
 
-/// <summary>What RFC 9110 asks of every server: HEAD beside GET, and a clear answer to bodies that are encoded.</summary>
+/// <summary>Hosts answer HEAD beside GET and refuse encoded bodies clearly, as RFC 9110 asks of every server.</summary>
 [Collection<OnOneOfEach>]
 public sealed class HttpSemanticsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -22,7 +22,7 @@ public sealed class HttpSemanticsTests(OneOfEach fixture, ITestOutputHelper outp
         {
             foreach (var path in (string[])["/health/live", "/health/ready", "/metrics"]) await AssertSameAsync(host.Port + 1_000, path, null);
         }
-        // Not the whole of a stream: it would never end.
+        // HEAD must not wait for the end of a stream, since a stream need not end.
         var events = await SendAsync("HEAD", Stack.Api.Port, $"/api/v1/orders/{order}/events", Tokens.For("nobody"));
         Assert.Equal((200, "text/event-stream", ""), (events.Status, events.Header("content-type"), events.Text));
         await Books.CheckAsync(Stack, sale);

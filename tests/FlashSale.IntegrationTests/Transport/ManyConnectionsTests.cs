@@ -4,12 +4,12 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Transport;
 
-/// <summary>Many connections that do nothing.</summary>
+/// <summary>Idle connections cost little memory and no purchase.</summary>
 public sealed class ManyConnectionsTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OneOfEach>
 {
     private const int Idle = 10_000;
 
-    // Measured: 5 to 8 KB each.
+    // 5 to 8 KB each were measured.
     private const double BytesEach = 24 * 1024;
 
     [Fact]
@@ -32,10 +32,10 @@ public sealed class ManyConnectionsTests(OneOfEach fixture, ITestOutputHelper ou
     }
 }
 
-/// <summary>A host that takes few connections.</summary>
+/// <summary>A host that takes at most 300 connections.</summary>
 public sealed class FewConnections() : StackFixture(new StackOptions { Settings = { ["Transport__MaxConnections"] = "300" } });
 
-/// <summary>A host whose connections are all taken.</summary>
+/// <summary>A host with all connections taken refuses further ones.</summary>
 public sealed class FullHostTests(FewConnections fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<FewConnections>
 {
     private const int Max = 300;
@@ -53,7 +53,7 @@ public sealed class FullHostTests(FewConnections fixture, ITestOutputHelper outp
             var ready = await Figures.ReadyAsync(Stack.Api);
             Assert.True(ready.Status == 200, $"{ready}");
             Assert.InRange(ready.Took, TimeSpan.Zero, TimeSpan.FromSeconds(1));
-            // Nobody else gets in: the host is really full.
+            // Another connection does not get in, so the host is really full.
             using var another = await Connections.OpenAsync(Stack.Api.Port, 1);
             await Eventually.TrueAsync("another one is closed", TimeSpan.FromSeconds(5), () => another.Closed() == 1);
         }
@@ -81,13 +81,15 @@ public sealed class Connections : IDisposable
             }
             catch (SocketException e) when (e.SocketErrorCode is SocketError.ConnectionReset)
             {
-                // Accepted and closed before this end had looked.
+                // The server accepted and closed the connection before this end had looked.
             }
         });
         return new Connections(sockets);
     }
 
-    /// <summary>How many the other end has closed: readable, since nothing else can come.</summary>
+    /// <summary>
+    /// The number of connections that the other end has closed. They are readable, since nothing else can come.
+    /// </summary>
     public int Closed() => _sockets.Count(socket => !socket.Connected || socket.Poll(0, SelectMode.SelectRead));
 
     public void Dispose()

@@ -4,7 +4,9 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Transport;
 
-/// <summary>The OpenAPI documents say what the hosts take and answer, in words that generators of clients understand.</summary>
+/// <summary>
+/// The OpenAPI documents describe requests and answers of the hosts in terms that generators of clients understand.
+/// </summary>
 [Collection<OnOneOfEach>]
 public sealed partial class OpenApiDocumentTests(OneOfEach fixture, ITestOutputHelper output) : StackTest(fixture, output)
 {
@@ -96,7 +98,7 @@ public sealed partial class OpenApiDocumentTests(OneOfEach fixture, ITestOutputH
         }
     }
 
-    // A value is of a schema: of its type, with all that is required, and nothing that the schema does not know.
+    // Checks that a value has the type of its schema, all required members and no unknown ones.
     private static void AssertIs(JsonElement document, JsonElement schema, JsonElement value, string where)
     {
         if (schema.TryGetProperty("$ref", out var reference)) schema = document.GetProperty("components").GetProperty("schemas").GetProperty(reference.GetString()!.Split('/')[^1]);

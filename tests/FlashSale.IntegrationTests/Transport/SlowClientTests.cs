@@ -2,18 +2,20 @@ using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Transport;
 
-/// <summary>Short limits, so that tests see them pass.</summary>
+/// <summary>A host with short limits, so that tests see them pass.</summary>
 public sealed class Impatient() : StackFixture(new StackOptions
 {
     Settings = { ["Transport__HeadersTimeoutSeconds"] = "2", ["Transport__RateGraceSeconds"] = "2", ["Transport__KeepAliveSeconds"] = "4" },
 });
 
-/// <summary>Clients that hold connections and give nothing for it (Slowloris) are cut off in time, and nobody else notices them.</summary>
+/// <summary>
+/// Clients that hold connections and send almost nothing (Slowloris) are cut off in time, and nobody else notices them.
+/// </summary>
 public sealed class SlowClientTests(Impatient fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<Impatient>
 {
     private const int Clients = 400;
 
-    // The server looks at its connections once a second; the rest is for a busy test machine.
+    // The server looks at its connections once a second. The rest is for a busy test machine.
     private static readonly TimeSpan Slack = TimeSpan.FromSeconds(4);
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
@@ -54,7 +56,7 @@ public sealed class SlowClientTests(Impatient fixture, ITestOutputHelper output)
     [Fact]
     public async Task A_body_that_ends_in_time_is_served()
     {
-        // The control: what is slow but not too slow is answered as anyone is.
+        // As a control, a body that is slow but not too slow is answered as any other.
         var sale = await Stack.OpenSaleAsync(stock: 10);
         var head = $"POST {sale.OrdersPath} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {Tokens.For("patient")}\r\nIdempotency-Key: k\r\n"
                    + "Content-Type: application/json\r\nContent-Length: 30\r\n\r\n{\"sku\":\"phone-1\",\"quantity\":1";

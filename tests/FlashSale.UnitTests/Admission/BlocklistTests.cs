@@ -8,7 +8,7 @@ using FsCheck.Fluent;
 
 namespace FlashSale.UnitTests.Admission;
 
-/// <summary>What a node holds, against a model that is a dictionary and the framework's own networks.</summary>
+/// <summary>Compares a node's blocklist with a model made of a dictionary and the framework's own networks.</summary>
 [Collection(Alone.Name)]
 public sealed class BlocklistTests(ITestOutputHelper output)
 {
@@ -78,7 +78,7 @@ public sealed class BlocklistTests(ITestOutputHelper output)
             }
             return wrong;
         })).ToArray();
-        // The table grows many times, entries come and go, and some of those that stand are written again.
+        // The table grows many times, entries come and go, and some of the standing entries are written again.
         for (var i = 0; i < Changes; i++)
         {
             list.Apply(new BlockChange(new(BlockSpace.User, 0, 0, (ulong)i + (1ul << 50)), i % 3 == 0 ? 2 : BlockChange.NoEnd), i % 5);
@@ -97,7 +97,7 @@ public sealed class BlocklistTests(ITestOutputHelper output)
         var clock = Stopwatch.StartNew();
         for (var i = 0; i < Million; i++)
         {
-            // 9 of 10 are users, the rest addresses of both families and networks of five lengths.
+            // 9 of 10 entries are users. The rest are addresses of both families and networks of five lengths.
             var key = (i % 10, i % 4) switch
             {
                 (0, 0) => new BlockKey(BlockSpace.Ip4, 0, 0, (uint)i),

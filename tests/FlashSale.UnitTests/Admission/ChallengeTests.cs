@@ -89,7 +89,7 @@ public sealed class ChallengeTests
         Assert.InRange(numbers.Distinct().Count(), 150, 300);
     }
 
-    // A good solution of another user with one byte changed.
+    // Returns a good solution of another user with one byte changed.
     private static string Changed(int at, byte to)
     {
         var challenge = Ours.Issue("s1", "v", Now).First;

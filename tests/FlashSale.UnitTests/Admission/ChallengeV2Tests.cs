@@ -75,7 +75,7 @@ public sealed class ChallengeV2Tests
     public void Whatever_byte_of_a_solution_is_changed_it_is_judged_without_an_exception()
     {
         var (solution, _) = Solve(Ours.Issue("s1", "u", Now).Second);
-        // A member that is passed over.
+        // The check ignores this member, so a change in it would not matter.
         solution["solution"]!.AsObject().Remove("time");
         var good = Encoding.UTF8.GetBytes(solution.ToJsonString());
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(500), Prop.ForAll(
@@ -92,7 +92,7 @@ public sealed class ChallengeV2Tests
 
     private static Challenges With(int maxNumber, char key = 'k') => new(new AdmissionOptions { TicketKey = new string(key, 32), ChallengeMaxNumber = maxNumber });
 
-    // As altcha-lib 2 does it: SHA-256 of salt, nonce and counter, until it begins with the prefix.
+    // Solves a challenge as altcha-lib 2 does: SHA-256 of salt, nonce and counter, until it begins with the prefix.
     private static (JsonObject Solution, byte[] Key) Solve(ProofOfWorkV2 challenge)
     {
         byte[] text = [.. Convert.FromHexString(challenge.Parameters.Salt), .. Convert.FromHexString(challenge.Parameters.Nonce), 0, 0, 0, 0];

@@ -3,7 +3,10 @@ using FlashSale.Admission;
 
 namespace FlashSale.UnitTests.Admission;
 
-/// <summary>The limit beside a service that is simulated: so many at once are answered in good time, more wait for one another.</summary>
+/// <summary>
+/// Tests the limit with a simulated service. The service answers a certain number of requests at once in good time, and
+/// further requests wait for one another.
+/// </summary>
 public sealed class ConcurrencyLimitTests
 {
     private const double UnloadedMilliseconds = 5;
@@ -23,7 +26,7 @@ public sealed class ConcurrencyLimitTests
     {
         var limit = new ConcurrencyLimit(10, 40, 100, 2);
         var now = Stopwatch.GetTimestamp();
-        // For two seconds all are turned away; then each takes what it takes without load.
+        // For two seconds every request is turned away. After that each one takes its time without load.
         for (var i = 0; i < 2_000 && limit.TryEnter(); i++, now += Stopwatch.Frequency / 1_000) limit.LeaveUnmeasured();
         Assert.Equal(0, limit.InFlight);
         for (var i = 0; i < 2_000 && limit.TryEnter(); i++, now += Stopwatch.Frequency / 1_000) limit.Leave(now - (long)(UnloadedMilliseconds / 1e3 * Stopwatch.Frequency), now);
@@ -45,7 +48,8 @@ public sealed class ConcurrencyLimitTests
         service.Run(windows: 5, offered: 10);
         Assert.Equal(1_000, service.Limit.Current);
         service.Run(windows: 100, offered: 5_000);
-        // Three times the latency without load is where it settles, a little above because of what probes for more.
+        // The limit settles where the latency is three times that without load. It lies a little above, because it
+        // probes for more.
         Assert.InRange(service.Limit.Current, 150, 450);
         service.Capacity = 1_000;
         service.Run(windows: 200, offered: 5_000);
@@ -82,7 +86,8 @@ public sealed class ConcurrencyLimitTests
         Assert.True(limit.TryEnter());
     }
 
-    // So many are answered at once in the time that one takes; more than that wait for one another, as in a queue.
+    // The service answers as many requests at once as its capacity, in the time of one. Further requests wait for one
+    // another, as in a queue.
     private sealed class Service(double capacity)
     {
         private static readonly long Window = Stopwatch.Frequency / 10;
@@ -103,7 +108,7 @@ public sealed class ConcurrencyLimitTests
                 var milliseconds = UnloadedMilliseconds * Math.Max(1, inside / Capacity);
                 var startedAt = _now - (long)(milliseconds * Stopwatch.Frequency / 1_000);
                 for (var i = 0; i < inside; i++) Limit.Leave(startedAt, _now);
-                // A window is judged when enough was seen in it.
+                // The limit judges a window only when it has seen enough requests in it.
                 for (var i = inside; i < 10; i++)
                 {
                     Limit.TryEnter();

@@ -4,7 +4,7 @@ using FlashSale.Platform;
 
 namespace FlashSale.UnitTests.Admission;
 
-/// <summary>What decides the level, and what a level means.</summary>
+/// <summary>Tests the conditions that decide the level, and the features that a level turns off.</summary>
 public sealed class DegradationTests
 {
     [Theory]
@@ -104,7 +104,7 @@ public sealed class DegradationTests
 
     private static Degradation New() => new(new DegradationOptions(), Now);
 
-    // Each look is a step: what is tested is the order of things.
+    // Each look is a step, because these tests check the order of things.
     private static DegradationOptions Impatient() => new() { RiseMilliseconds = 0, FallMilliseconds = 0 };
 
     private static SwitchDocument Document(string members)

@@ -64,7 +64,7 @@ public sealed class JwtForgeryTests : IDisposable
         var verifier = JwtForge.Verifier(new JwtKeyOptions { Kid = "main", Secret = JwtForge.Secret }, new JwtKeyOptions { Kid = "other", Secret = Other });
         for (var round = 0; round < 3; round++)
         {
-            // A forger's token in between is no token of the key.
+            // A forged token in between must not count as a token of the key.
             Assert.Equal(JwtResult.BadSignature, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, Ours, Other)));
             Assert.Equal(JwtResult.BadSignature, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, Theirs, JwtForge.Secret)));
             Assert.Equal(JwtResult.Ok, verifier.Judge(JwtForge.Token(JwtForge.GoodPayload, Ours)));
@@ -157,7 +157,8 @@ public sealed class JwtForgeryTests : IDisposable
             Assert.Equal(JwtResult.Malformed, Verifier.Judge(variant));
         }
 
-        // 32 bytes end in a character with two idle bits; the same bytes with these bits set are another spelling.
+        // The last character of 32 encoded bytes has two idle bits. With these bits set it is another spelling of the
+        // same bytes.
         static string NonCanonical(string token)
         {
             const string Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -4,8 +4,9 @@ using Microsoft.Extensions.Time.Testing;
 namespace FlashSale.UnitTests.Admission;
 
 /// <summary>
-/// The examples of RFC 7515 appendix A and RFC 7519. They carry neither aud nor sub, so a token whose signature and dates hold
-/// ends at <see cref="JwtResult.WrongAudience"/>: the claims are judged only behind a good signature.
+/// The examples of RFC 7515 appendix A and RFC 7519. They carry neither aud nor sub, so a token with a good signature
+/// and good dates ends at <see cref="JwtResult.WrongAudience"/>. The verifier judges the claims only behind a good
+/// signature.
 /// </summary>
 public sealed class JwtVectorTests
 {

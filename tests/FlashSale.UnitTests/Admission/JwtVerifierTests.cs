@@ -189,7 +189,8 @@ public sealed class JwtVerifierTests
     [Fact]
     public void The_shortest_members_fill_their_room_and_no_more()
     {
-        // Names of no and of one character, each with the shortest value: as many members as so many bytes can hold.
+        // The names have no character or one, and each has the shortest value. So these are as many members as that
+        // many bytes can hold.
         var names = Enumerable.Range('!', '~' - '!' + 1).Select(c => (char)c).Where(c => c is not '"' and not '\\').Select(c => c.ToString()).Prepend("").ToArray();
         foreach (var count in Enumerable.Range(1, names.Length))
         {

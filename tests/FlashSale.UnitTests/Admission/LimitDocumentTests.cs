@@ -4,7 +4,9 @@ using FlashSale.Platform;
 
 namespace FlashSale.UnitTests.Admission;
 
-/// <summary>Documents that operators write: read whole, or refused whole with the line and what would be right.</summary>
+/// <summary>
+/// Documents that operators write are read as a whole, or refused as a whole with the line and the correct form.
+/// </summary>
 public sealed class LimitDocumentTests
 {
     private const string Good = """

@@ -39,7 +39,7 @@ public sealed class TicketTests
         {
             var ticket = Issue(ids[0], ids[1], 1, Expiry);
             Assert.Equal((ids[0], ids[1]) == (ids[2], ids[3]), IsGood(Ours, ticket, ids[2], ids[3]));
-            // Nothing moves from one id to the other.
+            // No character may move from one id to the other.
             if (ids[1].Length > 1) Assert.False(IsGood(Ours, ticket, ids[0] + ids[1][0], ids[1][1..]));
         }));
 
@@ -95,7 +95,7 @@ public sealed class TicketTests
         Assert.False(off.IsOn);
     }
 
-    // As admit.lua makes its body: id | expiry | epoch.
+    // Builds the body of a ticket as admit.lua does: id | expiry | epoch.
     private static string Issue(string sale, string user, long epoch, long expiry)
     {
         byte[] body = [.. Tickets.NewId(), .. Six(expiry), .. Six(epoch)];

@@ -4,12 +4,12 @@ using FsCheck.Fluent;
 
 namespace FlashSale.UnitTests.Admission;
 
-/// <summary>Buckets of a node beside a bucket as one would explain it.</summary>
+/// <summary>Compares the buckets of a node with a plain model of a bucket.</summary>
 public sealed class TokenBucketsTests
 {
     private const int Capacity = 10;
 
-    // A token in 256 ms: a number without rounding, so that model and buckets must agree to the last bit.
+    // A token in 256 ms is a rate without rounding, so model and buckets must agree to the last bit.
     private const double PerSecond = 1_000.0 / 256;
 
     [Fact]
@@ -70,7 +70,7 @@ public sealed class TokenBucketsTests
         Assert.Equal(256, buckets.Take(1, 1, 0).WaitMilliseconds);
         Assert.Equal(256, buckets.Take(1, 1, 0).WaitMilliseconds);
         Assert.Equal(60_000, buckets.Take(1, 1, 0).WaitMilliseconds);
-        // The bucket is full again, and still nothing passes; nobody else is meant.
+        // The bucket is full again, but the block still lets nothing pass. It concerns only this partition.
         Assert.Equal((false, 30_000), (buckets.Take(1, 1, 30_000).Taken, buckets.Take(1, 1, 30_000).WaitMilliseconds));
         Assert.True(buckets.Take(2, 1, 30_000).Taken);
         Assert.True(buckets.Take(1, 1, 60_000).Taken);
@@ -88,7 +88,8 @@ public sealed class TokenBucketsTests
     public void A_million_addresses_cost_less_than_400_bytes_each_and_are_forgotten_when_idle()
     {
         const int Addresses = 1_000_000;
-        // All that was allocated on the way, and so more than what is kept; other tests allocate on their own threads.
+        // This counts all memory allocated on the way, so it is more than the memory that is kept. Other tests allocate
+        // on their own threads.
         var before = GC.GetAllocatedBytesForCurrentThread();
         var buckets = new TokenBuckets(Capacity, PerSecond, new PenaltyBox(5, 10, 60));
         for (var i = 0UL; i < Addresses; i++) buckets.Take(i, 1, (long)i / 10_000);

@@ -71,11 +71,11 @@ public sealed class OrderIdTests
     {
         Assert.NotEqual(OfKey("a", "bc"), OfKey("ab", "c"));
         Assert.NotEqual(OfKey("a", "b"), OfKey("b", "b"));
-        // The separator between them may be a part of either.
+        // The separator between user and key may be a part of either.
         Assert.NotEqual(OfKey("a|b", "c"), OfKey("a", "b|c"));
         Assert.NotEqual(OfKey("a|", "b"), OfKey("a", "|b"));
         Assert.NotEqual(OfKey("a||b", "c"), OfKey("a|", "b|c"));
-        // Redis knows the orders of a sale that is running by it.
+        // Redis knows the orders of a running sale by this fingerprint, so its value must not change.
         Assert.Equal("A52DD81BFD5E4E66D96B9F598382F6CB", OfKey("a", "b|c"));
         Assert.Equal(OfKey(new string('|', 255), new string('~', 255)), OfKey(new string('|', 255), new string('~', 255)));
 

@@ -3,7 +3,7 @@ using FlashSale.Worker.Relay;
 
 namespace FlashSale.UnitTests.Events;
 
-/// <summary>What is published together, and when it is not.</summary>
+/// <summary>Tests which order events are published together, and which of them must wait.</summary>
 public sealed class OrderEventBatchTests
 {
     private static readonly Guid[] Orders = [.. Enumerable.Range(0, 20).Select(_ => Guid.NewGuid())];

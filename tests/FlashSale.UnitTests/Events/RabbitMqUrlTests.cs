@@ -3,7 +3,9 @@ using FlashSale.Worker;
 
 namespace FlashSale.UnitTests.Events;
 
-/// <summary>An AMQP URI is honoured to its last parameter, or refused by the name of the part that cannot be.</summary>
+/// <summary>
+/// An AMQP URI is honoured to its last parameter, or refused with the name of the part that cannot be honoured.
+/// </summary>
 public sealed class RabbitMqUrlTests
 {
     [Theory]

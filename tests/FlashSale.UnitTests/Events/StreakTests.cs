@@ -3,7 +3,8 @@ using FlashSale.Worker.Keeper;
 namespace FlashSale.UnitTests.Events;
 
 /// <summary>
-/// What a worker ends for is seen several times in a row, and not forgotten because one look met a node that hangs.
+/// A worker ends only for a problem that it sees several times in a row. One look that met a hanging node must not
+/// erase the earlier ones.
 /// </summary>
 public sealed class StreakTests
 {

@@ -4,20 +4,22 @@ using Microsoft.FSharp.Core;
 
 namespace FlashSale.UnitTests.Fuzzing;
 
-/// <summary>Inputs near to good ones, the same in every run.</summary>
+/// <summary>Makes inputs that are near to good ones. They are the same in every run.</summary>
 internal static class Fuzz
 {
     private const int MostChanges = 4;
 
-    /// <summary>Bytes that mean something to one of the parsers.</summary>
+    /// <summary>Bytes with a meaning for at least one of the parsers.</summary>
     private static readonly byte[] Telling = [.. "{}[]\",:\\/|.-+eE0129u\n\r\t =_"u8, 0, 0x7F, 0x80, 0xBF, 0xC3, 0xED, 0xEF, 0xFF];
 
     private static readonly Gen<byte> Letters = Gen.OneOf(Gen.Elements(Telling), Gen.Choose(0, 255).Select(value => (byte)value));
 
-    /// <summary>Runs a property on inputs that are good ones with a few bytes changed, left out, put in or repeated, and on any bytes at all.</summary>
+    /// <summary>
+    /// Runs a property on good inputs with a few bytes changed, left out, put in or repeated, and on any bytes at all.
+    /// </summary>
     /// <param name="good">Good inputs.</param>
-    /// <param name="holds">Fails where the property does not hold.</param>
-    /// <param name="cases">How many inputs.</param>
+    /// <param name="holds">Throws where the property does not hold.</param>
+    /// <param name="cases">Number of inputs.</param>
     public static void Run(IReadOnlyList<byte[]> good, Action<byte[]> holds, int cases = 2_000)
     {
         var near = from one in Gen.Elements(good.ToArray())
@@ -28,7 +30,7 @@ internal static class Fuzz
         Check.One(Fixed(cases), Prop.ForAll(Gen.Frequency((9, near), (1, any)).ToArbitrary(), holds));
     }
 
-    /// <summary>A run that is the same every time.</summary>
+    /// <summary>Returns the settings of a run that is the same every time.</summary>
     public static Config Fixed(int cases) =>
         Config.QuickThrowOnFailure.WithMaxTest(cases).WithReplay(FSharpOption<Replay>.Some(new Replay(new Rnd(20_261_130), FSharpOption<int>.None)));
 

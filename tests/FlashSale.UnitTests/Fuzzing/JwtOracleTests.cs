@@ -9,7 +9,8 @@ using Microsoft.IdentityModel.Tokens;
 namespace FlashSale.UnitTests.Fuzzing;
 
 /// <summary>
-/// The verifier beside Microsoft's: a token that ours accepts is good there as well, and of the same user. Ours may refuse more.
+/// Compares the verifier with Microsoft's. A token that ours accepts must be good there as well, and of the same user.
+/// Ours may refuse more.
 /// </summary>
 public sealed class JwtOracleTests
 {
@@ -50,7 +51,7 @@ public sealed class JwtOracleTests
     public async Task A_verifier_that_reads_another_user_is_caught() =>
         await Assert.ThrowsAnyAsync<Xunit.Sdk.XunitException>(() => AssertTheLibraryAgreesAsync([(JwtForge.Token(JwtForge.GoodPayload), "somebody-else")]));
 
-    // Payloads and headers are signed after they were changed, else hardly any would be read.
+    // Payloads and headers are signed after the change. Otherwise hardly any of them would be read.
     private static List<(string Token, string User)> Accepted(Func<string, string?> verifier)
     {
         var accepted = new List<(string, string)>();

@@ -15,10 +15,14 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Fuzzing;
 
-/// <summary>Parsers of other people's bytes: nothing but the expected outcomes, whatever comes, and an accepted input means the same when it is written again.</summary>
+/// <summary>
+/// Tests the parsers of foreign bytes. Any input leads to one of the expected outcomes, and an accepted input means the
+/// same when it is written again.
+/// </summary>
 public sealed class ParserTests
 {
-    // Far above the need of a parser of some hundred bytes, far below a parser that grows with a number in its input.
+    // This is far above the need of a parser of some hundred bytes, and far below that of a parser that grows with a
+    // number in its input.
     private const long MostBytes = 256 * 1024;
 
     [Fact]
@@ -28,7 +32,7 @@ public sealed class ParserTests
         var accepted = 0;
         Fuzz.Run([.. Payloads().Select(Encoding.UTF8.GetBytes)], payload =>
         {
-            // Signed, so that the payload is read.
+            // The token is signed, so that the verifier reads the payload.
             var input = $"{JwtForge.Encode(JwtForge.GoodHeader)}.{Base64Url.EncodeToString(payload)}";
             var token = $"{input}.{Base64Url.EncodeToString(HMACSHA256.HashData(Encoding.UTF8.GetBytes(JwtForge.Secret), Encoding.ASCII.GetBytes(input)))}";
             Bounded(() =>
@@ -52,7 +56,7 @@ public sealed class ParserTests
         {
             var text = Encoding.Latin1.GetString(header);
             var isGood = verifier.Verify(text, out var user) is JwtResult.Ok;
-            // The scheme's letters may be of any case; the token has one spelling.
+            // The scheme's letters may be of any case. The token has one spelling.
             Assert.Equal(isGood, string.Equals(text, good, StringComparison.OrdinalIgnoreCase) && text[7..] == good[7..]);
             Assert.Equal(isGood ? "user-1" : "", user);
         }));
@@ -140,7 +144,7 @@ public sealed class ParserTests
             var parts = Encoding.Latin1.GetString(headers).Split('\n');
             var (givenId, givenTime, signatures) = (parts[0], parts.ElementAtOrDefault(1), parts.ElementAtOrDefault(2));
             var isValid = hook.Verify(givenId, givenTime, signatures, body) is WebhookSignature.Valid;
-            // Valid is only the message that was signed, perhaps among other signatures.
+            // Only the message that was signed is valid, perhaps among other signatures.
             if (isValid) Assert.Equal((id, time), (givenId, givenTime));
             if (Encoding.Latin1.GetString(headers) == good) Assert.True(isValid);
         }));
@@ -159,7 +163,7 @@ public sealed class ParserTests
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, MostBytes);
     }
 
-    // A stream in memory is read without waiting.
+    // Reading a stream in memory never waits, so the calls may block.
     private static class ItemFile
     {
         public static (List<ItemDraft> Items, LineErrors Errors) Read(byte[] file)

@@ -3,7 +3,9 @@ using FlashSale.Worker.Keeper;
 
 namespace FlashSale.UnitTests.Keeper;
 
-/// <summary>When the append-only file of Redis is rewritten: large, grown and quiet; or so large that it cannot wait.</summary>
+/// <summary>
+/// The append-only file of Redis is rewritten when it is large, grown and quiet, or so large that it cannot wait.
+/// </summary>
 public sealed class RedisLogTests
 {
     private const long Least = 256_000_000;
@@ -11,12 +13,12 @@ public sealed class RedisLogTests
     [Theory]
     [InlineData(200, 200, 10, false, false)]    // not large
     [InlineData(400, 400, 300, false, false)]   // large, not grown
-    [InlineData(400, 400, 300, true, true)]     // much of it stands for nothing any more
-    [InlineData(200, 200, 10, true, false)]     // but too little to matter
+    [InlineData(400, 400, 300, true, true)]     // much of it has left Redis
+    [InlineData(200, 200, 10, true, false)]     // much of it has left Redis, but it is too small to matter
     [InlineData(600, 600, 300, false, true)]    // large, grown and quiet
     [InlineData(590, 600, 300, false, false)]   // grown, and still growing by two megabytes a second
-    [InlineData(2_390, 2_400, 300, false, true)] // eight times as large
-    [InlineData(2_590, 2_600, 2_000, false, false)] // large for another reason
+    [InlineData(2_390, 2_400, 300, false, true)] // eight times as large as its base
+    [InlineData(2_590, 2_600, 2_000, false, false)] // large because its base is
     public void A_file_is_rewritten_when(long before, long now, long atBase, bool isWanted, bool expected) =>
         Assert.Equal(expected, RedisLogJob.MustBeRewritten(At(before, atBase), At(now, atBase), Least, isWanted));
 

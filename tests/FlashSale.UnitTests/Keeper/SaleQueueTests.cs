@@ -2,7 +2,9 @@ using FlashSale.Worker;
 
 namespace FlashSale.UnitTests.Keeper;
 
-/// <summary>Who works, who waits, and for whom nobody waits.</summary>
+/// <summary>
+/// Tests which work begins, which work waits, and the places that are kept for work that cannot wait.
+/// </summary>
 public sealed class SaleQueueTests
 {
     private readonly SaleQueue _queue = new(places: 4);
@@ -47,7 +49,7 @@ public sealed class SaleQueueTests
         Assert.False(_begins["a"].Task.IsCompleted);
     }
 
-    // Each call makes new marks of that sale's beginning and end.
+    // Each call makes new marks of the beginning and end of that sale's work.
     private SaleWork Work(string saleId, bool canWait = false)
     {
         var begin = _begins[saleId] = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);

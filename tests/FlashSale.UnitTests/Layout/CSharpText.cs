@@ -3,7 +3,7 @@ using Microsoft.CodeAnalysis.CSharp;
 
 namespace FlashSale.UnitTests.Layout;
 
-/// <summary>Takes comments, and where asked the text of literals, out of C# source.</summary>
+/// <summary>Removes comments from C# source, and on request the text of literals.</summary>
 internal static class CSharpText
 {
     public static string WithoutComments(string source) => string.Concat(Tokens(source).Select(token => token.Text + Space(token)));
@@ -12,7 +12,7 @@ internal static class CSharpText
 
     private static IEnumerable<SyntaxToken> Tokens(string source) => CSharpSyntaxTree.ParseText(source).GetRoot().DescendantTokens();
 
-    // Line breaks and comments after it included.
+    // The space also stands for line breaks and comments after the token.
     private static string Space(SyntaxToken token) => token.HasTrailingTrivia ? " " : "";
 
     private static bool IsText(SyntaxToken token) => token.IsKind(SyntaxKind.InterpolatedStringTextToken) || token.Parent is { RawKind: (int)SyntaxKind.StringLiteralExpression or (int)SyntaxKind.CharacterLiteralExpression };

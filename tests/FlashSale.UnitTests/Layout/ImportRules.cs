@@ -4,7 +4,10 @@ using NetArchTest.Rules;
 
 namespace FlashSale.UnitTests.Layout;
 
-/// <summary>Which folder of Core may know which: Platform, Contracts &lt;- Sales &lt;- Admission, Stock &lt;- Orders &lt;- Ledger.</summary>
+/// <summary>
+/// Tells which folders of Core a folder may know: Platform, Contracts &lt;- Sales &lt;- Admission, Stock &lt;- Orders
+/// &lt;- Ledger.
+/// </summary>
 internal static partial class ImportRules
 {
     private static readonly Dictionary<string, string[]> Allowed = new()
@@ -20,7 +23,7 @@ internal static partial class ImportRules
 
     public static IEnumerable<string> Folders => Allowed.Keys;
 
-    /// <summary>What is wrong with a source file of a folder; empty if nothing is.</summary>
+    /// <summary>Returns the violations in a source file of a folder.</summary>
     public static IEnumerable<string> ViolationsOfSource(string folder, string path, string source)
     {
         var code = CSharpText.CodeOnly(source);
@@ -32,14 +35,17 @@ internal static partial class ImportRules
         }
     }
 
-    /// <summary>What is wrong with the types of an assembly, compiled: finds what a source scan cannot, such as partly qualified names.</summary>
+    /// <summary>
+    /// Returns the violations in the types of a compiled assembly. It finds references that a source scan cannot, such
+    /// as partly qualified names.
+    /// </summary>
     public static IEnumerable<string> ViolationsOf(Assembly assembly) =>
         from folder in Folders
         from other in Folders.Where(other => !IsAllowed(folder, other))
         from type in Reaching(assembly, folder, $"FlashSale.{other}")
         select $"{type.FullName}: {folder} imports {other}";
 
-    /// <summary>The types of a folder that refer to a namespace, or a type, in whichever way.</summary>
+    /// <summary>Returns the types of a folder that refer to a namespace, or to a type, in any way.</summary>
     public static IEnumerable<IType> Reaching(Assembly assembly, string folder, string name) =>
         Types.InAssembly(assembly).That().ResideInNamespace($"FlashSale.{folder}").And().HaveDependencyOnAny(name).GetTypes();
 

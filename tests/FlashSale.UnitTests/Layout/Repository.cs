@@ -5,7 +5,10 @@ internal static class Repository
 {
     public static string Root { get; } = FindRoot();
 
-    /// <summary>Files below a folder of the tree, build output left out; paths relative to the root, with slashes.</summary>
+    /// <summary>
+    /// Returns the files below a folder of the tree, without build output. Paths are relative to the root, with
+    /// slashes.
+    /// </summary>
     public static IEnumerable<string> Files(string folder, string pattern) =>
         Directory.EnumerateFiles(Path.Combine(Root, folder), pattern, SearchOption.AllDirectories)
             .Select(path => Path.GetRelativePath(Root, path).Replace('\\', '/'))

@@ -9,7 +9,7 @@ public sealed class PostgresLineageTests
 
     private static readonly Guid Lineage = Guid.NewGuid();
 
-    // What Redis remembers: beat 100 of timeline 2, counted 200 ms ago, and all that was settled in the last minutes.
+    // Redis remembers beat 100 of timeline 2, counted 200 ms ago, and all that was settled in the last minutes.
     private static readonly SeenPostgres Seen = new("7000", 2, Lineage, Count: 100, Position: 5_000, SaleNumber: 9, At: Now - 200, KeptSince: Now - Keep);
 
     private static readonly PostgresBeat Next = new("7000", 2, Lineage, Count: 101, PreviousAt: Now - 200, Position: 5_100, SaleNumber: 9, Standbys: 1);
@@ -45,7 +45,7 @@ public sealed class PostgresLineageTests
     {
         var behind = Next with { Timeline = 3, Count = 90, PreviousAt = Now - 200 - Keep };
         Assert.Equal(PostgresFinding.Failover, PostgresLineage.Judge(Seen with { KeptSince = behind.PreviousAt }, behind, Now, Keep));
-        // An outage is no reason to forget: nothing was settled meanwhile.
+        // An outage is no reason to forget, because nothing was settled meanwhile.
         Assert.Equal(PostgresFinding.Failover, PostgresLineage.Judge(Seen with { KeptSince = behind.PreviousAt }, behind, Now + 3_600_000, Keep));
         Assert.Equal(PostgresFinding.Restored, PostgresLineage.Judge(Seen with { KeptSince = behind.PreviousAt + 1 }, behind, Now, Keep));
         Assert.Equal(PostgresFinding.Restored, PostgresLineage.Judge(Seen with { KeptSince = null }, behind, Now, Keep));

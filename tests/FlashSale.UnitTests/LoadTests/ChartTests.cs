@@ -5,7 +5,6 @@ using FlashSale.LoadTests.Reports;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>Charts as SVG.</summary>
 public sealed class ChartTests
 {
     private static readonly XNamespace Svg = "http://www.w3.org/2000/svg";

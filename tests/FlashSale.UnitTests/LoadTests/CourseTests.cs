@@ -3,7 +3,7 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>The course of a run, by which overload and recovery are judged.</summary>
+/// <summary>Tests the course of a run, by which overload and recovery are judged.</summary>
 public sealed class CourseTests
 {
     private static readonly DateTimeOffset Start = DateTimeOffset.UnixEpoch.AddDays(20_000);

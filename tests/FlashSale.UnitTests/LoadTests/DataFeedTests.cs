@@ -2,7 +2,6 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>How test data are handed out.</summary>
 public sealed class DataFeedTests
 {
     private static readonly string[] Items = ["a", "b", "c"];

@@ -2,13 +2,16 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>Scenarios as the engine runs them: what is measured, what is missed, and how a run ends.</summary>
+/// <summary>
+/// Runs scenarios by the engine, and checks the measurements, the missed arrivals and the end of a run.
+/// </summary>
 public sealed class EngineTests
 {
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan Short = TimeSpan.FromMilliseconds(300);
 
-    // Only one copy at a time, so that arrivals wait for it; and a machine under tests may be late.
+    // Only one copy runs at a time, so that arrivals wait for it. A machine under tests may be late, so the limits are
+    // wide.
     private static readonly GeneratorLimits OneAtATime = new() { CopiesCap = 1, Wait = TimeSpan.FromMinutes(1), LagP99 = TimeSpan.FromMinutes(1) };
     private static readonly GeneratorLimits Patient = new() { LagP99 = TimeSpan.FromMinutes(1) };
 
@@ -28,7 +31,7 @@ public sealed class EngineTests
         foreach (var stats in result.ScenarioStats[0].StepStats.Prepend(result.ScenarioStats[0]))
         {
             Assert.Equal(100, stats.Ok.Request.Count);
-            // One of a hundred was slow; half of them came while it was.
+            // One of a hundred iterations was slow, and half of them fell due meanwhile.
             Assert.InRange(stats.Ok.ServiceTime.Percent90, 0, 100);
             Assert.InRange(stats.Ok.Latency.Percent90, 250, 10_000);
             Assert.InRange(stats.Ok.ServiceTime.MaxMs, 490, 10_000);
@@ -173,7 +176,7 @@ public sealed class EngineTests
         var result = await LoadRunner.RegisterScenarios(
             Scenario.Create("warm", _ => Task.FromResult<IResponse>(Response.Ok($"{Interlocked.Increment(ref all)}")))
                 .WithWarmUpDuration(Short).WithLoadSimulations(Simulation.RampingInject(100, Second, Short))).WithoutReports().WithConsole(TextWriter.Null).RunAsync([]);
-        // At the rate that the ramp comes to, then the ramp.
+        // The warm-up runs at the rate that the ramp comes to. The load is the ramp.
         Assert.Equal((15, 45), (result.AllOkCount, all));
     }
 

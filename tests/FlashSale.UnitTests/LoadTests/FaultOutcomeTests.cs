@@ -3,7 +3,10 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>What a fault run makes of what was seen: a fault that did not take hold is no pass, and a broken promise is told whatever else happened.</summary>
+/// <summary>
+/// Tests the outcome of a fault run. A fault that did not take hold is no pass, and a broken promise is always
+/// reported.
+/// </summary>
 public sealed class FaultOutcomeTests : IDisposable
 {
     private static readonly TimeSpan Recovered = TimeSpan.FromSeconds(1);
@@ -42,17 +45,17 @@ public sealed class FaultOutcomeTests : IDisposable
         await using (var history = History.Create(_path))
         {
             history.Add(Told("a", 0, 100, 202));
-            // Settled by the third request; the time counts from the first one.
+            // The third request settles this purchase. Its time counts from the first request.
             history.Add(Told("b", 0, 1_000_000, 0));
             history.Add(Told("b", 1_100_000, 1_200_000, 503, "outcome_unknown"));
             history.Add(Told("b", 1_300_000, 2_500_000, 202));
             history.Add(Told("c", 0, 300, 409, "sold_out"));
             history.Add(Told("d", 0, 400, 0));
             history.Add(Told("e", 0, 500, 503, "overloaded"));
-            // That one was not decided says nothing of the one before it.
+            // The second answer decides nothing about the first request.
             history.Add(Told("f", 0, 600, 0));
             history.Add(Told("f", 700, 2_600_000, 503, "temporarily_unavailable"));
-            // A replay that somebody asks for later changes nothing.
+            // A replay that is asked for later changes nothing.
             history.Add(Told("a", 9_000_000, 9_000_100, 202));
         }
         var outcome = new FaultOutcome("row", 1).WithHistory(_path);

@@ -4,7 +4,7 @@ using FsCheck.Fluent;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>Percentiles of the histogram beside exact ones.</summary>
+/// <summary>Compares the percentiles of the histogram with exact ones.</summary>
 public sealed class HistogramTests
 {
     private static readonly double[] Shares = [0, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1];
@@ -12,7 +12,7 @@ public sealed class HistogramTests
     [Fact]
     public void Every_percentile_is_the_exact_one_or_up_to_the_stated_error_above()
     {
-        // As many small as large numbers: a power of two, and something below it.
+        // There are as many small as large numbers. Each lies between a random power of two and the next one.
         var number = Gen.Choose(0, 35).Zip(Gen.Choose(0, int.MaxValue)).Select(pair => (long)(Math.Pow(2, pair.Item1) * (1 + pair.Item2 / (double)int.MaxValue)));
         Prop.ForAll(Arb.From(Gen.NonEmptyListOf(number)), numbers => Shares.All(share => IsWithinError([.. numbers], share))).QuickCheckThrowOnFailure();
     }

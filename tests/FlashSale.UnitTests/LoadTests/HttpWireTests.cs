@@ -5,7 +5,7 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>The wire against a socket that answers what each test says, byte by byte.</summary>
+/// <summary>Tests the wire against a socket that sends exactly the bytes each test gives it.</summary>
 public sealed class HttpWireTests : IAsyncDisposable
 {
     private static readonly byte[] Request = Encoding.ASCII.GetBytes("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -171,7 +171,8 @@ public sealed class HttpWireTests : IAsyncDisposable
 
     private void Serve(string answer, int repeat = 1) => Serve([answer], repeat);
 
-    // Each connection: answers so many requests with all the pieces (or the n-th request of all with the n-th piece), and is closed. A piece that is null never comes.
+    // Each connection answers the given number of requests with all the pieces (or the n-th request of all with the
+    // n-th piece), and is then closed. A piece that is null never comes.
     private void Serve(string[] pieces, int repeat = 1, bool perRequest = false) => _ = Task.Run(async () =>
     {
         var requests = 0;
@@ -192,7 +193,7 @@ public sealed class HttpWireTests : IAsyncDisposable
                     {
                         if (piece is null) await _never.Task;
                         await connection.SendAsync(Encoding.ASCII.GetBytes(piece!));
-                        // So that it goes out alone.
+                        // The pause lets each piece go out alone.
                         if (pieces.Length > 1) await Task.Delay(5);
                     }
                 }

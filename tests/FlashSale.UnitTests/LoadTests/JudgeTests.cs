@@ -2,7 +2,7 @@ using FlashSale.LoadTests.Verdicts;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>The judge names each promise that is broken by hand, and none of a sale that is in order.</summary>
+/// <summary>The judge names each promise that a test breaks by hand, and no promise of a sale in order.</summary>
 public sealed class JudgeTests
 {
     private const string Phone = "phone-1";
@@ -70,7 +70,7 @@ public sealed class JudgeTests
         var judge = lost.Judge(Loss.Acceptances);
         Assert.Empty(judge.Findings.Lines);
         Assert.Equal(1, judge.Lost);
-        // What was asked for when the fault was over it cannot have cost.
+        // The fault cannot have cost a purchase that began after its end.
         Assert.Contains("not in Postgres", Assert.Single(lost.Judge(Loss.Acceptances, lossUntil: lost.History[^1].StartedMicroseconds - 1).Findings.Lines));
 
         var rejected = new Case();
@@ -86,7 +86,7 @@ public sealed class JudgeTests
         var unsettled = new Case();
         unsettled.History.Add(Unknown("x"));
         Assert.Equal(1, unsettled.Judge().Unsettled);
-        // Neither an answer that was asked for before nor one that decides nothing settles it.
+        // Neither an answer that was asked for before nor one that decides nothing settles the outcome.
         unsettled.History.Add(Refused("x", "sold_out") with { StartedMicroseconds = 0 });
         unsettled.History.Add(Refused("x", "overloaded", 503) with { StartedMicroseconds = 5_000 });
         Assert.Equal(1, unsettled.Judge().Unsettled);
@@ -155,7 +155,10 @@ public sealed class JudgeTests
 
     private static Told Unknown(string user) => Refused(user, "", 0);
 
-    /// <summary>Three shoppers of ten phones and five cables: one paid, one cancelled, one learnt of their order by a retry; two were told that it was sold out.</summary>
+    /// <summary>
+    /// A sale of ten phones and five cables. Of four shoppers that bought, one paid, one cancelled, and one learnt of
+    /// the order by a retry. Two more were told that it was sold out.
+    /// </summary>
     public sealed class Case
     {
         public Case()
@@ -190,7 +193,9 @@ public sealed class JudgeTests
 
         public List<InflightRow> Inflight { get; } = [];
 
-        /// <summary>A purchase that everyone knows of, but perhaps the shopper.</summary>
+        /// <summary>
+        /// Adds a purchase to all records. The shopper gets its answer only if <paramref name="isTold"/>.
+        /// </summary>
         public void Buy(string user, string sku, int quantity, bool isTold = true)
         {
             var key = Orders.Any(order => order.UserId == user) ? "another" : "k";

@@ -4,7 +4,7 @@ using FsCheck.Fluent;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>When who arrives: exact moments, without a clock.</summary>
+/// <summary>Tests the exact moments of arrivals, without a clock.</summary>
 public sealed class LoadProfileTests
 {
     private static readonly TimeSpan Second = TimeSpan.FromSeconds(1);
@@ -24,7 +24,8 @@ public sealed class LoadProfileTests
     [Fact]
     public void A_ramp_begins_where_the_stretch_before_ended()
     {
-        // After two at 1 a second, t + 0.25 t² until t: t = 2 (sqrt(1 + k) - 1).
+        // After two arrivals at 1 a second, t + 0.25 t² arrive until t. So the k-th of them arrives at t = 2 (sqrt(1 +
+        // k) - 1).
         var moments = Moments(Simulation.Inject(1, Second, 2 * Second), Simulation.RampingInject(2, Second, 2 * Second)).ToArray();
         Assert.Equal([0, 1, 2, Math.Round(2 * Math.Sqrt(2), 5), Math.Round(2 * Math.Sqrt(3), 5)], moments.Select(at => Math.Round(at, 5)));
     }
@@ -32,7 +33,7 @@ public sealed class LoadProfileTests
     [Fact]
     public void A_ramp_from_nothing_follows_the_area_under_its_rate()
     {
-        // 5 t a second, so 2.5 t² until t.
+        // The rate is 5 t a second, so 2.5 t² arrive until t.
         var moments = Moments(Simulation.RampingInject(10, Second, 2 * Second)).ToArray();
         Assert.Equal(Enumerable.Range(0, 10).Select(k => Math.Round(Math.Sqrt(k / 2.5), 5)), moments.Select(at => Math.Round(at, 5)));
     }
@@ -40,7 +41,8 @@ public sealed class LoadProfileTests
     [Fact]
     public void A_ramp_to_nothing_thins_out()
     {
-        // 10 t - 2.5 t² until t: t = 2 - sqrt(4 - k / 2.5), a second later.
+        // 10 t - 2.5 t² arrive until t. So the k-th arrives at t = 2 - sqrt(4 - k / 2.5). The ramp begins after one
+        // second.
         var moments = Moments(Simulation.Inject(10, Second, Second), Simulation.RampingInject(0, Second, 2 * Second)).Skip(10).ToArray();
         Assert.Equal(Enumerable.Range(0, 10).Select(k => Math.Round(3 - Math.Sqrt(4 - k / 2.5), 5)), moments.Select(at => Math.Round(at, 5)));
     }
@@ -85,7 +87,8 @@ public sealed class LoadProfileTests
         var (mean, variance) = Spread(moments.Zip(moments.Skip(1), (a, b) => b - a));
         Assert.InRange(mean * rate, 0.97, 1.03);
         Assert.InRange(variance * rate * rate, 0.93, 1.07);
-        // In equal windows as many as their variance; of an even clock they hardly differ.
+        // The counts of Poisson arrivals in equal windows have a variance like their mean. Those of an even clock
+        // hardly differ.
         var (windowMean, windowVariance) = Spread(PerWindow(moments, 10 / rate, duration));
         Assert.InRange(windowVariance / windowMean, 0.85, 1.15);
         Assert.InRange(Spread(PerWindow(Moments(Simulation.Inject(rate, Second, duration)), 10 / rate, duration)).Variance, 0, 1);

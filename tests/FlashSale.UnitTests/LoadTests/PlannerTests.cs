@@ -4,7 +4,7 @@ using FlashSale.UnitTests.Layout;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>What an event needs, reckoned from figures that are easy to reckon with.</summary>
+/// <summary>Computes the needs of an event from round figures.</summary>
 public sealed class PlannerTests
 {
     private static readonly Figures Round = new()
@@ -20,7 +20,8 @@ public sealed class PlannerTests
     public void Rates_come_from_visitors_window_and_peak()
     {
         var plan = Planner.For(Event, Round);
-        // 10,000 visitors a second on the mean, twice that at the peak, two requests each; the stock lasts a second.
+        // On average 10,000 visitors come a second, at the peak twice that, with two requests each. The stock lasts a
+        // second.
         Assert.Equal((40_000, 20_000, 1), (plan.RequestsPerSecond, plan.AcceptedPerSecond, plan.SellingSeconds));
         Assert.Equal(20_000 / 61.0, plan.PersistedPerSecond, 6);
         Assert.Empty(plan.Warnings);
@@ -29,10 +30,11 @@ public sealed class PlannerTests
     [Fact]
     public void Api_nodes_follow_the_processor_time()
     {
-        // Accepted 20,000 * 40 us + pages 20,000 * 20 us = 1.2 cores; with ten times the visitors and the stock 25,000 accepted by Redis, the others refused.
+        // Accepted 20,000 * 40 us + pages 20,000 * 20 us = 1.2 cores. With ten times the visitors and more stock Redis
+        // accepts 25,000, and the others are refused.
         Assert.Equal(2, Node(Planner.For(Event with { NodeConnections = 1_000_000 }, Round), "Api").Nodes);
         var large = Event with { Visitors = 10_000_000, Stock = 1_000_000, NodeConnections = 100_000_000 };
-        // 25,000 * 40 + 175,000 * 20 + 200,000 * 20 = 8.5 cores, of 2 usable in each node.
+        // 25,000 * 40 + 175,000 * 20 + 200,000 * 20 us = 8.5 cores. Each node has 2 usable ones.
         Assert.Equal(5, Node(Planner.For(large, Round), "Api").Nodes);
     }
 
@@ -58,7 +60,8 @@ public sealed class PlannerTests
     {
         var selling = Event with { Visitors = 100_000_000, Stock = 20_000_000, Sales = 100, Drain = TimeSpan.FromSeconds(1) };
         var plan = Planner.For(selling, Round);
-        // 2,000,000 a second at the peak; sold in 10 s, stored in 11: 1.8 million * 20 us = 36.4 cores, twice that.
+        // 2,000,000 come a second at the peak. The stock is sold in 10 s and stored in 11: 1.8 million * 20 us = 36.4
+        // cores. Only half of each core may be busy, so Postgres needs twice that.
         Assert.Equal(73, Node(plan, "Postgres").Cores);
         Assert.Contains(plan.Warnings, warning => warning.Contains("Postgres would need 73 cores", StringComparison.Ordinal));
         Assert.Equal(2, Node(Planner.For(selling with { Drain = TimeSpan.FromHours(1) }, Round), "Postgres").Cores);

@@ -3,7 +3,7 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>The program as a process: what a shell or a CI job sees of it.</summary>
+/// <summary>Runs the program as a process, and checks its results as a shell or a CI job sees them.</summary>
 public sealed class ProgramTests
 {
     [Theory]
@@ -17,7 +17,7 @@ public sealed class ProgramTests
     public async Task It_ends_with_the_code_that_says_how_it_went(int code, string said, params string[] args)
     {
         var start = new ProcessStartInfo("dotnet", [typeof(LoadRunner).Assembly.Location, .. args]) { RedirectStandardOutput = true, RedirectStandardError = true, UseShellExecute = false };
-        // A stack that whoever tests has at hand is not to be found.
+        // The program must not find a stack that the tester happens to run.
         foreach (var name in start.Environment.Keys.Where(name => name.StartsWith("FLASHSALE_", StringComparison.Ordinal)).ToArray()) start.Environment.Remove(name);
         using var program = Process.Start(start)!;
         var (output, error) = (program.StandardOutput.ReadToEndAsync(), program.StandardError.ReadToEndAsync());

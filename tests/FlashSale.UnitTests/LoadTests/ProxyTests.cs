@@ -5,7 +5,7 @@ using FlashSale.LoadTests.Faults;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>The proxy of the fault runs, before a server that sends back what it gets.</summary>
+/// <summary>Tests the proxy of the fault runs before a server that sends back the bytes it gets.</summary>
 public sealed class ProxyTests : IAsyncLifetime
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
@@ -48,7 +48,7 @@ public sealed class ProxyTests : IAsyncLifetime
         using var old = await ConnectAsync();
         Assert.Equal("before"u8.ToArray(), await AskAsync(old, "before"u8.ToArray()));
         _proxy.Set(ProxyMode.Blackhole);
-        // To a new client too the connection looks good.
+        // The connection looks good to a new client, too.
         using var young = await ConnectAsync();
         await SendAllAsync(old, "held"u8.ToArray());
         await SendAllAsync(young, "also"u8.ToArray());
@@ -82,7 +82,8 @@ public sealed class ProxyTests : IAsyncLifetime
         var clock = Stopwatch.StartNew();
         for (var i = 0; i < 100; i++) await SendAllAsync(client, [(byte)i]);
         Assert.Equal(Enumerable.Range(0, 100).Select(i => (byte)i), await ReceiveAsync(client, 100));
-        // One after the other they would take a hundred times as long; half of that leaves room for a machine that is busy.
+        // One after the other the bytes would take a hundred times as long. Half of that leaves room for a busy
+        // machine.
         Assert.InRange(clock.Elapsed, _proxy.Latency - TimeSpan.FromMilliseconds(5), _proxy.Latency * 50);
         Assert.True(_proxy.Hits > 0);
     }
@@ -112,7 +113,7 @@ public sealed class ProxyTests : IAsyncLifetime
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or InvalidOperationException)
         {
-            // Stopped.
+            // The listener was stopped.
         }
     }
 
@@ -126,7 +127,7 @@ public sealed class ProxyTests : IAsyncLifetime
         }
         catch (SocketException)
         {
-            // Reset.
+            // The connection was reset.
         }
     }
 
@@ -160,7 +161,7 @@ public sealed class ProxyTests : IAsyncLifetime
         return bytes;
     }
 
-    /// <returns>How the connection ended: by an end of its stream, or by an error.</returns>
+    /// <returns>Success if the stream ended, otherwise the error that ended the connection.</returns>
     private static async Task<SocketError> EndOfAsync(Socket socket)
     {
         try
@@ -174,7 +175,7 @@ public sealed class ProxyTests : IAsyncLifetime
         }
     }
 
-    // It may end while it is being made.
+    // The connection may end while it is being made.
     private async Task<SocketError> EndOfNewAsync()
     {
         try

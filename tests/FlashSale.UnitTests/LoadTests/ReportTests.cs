@@ -6,7 +6,9 @@ using FlashSale.LoadTests.Reports;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>The reports of one run, with texts in it that would break each of them if they went in as they are.</summary>
+/// <summary>
+/// Tests the reports of one run. Its texts would break each of the reports if they went in as they are.
+/// </summary>
 public sealed class ReportTests : IAsyncLifetime
 {
     private static readonly XNamespace Svg = "http://www.w3.org/2000/svg";

@@ -2,7 +2,7 @@ using FlashSale.LoadTests.Targets;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>Where a run goes: the file that up.sh writes.</summary>
+/// <summary>Tests how the target of a run is read from the file that up.sh writes.</summary>
 public sealed class TargetTests : IDisposable
 {
     private readonly string _file = Path.GetTempFileName();
@@ -43,7 +43,7 @@ public sealed class TargetTests : IDisposable
 
     public void Dispose() => File.Delete(_file);
 
-    // The later line of a name counts.
+    // If a name has two lines, the later one counts.
     private void Write(params string[] lines) => File.WriteAllLines(_file,
     [
         "FLASHSALE_API_URL=http://127.0.0.1:1", "FLASHSALE_ADMIN_URL=http://127.0.0.1:2", "FLASHSALE_WORKER_URL=http://127.0.0.1:3", "FLASHSALE_ADMIN_TOKEN=t", "FLASHSALE_JWT_KEY=k",

@@ -2,7 +2,6 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>Thresholds as lines of a JSON file.</summary>
 public sealed class ThresholdFileTests
 {
     [Theory]

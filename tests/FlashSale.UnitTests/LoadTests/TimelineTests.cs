@@ -2,7 +2,7 @@ using FlashSale.LoadTests.Engine;
 
 namespace FlashSale.UnitTests.LoadTests;
 
-/// <summary>The course of a run in bounded memory.</summary>
+/// <summary>Tests that the course of a run stays in bounded memory.</summary>
 public sealed class TimelineTests
 {
     [Fact]

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 
 namespace FlashSale.UnitTests.Orders;
 
-/// <summary>The client against a server that answers as told.</summary>
+/// <summary>Tests the client against a server that gives the answers of each test.</summary>
 public sealed class PaymentProviderTests : IAsyncLifetime
 {
     private static readonly Guid OrderId = Guid.Parse("01234567-89ab-8cde-8f01-23456789abcd");
@@ -28,7 +28,7 @@ public sealed class PaymentProviderTests : IAsyncLifetime
             using var reader = new StreamReader(context.Request.Body);
             _requests.Enqueue((context.Request.Path.Value!, context.Request.Headers["Idempotency-Key"].ToString(), context.Request.Headers.Authorization.ToString(), await reader.ReadToEndAsync()));
             if (!_answers.TryDequeue(out var answer)) answer = (503, "");
-            // 0: no answer at all.
+            // Status 0 stands for no answer at all.
             if (answer.Status == 0) await Task.Delay(Timeout.Infinite, context.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             else context.Response.StatusCode = answer.Status;
             context.Response.ContentType = "application/json";

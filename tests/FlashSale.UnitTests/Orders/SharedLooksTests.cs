@@ -5,7 +5,10 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Orders;
 
-/// <summary>Looks that are shared: never more than one a second for what is not there, and never an answer from before the question.</summary>
+/// <summary>
+/// Tests shared looks. There is never more than one look a second for a missing order, and no caller gets an answer
+/// from before its question.
+/// </summary>
 public sealed class SharedLooksTests
 {
     private readonly FakeTimeProvider _clock = new(TimeProvider.System.GetUtcNow());
@@ -30,7 +33,7 @@ public sealed class SharedLooksTests
     {
         var id = Fresh();
         var first = _shared.FindAsync(id, notInFlight: true);
-        // The order leaves Redis for Postgres now: after that look began, and before these ask.
+        // The order leaves Redis for Postgres now: after the first look began, and before these callers ask.
         var others = Enumerable.Range(0, 10).Select(_ => _shared.FindAsync(id, notInFlight: true)).ToList();
         var order = OrderOf(id);
         Look(0).SetResult(null);
@@ -128,14 +131,14 @@ public sealed class SharedLooksTests
         lock (_looks) return _looks[number];
     }
 
-    // A look that waits for nothing but its thread.
+    // Returns a look that waits only for its thread.
     private async Task<TaskCompletionSource<Order?>> LookAsync(int number)
     {
         await UntilAsync(() => _looks.Count > number);
         return Look(number);
     }
 
-    // One that waits for the clock as well.
+    // Returns a look that waits for the clock as well.
     private async Task<TaskCompletionSource<Order?>> RestedLookAsync(int number)
     {
         await UntilAsync(() =>

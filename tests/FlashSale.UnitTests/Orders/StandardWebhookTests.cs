@@ -12,7 +12,7 @@ public sealed class StandardWebhookTests
     private const long SignedAt = 1614265330;
     private const string Timestamp = "1614265330";
 
-    // The vector of the specification's reference libraries.
+    // This is the vector of the specification's reference libraries.
     private const string Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     private const string Signature = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 
@@ -112,7 +112,7 @@ public sealed class StandardWebhookTests
         var other = With(OtherSecret).Sign(Id, SignedAt, Body);
         Assert.Equal(WebhookSignature.Valid, With(Secret).Verify(Id, Timestamp, $"v2,whatever {other} v1a,xx {Signature}", Body));
         Assert.Equal(WebhookSignature.NotOurs, With(Secret).Verify(Id, Timestamp, $"{other} {other}", Body));
-        // Separated by spaces only.
+        // Only spaces may separate signatures.
         Assert.Equal(WebhookSignature.NotOurs, With(Secret).Verify(Id, Timestamp, $"{other},{Signature}", Body));
     }
 

@@ -2,7 +2,10 @@ using FlashSale.Platform;
 
 namespace FlashSale.UnitTests.Platform;
 
-/// <summary>The reader of If-Match and If-None-Match takes what RFC 9110 allows, and nothing else that the framework's parser takes.</summary>
+/// <summary>
+/// The reader of If-Match and If-None-Match takes all that RFC 9110 allows, and nothing more, even where the
+/// framework's parser does.
+/// </summary>
 public sealed class EntityTagListTests
 {
     [Theory]

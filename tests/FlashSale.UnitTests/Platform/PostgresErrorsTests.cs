@@ -3,7 +3,7 @@ using Npgsql;
 
 namespace FlashSale.UnitTests.Platform;
 
-/// <summary>Failures of Postgres that mean "away" are told from those that mean "this is wrong".</summary>
+/// <summary>Failures of Postgres that mean "away" are told from failures that mean "this is wrong".</summary>
 public sealed class PostgresErrorsTests
 {
     [Theory]
@@ -32,7 +32,7 @@ public sealed class PostgresErrorsTests
     public void Only_a_failure_that_waiting_cannot_mend_is_a_wrong_setting()
     {
         Assert.Null(Postgres.Misconfigured(Error("57P03")));
-        // PgBouncer tells everything by this code, a server that is away included.
+        // PgBouncer reports every error by this code, even that a server is away.
         Assert.Null(Postgres.Misconfigured(Error("08P01", "server login has been failing, try again later (server_login_retry)")));
         Assert.Contains("ignore_startup_parameters", Postgres.Misconfigured(Error("08P01", "unsupported startup parameter: options"))!.Message, StringComparison.Ordinal);
     }

@@ -3,7 +3,9 @@ using Npgsql;
 
 namespace FlashSale.UnitTests.Platform;
 
-/// <summary>A libpq URI is honoured to its last parameter, or refused by the name of the part that cannot be.</summary>
+/// <summary>
+/// A libpq URI is honoured to its last parameter, or refused with the name of the part that cannot be honoured.
+/// </summary>
 public sealed class PostgresUrlTests
 {
     [Theory]

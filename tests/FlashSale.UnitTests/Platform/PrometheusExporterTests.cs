@@ -180,7 +180,7 @@ public sealed class PrometheusExporterTests : IDisposable
         return text[..^1].Split('\n');
     }
 
-    // Tests run side by side and share the process' meters: each looks at its own names.
+    // Tests run side by side and share the process' meters. So each looks only at its own names.
     private string[] Lines() =>
         [.. Page().Where(line => line.StartsWith(_prefix, StringComparison.Ordinal) || line.StartsWith($"# HELP {_prefix}", StringComparison.Ordinal) || line.StartsWith($"# TYPE {_prefix}", StringComparison.Ordinal))];
 }

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Platform;
 
-/// <summary>The clock of Redis, estimated between pings.</summary>
+/// <summary>Tests the estimate of Redis' clock between pings.</summary>
 public sealed class RedisClockTests
 {
     private readonly FakeTimeProvider _time = new();
@@ -27,7 +27,7 @@ public sealed class RedisClockTests
     [Fact]
     public void The_sample_that_came_back_fastest_counts_for_as_long_as_it_is_one_of_the_last_eight()
     {
-        // Redis is a second ahead; the answers take 20 ms on their way, and one only 5 ms.
+        // Redis is a second ahead. The answers take 20 ms on their way, and one only 5 ms.
         _clock.Observe(_start + 1_000 - 20);
         Assert.Equal(_start + 980, _clock.NowMilliseconds);
         _clock.Observe(_start + 1_000 - 5);

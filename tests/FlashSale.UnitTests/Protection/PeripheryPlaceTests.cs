@@ -6,7 +6,7 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace FlashSale.UnitTests.Protection;
 
-/// <summary>How long a read keeps its place among those under way.</summary>
+/// <summary>Tests how long a read keeps its place among the reads under way.</summary>
 public sealed class PeripheryPlaceTests
 {
     private readonly LoadShedder _shedder = new(new SheddingOptions { MaxPeriphery = 1 });

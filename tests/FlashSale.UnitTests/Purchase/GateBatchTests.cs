@@ -2,7 +2,9 @@ using FlashSale.Api.Purchase;
 
 namespace FlashSale.UnitTests.Purchase;
 
-/// <summary>Answers of a shared call: one that holds its thread keeps nobody waiting but itself.</summary>
+/// <summary>
+/// Tests the answers of a shared call. A request that holds its thread keeps no other request waiting.
+/// </summary>
 public sealed class GateBatchTests
 {
     [Fact]
@@ -12,7 +14,7 @@ public sealed class GateBatchTests
         var emptied = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var batch = new GateBatch(8, _ => emptied.SetResult());
         var all = Enumerable.Range(0, 8).Select(_ => batch.Add([1], null)).ToArray();
-        // As Kestrel does with a connection that has further requests in its buffer.
+        // Kestrel holds the thread like this for a connection with further requests in its buffer.
         var held = all[0].ContinueWith(_ => release.Wait(), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
 
         batch.Complete(GateOutcome.Unavailable);

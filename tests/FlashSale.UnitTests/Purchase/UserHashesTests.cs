@@ -14,7 +14,7 @@ public sealed class UserHashesTests
         var (hashes, model) = (new UserHashes(), new HashSet<ulong>());
         for (var i = 0; i < 20_000; i++)
         {
-            // Half of them close together, so that many want the same place.
+            // Half of the hashes lie close together, so that many want the same place.
             var hash = random.Next(2) == 0 ? (ulong)random.Next(20_000) : (ulong)random.NextInt64();
             hashes.Add(hash);
             model.Add(hash);

@@ -3,7 +3,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Relay;
 
-/// <summary>When a worker's publishes count as failing: for that it may be ended.</summary>
+/// <summary>Tests when a worker's publishes count as failing. The worker may be ended for that.</summary>
 public sealed class RelayHealthTests
 {
     private readonly FakeTimeProvider _clock = new();

@@ -6,7 +6,9 @@ using FsCheck.Fluent;
 
 namespace FlashSale.UnitTests.Sales;
 
-/// <summary>Pages are compressed once, and each answer puts its time in: a reader of gzip must find exactly that text.</summary>
+/// <summary>
+/// Pages are compressed once, and each answer puts its time in. A reader of gzip must find exactly that text.
+/// </summary>
 public sealed class SplicedGzipTests
 {
     [Fact]
@@ -14,7 +16,7 @@ public sealed class SplicedGzipTests
         Check.One(Config.QuickThrowOnFailure.WithMaxTest(300), Prop.ForAll(Parts().ToArbitrary(), parts =>
         {
             var gzip = new SplicedGzip(parts.Select(part => (ReadOnlyMemory<byte>)part));
-            // Twice, with other bytes: what is kept does not depend on them.
+            // The loop runs twice with other bytes, because the kept parts must not depend on them.
             foreach (var between in (string[])["2026-11-30T12:00:00.000Z", "2027-01-01T00:00:00.123Z"])
                 Assert.Equal(string.Join(between, parts.Select(part => Encoding.Latin1.GetString(part))), Encoding.Latin1.GetString(Read(gzip.With(Encoding.ASCII.GetBytes(between)))));
         }));
@@ -30,7 +32,7 @@ public sealed class SplicedGzipTests
         Assert.Throws<InvalidDataException>(() => Read([all]));
     }
 
-    // Repetitive text, so that references into other parts would pay.
+    // The text is repetitive, so that references into other parts would pay.
     private static Gen<byte[][]> Parts() =>
         Gen.ListOf(from words in Gen.ListOf(Gen.Elements("sku-1", "\"price\":", "2026-11-30T12:00:00.000Z", "{", "}", "low", "\u00ff\u0001"))
                    from last in Gen.Elements("a", "bcd")
