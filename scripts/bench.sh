@@ -39,7 +39,7 @@ parse() {
   [[ -z $PLAN_FIGURES || -f $PLAN_FIGURES ]] || fail "--figures $PLAN_FIGURES: there is no such file"
 }
 
-# A backlog of 100,000 drained, what an order costs Redis, and a sale that is sold out.
+# Measures how fast a backlog of 100,000 orders drains and how many bytes an order takes, and leaves a sold-out sale.
 measure_backlog() {
   local began before waiting stored
   new_sale backlog 100000
@@ -72,7 +72,7 @@ warm_up() {
   new_sale accept 4000000
   ACCEPT=$SALE
   start_bare
-  # The first thousands of requests meet code that is not compiled to its end yet.
+  # The first thousands of requests run code that .NET has not compiled fully yet.
   load "$(purchase_path "$ACCEPT")" 4
   load /bare 3
   load "$(purchase_path "$BACKLOG")" 3
@@ -115,7 +115,7 @@ load_accept_paced() {
   await_drained "$ACCEPT"
 }
 
-# At half the rate that Postgres keeps up with, a shopper should neither wait for the 202 nor for the order.
+# At half the rate that Postgres keeps up with, a shopper should wait neither for the 202 nor for the order.
 measure_latency() {
   local since target
   target=$(awk -v r="$(median persisted_end_to_end)" 'BEGIN { printf "%d", r / 2 }')
@@ -123,7 +123,7 @@ measure_latency() {
   redis CONFIG RESETSTAT
   since=$(sql 'select extract(epoch from clock_timestamp())')
   quietly load_accept_paced "$target"
-  # The longest scripts are what a purchase may wait for.
+  # A purchase may have to wait for the longest scripts, so their times are logged.
   redis LATENCY HISTOGRAM evalsha
   record latency_rate "${R[ok_rate]}"
   record accept_p99_ms "${R[p99_ms]}"
@@ -132,14 +132,14 @@ measure_latency() {
   STEP_NOTE="at ${R[ok_rate]}/s: 202 after $(last accept_p99_ms) ms, in Postgres after $(last persist_p99_ms) ms (p99)"
 }
 
-# As many as both the Api and wrk may have connections of here.
+# Sets CROWD: the most connections that the Api and wrk may both have open here, 10,000 at most.
 count_crowd() {
   ulimit -Sn "$(ulimit -Hn)"
   CROWD=$(($(ulimit -n) / 2))
   ((CROWD < 10000)) || CROWD=10000
 }
 
-# What the Api holds for shoppers who are there and seldom do anything.
+# Measures how much memory the Api holds for shoppers that are connected and seldom act.
 measure_connections() {
   local before looker during
   before=$(resident_bytes)
@@ -156,7 +156,7 @@ measure_connections() {
   STEP_NOTE="the Api holds $(last api_megabytes) MB, and $(last api_bytes_per_connection) bytes for each of $CROWD shoppers connected"
 }
 
-# refresh_figures FILE: what a purchase costs each part, for whoever plans an event.
+# refresh_figures FILE: writes the costs of a purchase for each part into FILE, from which events are planned.
 refresh_figures() {
   build_project FlashSale.LoadTests "$BENCH/runner"
   "$DOTNET" "$BENCH/runner/FlashSale.LoadTests.dll" figures --figures "$1" \

@@ -44,7 +44,8 @@ parse() {
 
 runner() { "$DOTNET" "$WORK/runner/FlashSale.LoadTests.dll" chaos "$@"; }
 
-# The runner brings the stack up when its proxies listen; the addresses that it gives to the hosts hold the secrets.
+# The runner brings the stack up once its proxies listen. The addresses that it gives to the hosts hold the secrets, so
+# they are made here.
 prepare_stack() {
   lock_stack
   make_secrets
@@ -52,7 +53,7 @@ prepare_stack() {
   [[ $EUID != 0 ]] || compgen -G '/usr/lib/*-linux-gnu/faketime/libfaketimeMT.so.1' >/dev/null || install_packages libfaketime
 }
 
-# about: the head of the table.
+# about: prints the head of the table.
 about() {
   printf '# Fault runs, %s\n\n' "$(date -u +'%F %T UTC')"
   printf '%s; .NET %s; load and all servers on this machine\n' "$(hardware)" "$("$DOTNET" --version)"
@@ -65,7 +66,7 @@ take_down() {
   local mounted
   end_running
   [[ ! -d $STACK ]] || "$ROOT/scripts/down.sh" --port-base "$BASE" >>"$WORK/chaos.log" 2>&1 || true
-  # A run that was killed leaves what it had mounted.
+  # A run that was killed leaves its mounts behind.
   while read -r mounted; do umount "$mounted" || true; done < <(awk -v data="$(readlink -f "$DATA" || true)/" 'index($2, data) == 1 { print $2 }' /proc/mounts)
   if [[ $1 != 0 && -d $LOGS ]]; then
     install -d -m 0700 "$ROOT/.local/chaos-failed"
@@ -91,7 +92,7 @@ main() {
   trap 'code=$?; take_down "$code"; on_exit "$code"' EXIT
   STEP_LOG=$WORK/chaos.log step prepare 'secrets, packages' prepare_stack
   about >"$WORK/about"
-  # The table that is kept is that of all rows.
+  # Only the table of all rows goes into loadtests/results.
   [[ -n $RESULT || ${ROWS[*]} != --all ]] || printf -v RESULT '%s/loadtests/results/%(%F)T-chaos.md' "$ROOT" -1
   [[ -n $RESULT ]] || { install -d "$ROOT/.local/chaos"; printf -v RESULT '%s/.local/chaos/%(%F-%H%M%S)T.md' "$ROOT" -1; }
   GRACE=180 bounded 86400 "$DOTNET" "$WORK/runner/FlashSale.LoadTests.dll" chaos --root "$ROOT" --stack "$STACK" --port-base "$BASE" --about "$WORK/about" --result "$RESULT" \

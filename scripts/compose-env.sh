@@ -13,7 +13,7 @@ HELP
 
 MARK='# Made by scripts/compose-env.sh. Secrets: not for the repository.'
 
-# The secrets of an .env that is there win, since the databases in the volumes were made with them.
+# The secrets of an existing .env win, since the databases in the volumes were made with them.
 adopt_env_file() {
   local name value
   [[ -f $ROOT/.env ]] || return 0

@@ -26,15 +26,15 @@ parse() {
   done
 }
 
-# pages: those that hold commands.
+# pages: prints the pages that hold commands.
 pages() { (cd "$ROOT" && grep -lx '```sh' README.md docs/*.md); }
 
 commands() { awk '/^```sh$/ { on = 1; next } /^```/ { on = 0 } on' "$ROOT/$1"; }
 
-# shown PAGE: the JSON in its comments: objects, arrays, and a text that a comment begins with.
+# shown PAGE: prints the JSON in the comments of a page: objects, arrays, and a text that begins a comment.
 shown() { commands "$1" | grep -oP '# .*' | grep -oP '\{[^…{}]*\}|\["[^…]*?\]|^# \K"[^"]+"'; }
 
-# make_folders: two checkouts, as their readers see them. To the first the stack is the default one.
+# make_folders: makes two checkouts as readers see them. In the first one the stack is the default one.
 make_folders() {
   install -d "$WORK/printed/scripts" "$WORK/based"
   ln -s "$STACK" "$WORK/printed/.local"
@@ -43,11 +43,11 @@ make_folders() {
   ln -s "$ROOT/.local" "$ROOT/scripts" "$WORK/based/"
 }
 
-# The shopper of the first run has bought already.
+# The second run buys as bob, since alice has already bought in the first one.
 as_printed() { commands "$1"; }
 with_port_base() { commands "$1" | sed -e "s#\.local/env#.local/$BASE/env#g" -e "s#token\.sh alice#token.sh --port-base $BASE bob#"; }
 
-# run_page PAGE FORM FOLDER
+# run_page PAGE FORM FOLDER: runs the commands of a page in FOLDER. FORM is as_printed or with_port_base.
 run_page() {
   local name json missing=''
   name=$WORK/$(basename "$1" .md)-$2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops what up.sh started: by pid, gracefully first. Data and secrets stay unless --wipe.
+# Stops the stack that up.sh started: by pid, gracefully first. Data and secrets stay unless --wipe is given.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
 
 usage() {
@@ -31,7 +31,8 @@ stop_all() {
   [[ -z $INFRA ]] || stop_servers "$WIPE"
 }
 
-# By name, because other stacks and the build live in folders inside the default stack's.
+# Removes the folders by name, because other stacks and the build live in folders inside the folder of the default
+# stack.
 wipe() {
   [[ $INFRA != native ]] || wipe_data
   rm -rf "${STACK:?}"/{app,app.next,bin,run,log,settings,compose.env,buy.sh,lock} "$STACK"/{env,settings,compose.env}.??????

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures whether a purchase costs more as a sale grows: with its orders, its items, its users, and with the load. See --help.
+# Measures whether a purchase costs more as a sale grows: with its orders, its items, its users, and with the load.
+# See --help.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
 # shellcheck source=lib/runs.sh
 . "$LIB/runs.sh"
@@ -36,7 +37,7 @@ parse() {
 prepare_growth() {
   CHARTS=$ROOT/loadtests/charts
   install -d "$CHARTS"
-  # One user's clicks are what is measured, not what limits them.
+  # Rate limits are lifted, since this measures the cost of purchases, also of many purchases by one user.
   admin_ok PUT /api/v1/ops/limits '{"rules":[]}'
   new_sale warm 1000000
   load "$(purchase_path "$SALE")" 5
@@ -44,7 +45,7 @@ prepare_growth() {
   await_events
 }
 
-# new_wide_sale NAME STOCK ITEMS: like new_sale, of numbered items when there are several. Sets SALE and ITEMS.
+# new_wide_sale NAME STOCK ITEMS: like new_sale, with numbered items when ITEMS is more than 1. Sets SALE and ITEMS.
 new_wide_sale() {
   local csv=$BENCH/items.csv
   ITEMS=$3
@@ -60,7 +61,7 @@ new_wide_sale() {
   open_sale "$SALE"
 }
 
-# point TABLE X: a load on SALE, and what it cost, as a line of TABLE.csv.
+# point TABLE X: runs a load on SALE and adds its costs as a line to TABLE.csv.
 point() {
   local script requests before
   redis CONFIG RESETSTAT
@@ -80,7 +81,7 @@ point() {
   STEP_NOTE="${R[ok_rate]}/s; Api $(last cpu_growth_api), Redis $(last cpu_growth_redis) (scripts $script), Worker $(last cpu_growth_worker), Postgres $(last cpu_growth_postgres) us"
 }
 
-# warm_point TABLE X: the same, on a sale that nobody has bought from before.
+# warm_point TABLE X: warms up a sale from which nobody has bought yet, then does the same as point.
 warm_point() {
   load "$(purchase_path "$SALE")" 2
   await_drained "$SALE"
@@ -91,7 +92,7 @@ line() { echo "$2" >>"$CHARTS/$1.csv"; }
 
 begin_table() { echo "$2" >"$CHARTS/$1.csv"; }
 
-# fill ORDERS: loads until SALE has sold that many.
+# fill ORDERS: runs loads until SALE has sold ORDERS units.
 fill() {
   local left
   while left=$(($1 - $(sold "$SALE"))) && ((left > 0)); do
@@ -141,10 +142,11 @@ users_point() {
   BUYERS=$BENCH/tokens
 }
 
-# all_buy_once USERS: until all but a hundredth have bought from SALE. A load of seconds reaches a tenth of a million; what a crowd costs shows when all have left something in the stores.
+# all_buy_once USERS: runs loads until 99 % of the users have bought from SALE. A load of a few seconds reaches a tenth
+# of a million users. The costs of a crowd show only when all users have left something in the stores.
 all_buy_once() {
   local bought=0 try
-  # Four loads begin at all the places in the file that there are to begin at.
+  # Loads can begin at four places of the file of tokens, so a fifth load would reach no new users.
   for try in 1 2 3 4; do
     load "$(purchase_path "$SALE")" "$(($1 / 16000))"
     await_drained "$SALE"
@@ -224,7 +226,8 @@ main() {
   for n in 1 1000 1000000; do step users "$n" users_point "$n"; done
   step capacity 'what the stack can do' find_capacity
   begin_table latency 'purchases/s,p50,p99'
-  # Closed loops of paced connections: below saturation they wait for nothing, and measure what an open loop would.
+  # The connections are closed loops with pauses. Below saturation they wait for nothing, so they measure the same as an
+  # open loop.
   for n in 10 25 50 75 90; do step load "$n % of it" latency_point "$n"; done
   grow_orders
   step books 'comparing Redis and Postgres' growth_books

@@ -47,15 +47,15 @@ parse() {
 
 runner() { "$DOTNET" "$WORK/runner/FlashSale.LoadTests.dll" "$@"; }
 
-# run_load ARGUMENT…: the run, on the terminal. Sets CODE.
+# run_load ARGUMENT…: runs the load on the terminal. Sets CODE.
 run_load() {
   CODE=0
   bounded 864000 "$DOTNET" "$WORK/runner/FlashSale.LoadTests.dll" run "$@" || CODE=$?
 }
 
-# ---- check: what scripts/test.sh runs ----------------------------------------------------------------------------------------
+# ---- check: the part that scripts/test.sh runs -----------------------------------------------------------------------
 
-# A line per check; what went on is shown where it was not as it should be.
+# Prints a line per check, and the log of a run that did not go as it should.
 checks() {
   local name failed=0
   for name in $(controls); do
@@ -67,7 +67,7 @@ checks() {
   ((!failed)) || exit 1
 }
 
-# check WHAT CODE TEXT ARGUMENT…
+# check NAME CODE TEXT ARGUMENT…: runs a spike, which must exit with CODE and print TEXT.
 check() {
   local what=$1 code=$2 text=$3
   shift 3
@@ -78,7 +78,7 @@ check() {
   sed 's/^/    /' "$WORK/run.log" >&3
 }
 
-# ---- the whole ---------------------------------------------------------------------------------------------------------------
+# ---- the whole -------------------------------------------------------------------------------------------------------
 
 prepare() {
   WORK=$ROOT/.local/load.$$
@@ -114,14 +114,14 @@ main() {
     exit "$CODE"
   fi
   if [[ $SCENARIO == --list ]]; then runner scenarios | awk -F '\t' '{ printf "%-16s %s\n", $1, $2 }' >&3; return; fi
-  # Now, and not after a stack has been made for it.
+  # Check the arguments now, and not after minutes of making a stack.
   if [[ $SCENARIO != check ]] && ! runner check "$SCENARIO" "${PASSED_ON[@]}" 2>&4; then
     REPORTED=yes
     exit 64
   fi
   if [[ -z $TARGET ]]; then
     OWN=yes ENV_FILE=$STACK/env
-    # What the environment says of another stack would win over the file of this one.
+    # Variables of another stack in the environment would win over the env file of this one.
     unset FLASHSALE_{API_URL,ADMIN_URL,WORKER_URL,PAYMENTS_URL,ADMIN_TOKEN,JWT_KEY,JWT_ISSUER,JWT_AUDIENCE,JWT_KID,REDIS,REDIS_PASSWORD,POSTGRES}
     step stack "of its own, ports from $BASE" bring_up_own_stack
   else
@@ -130,7 +130,7 @@ main() {
   if [[ $SCENARIO == check ]]; then checks; return; fi
   [[ -z $BROKEN ]] || step control "$BROKEN" break_api "$BROKEN"
   run_load "$SCENARIO" --env "$ENV_FILE" --report-folder "$ROOT/.local/load" "${PASSED_ON[@]}" >&3 2>&4
-  # It has said why.
+  # The runner has already said why.
   REPORTED=yes
   exit "$CODE"
 }

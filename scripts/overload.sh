@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures what the Api still sells when ten times more is asked of it than it can do. See --help.
+# Measures how many purchases the Api still accepts when shoppers ask for ten times more than it can do. See --help.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
 # shellcheck source=lib/runs.sh
 . "$LIB/runs.sh"
@@ -32,7 +32,8 @@ parse() {
   [[ $SHOPPERS =~ ^[1-9][0-9]{1,4}$ ]] || fail "--connections $SHOPPERS: must be a number from 10 to 99999"
 }
 
-# What the stack takes of shoppers who never pause, the load generator included: 1 times.
+# Finds the rate that counts as 1 times: the purchases that the stack accepts from shoppers that never pause, with the
+# load generator on the same machine.
 find_capacity() {
   new_sale overload 8000000
   ACCEPT=$SALE BACKLOG=$SALE
@@ -46,7 +47,7 @@ find_capacity() {
   STEP_NOTE="$CAPACITY purchases/s"
 }
 
-# stage TIMES: sets R to what the crowd says, MEMORY to what the Api holds after it.
+# stage TIMES: sets R to the figures of the crowd, and MEMORY to the megabytes that the Api holds afterwards.
 stage() {
   local line pair
   settle
@@ -62,7 +63,7 @@ stage() {
   STEP_NOTE="${R[accepted_rate]} accepted/s, p99 ${R[accepted_p99_ms]} ms; ${R[others]:-no} others; ${R[failed]} failed; $MEMORY MB"
 }
 
-# After the last stage: seconds until a shopper and a page are answered as without load.
+# Measures the seconds after the last stage until a shopper and a page are answered as without load.
 recover() {
   set_now
   local began=$NOW

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds everything with warnings as errors and runs every test on a private stack of servers. Last line: "N passed, N failed, N skipped".
+# Builds everything with warnings as errors and runs every test on a private stack of servers.
+# The last line is "N passed, N failed, N skipped".
 . "$(dirname "${BASH_SOURCE[0]}")/lib/all.sh"
 # shellcheck source=lib/results.sh
 . "$LIB/results.sh"
@@ -39,14 +40,15 @@ parse() {
       *) usage >&2; fail "unknown argument: $1" ;;
     esac
   done
-  # Who names tests wants those.
+  # A caller that names tests wants only those.
   [[ -n $RUNS || -z $PROJECT${FILTER[*]} ]] || RUNS=none
 }
 
-# ---- the private stack --------------------------------------------------------------------------------------------------
+# ---- the private stack -----------------------------------------------------------------------------------------------
 
-# free_base FIRST TRIES OFFSET…: a number from FIRST on, below the range that the kernel gives to clients, such that nobody listens on it plus any
-# OFFSET. Where the search begins depends on the pid, so that two runs at once do not meet.
+# free_base FIRST TRIES OFFSET…: prints a number from FIRST on, below the range that the kernel gives to clients, such
+# that no process listens on it plus any OFFSET. The search begins at a place that depends on the pid, so that two runs
+# at once do not meet.
 free_base() {
   local first=$1 tries=$2 try base
   shift 2
@@ -63,7 +65,8 @@ all_free() {
   for port; do ! listener $((base + port)) >/dev/null || return 1; done
 }
 
-# free_stack FIRST: for a stack of up.sh, with its hosts, their management ports, servers and what stands between them.
+# free_stack FIRST: prints a free base for a stack of up.sh: hosts, their management ports, servers, and proxies between
+# them.
 free_stack() { free_base "$1" 50 {0..6} 50 {100..104} {110..113} {1000..1006}; }
 
 private_stack() {
@@ -73,9 +76,9 @@ private_stack() {
   export FLASHSALE_RUN_MARK
   lock_stack
   remember MARK "$FLASHSALE_RUN_MARK"
-  # Sockets of test hosts live here, and their paths may have 107 characters.
+  # Sockets of test hosts live here, and their paths may have only 107 characters.
   SCRATCH=$(mktemp -d /tmp/flashsale-test-XXXXXX)
-  # As root, servers that tests start run as other users, who must get through.
+  # Under root, servers that tests start run as other users, which must be able to pass through this folder.
   chmod 0711 "$SCRATCH"
   remember SCRATCH "$SCRATCH"
   make_secrets
@@ -105,9 +108,9 @@ test_environment() {
   export FLASHSALE_TEST_REDIS_BIN TMPDIR=$SCRATCH
 }
 
-# ---- build and run ------------------------------------------------------------------------------------------------------
+# ---- build and run ---------------------------------------------------------------------------------------------------
 
-# The tests run from a copy, so that the next build of this checkout does not change them under way.
+# The tests run from a copy, so that the next build of this checkout does not change them while they run.
 build_all() {
   local name
   build_lock
@@ -145,7 +148,7 @@ run_tests() {
   done
 }
 
-# ---- load and fault runs --------------------------------------------------------------------------------------------------
+# ---- load and fault runs ---------------------------------------------------------------------------------------------
 
 FAULT_ROWS=(kill-api kill-redis reset-postgres broker-queue-deleted)
 
@@ -158,11 +161,12 @@ run_runs() {
   show_run chaos
 }
 
-# run_script NAME COUNT COMMAND…: a script whose output has PASS for each of COUNT runs that went as it should; all others have failed.
+# run_script NAME COUNT COMMAND…: runs a script that prints PASS for each of its COUNT runs that went as it should. All
+# other runs count as failed.
 run_script() {
   local log=$LOGS/$1.log count=$2
   shift 2
-  # Of its own: what this run's servers are called is not for it.
+  # The script has servers of its own, so it must not see the addresses of the servers of this run.
   bounded "${FLASHSALE_TEST_TIMEOUT:-3600}" env -u FLASHSALE_REDIS -u FLASHSALE_POSTGRES -u FLASHSALE_RABBITMQ -u TMPDIR "$@" >"$log" 2>&1 || true
   PROJECT_PASSED=$(grep -cE '(^| )PASS( |$)' "$log") || true
   ((PROJECT_PASSED <= count)) || PROJECT_PASSED=0
@@ -173,10 +177,11 @@ run_script() {
 
 show_run() { ((!PROJECT_FAILED)) || say "$(tail -n 60 "$LOGS/$1.log")"; }
 
-# ---- afterwards ---------------------------------------------------------------------------------------------------------
+# ---- afterwards ------------------------------------------------------------------------------------------------------
 
-# Everything of this run dies at once; its data are worth nothing. What it started is found by the recorded pid, by the mark in its environment,
-# and by working in this run's folders (a server that renames itself hides its environment).
+# Kills every process of this run at once, since its data are worth nothing. The processes are found by the recorded
+# pids, by the mark in their environment, and by their working folder (a server that renames itself hides its
+# environment).
 end_run() {
   local mark=$1 name pid round
   for name in "${HOSTS[@]/%/-supervisor}" "${HOSTS[@]}" "${SERVERS[@]}" epmd; do
@@ -210,7 +215,7 @@ remove_stack() {
   rm -rf "${STACK:?}"
 }
 
-# sweep: what a run that was killed left behind.
+# sweep: removes the remains of runs that were killed.
 sweep() {
   local folder
   for folder in "$ROOT"/.local/test-[0-9]*; do
@@ -241,7 +246,7 @@ finish() {
   trap '' INT TERM HUP
   [[ -z $RUNNING ]] || kill -TERM "$RUNNING" 2>/dev/null || true
   if [[ $code != 0 && -z $REPORTED ]]; then (fail "a command ended with status $code") || true; fi
-  # Broken off, or never begun: that is a failure, whatever ran before.
+  # A run that was broken off or never began counts as a failure, even if all tests before passed.
   [[ -n $COMPLETE ]] || FAILED=$((FAILED + 1))
   if [[ -n ${STACK:-} && -d $STACK ]]; then
     ((!FAILED)) || keep_evidence
@@ -264,7 +269,7 @@ main() {
   say "FlashSale: testing in $(relative "$STACK")"
   step dotnet 'SDK 10' ensure_dotnet
   step prepare 'packages' ensure_packages native
-  # Which the tests put between a host and Postgres.
+  # The tests put pgbouncer between a host and Postgres.
   [[ -x /usr/sbin/pgbouncer ]] || step prepare 'pgbouncer' install_packages pgbouncer
   step servers 'starting redis, rabbitmq, postgres' launch_servers
   step build 'the solution, warnings as errors' build_all

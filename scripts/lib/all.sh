@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# All parts, in order. CHANGED tells whether a script had anything to do.
+# Reads all parts, in order. CHANGED tells whether a script had anything to do.
 CHANGED=''
 for part in common process packages native redis rabbitmq postgres docker external servers build hosts demo; do
   # shellcheck source=/dev/null

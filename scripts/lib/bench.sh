@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2153,SC2154
-# What bench.sh measures with: the stack and the bare endpoint, sales, loads by wrk, figures and their report.
+# The measuring parts of bench.sh: the stack and the bare endpoint, sales, loads by wrk, figures and their report.
 
 BENCH=$ROOT/.local/bench.$$
 TOKENS=1000000
@@ -10,7 +10,7 @@ BUYERS=$BENCH/tokens
 BARE_PID='' BARE_URL='' FIRST=0 NOISE=0 INCONCLUSIVE='' PATIENCE=120
 declare -A R=() FIGURES=() CPU=()
 
-# ---- the stack ------------------------------------------------------------------------------------------------------------
+# ---- the stack -------------------------------------------------------------------------------------------------------
 
 bring_up() {
   local path
@@ -36,7 +36,8 @@ prepare_tools() {
   )
 }
 
-# In a session of its own, as the product's hosts are: Linux shares the cores between sessions, and one that shared wrk's would be another machine.
+# The bare endpoint runs in a session of its own, as the product's hosts do. Linux shares the cores between sessions, so
+# in wrk's session the endpoint would have another share of the machine.
 start_bare() {
   BARE_URL=http://127.0.0.1:$((BASE + 50))
   Urls=$BARE_URL Bare__Redis=$FLASHSALE_REDIS Bare__AcceptedBytes=$ACCEPTED_BYTES Bare__SoldOutBytes=$SOLD_OUT_BYTES \
@@ -48,26 +49,26 @@ start_bare() {
 
 take_down() {
   [[ -z $BARE_PID ]] || { kill "$BARE_PID" && wait "$BARE_PID"; } 2>/dev/null || true
-  # A worker that is stopped would not hear that it should end.
+  # A stopped worker would not receive the signal to end.
   [[ ! -f $STACK/env ]] || worker CONT || true
   take_down_own_stack "$BENCH/bench.log"
   rm -rf "$BENCH"/{bare,tokens,answer,wrk,wrk.time}
-  # What went wrong stays to be read.
+  # After a failure the logs stay for reading.
   [[ $CODE != 0 ]] || rm -rf "$BENCH"
 }
 
-# worker STOP|CONT: a stopped worker holds no core, and the purchases must not notice.
+# worker STOP|CONT: stops or continues the worker. A stopped worker uses no core, and the purchases must not notice.
 worker() { kill -"$1" "$(env_value FLASHSALE_PID_WORKER "$STACK/env")"; }
 
 redis() { redis-cli -h 127.0.0.1 -p "$REDIS_PORT" "$@"; }
 
 sql() { psql -XAtqv ON_ERROR_STOP=1 "$FLASHSALE_POSTGRES" -c "$1"; }
 
-# ---- sales ----------------------------------------------------------------------------------------------------------------
+# ---- sales -----------------------------------------------------------------------------------------------------------
 
 purchase_path() { printf '/api/v1/sales/%s/orders' "$1"; }
 
-# new_sale NAME STOCK: created, preloaded and open everywhere. Sets SALE.
+# new_sale NAME STOCK: makes a sale that is preloaded and open everywhere. Sets SALE.
 new_sale() {
   admin_ok POST /api/v1/sales "{\"name\":\"Bench $1\",\"opensAt\":\"$(utc '+1 hour')\",\"closesAt\":\"$(utc '+1 day')\",\"items\":[
     {\"sku\":\"$SKU\",\"name\":\"Bench item\",\"price\":{\"amount\":9900,\"currency\":\"CNY\"},\"stock\":$2,\"perUserLimit\":${SKU_LIMIT:-1000}}]}"
@@ -75,7 +76,7 @@ new_sale() {
   open_sale "$SALE"
 }
 
-# open_sale SALE: a draft preloaded, opened, and shown as open.
+# open_sale SALE: preloads and opens a draft, and waits until the Api shows it as open.
 open_sale() {
   admin_ok POST "/api/v1/sales/$1/preload"
   admin_ok POST "/api/v1/sales/$1/open"
@@ -84,7 +85,8 @@ open_sale() {
 
 sale_is_open() { curl -s -m 3 "$FLASHSALE_API_URL/api/v1/sales/$1" | grep -q '"status" *: *"open"'; }
 
-# purchase_once SALE STATUS: sets BODY_BYTES, the size of such an answer. By a user that no load takes.
+# purchase_once SALE STATUS: buys as a user that no load takes, and expects STATUS. Sets BODY_BYTES, the size of the
+# answer.
 purchase_once() {
   local answer
   answer=$(curl -sS -m 5 -o "$BENCH/answer" -w '%{http_code} %{size_download}' -X POST "$FLASHSALE_API_URL$(purchase_path "$1")" \
@@ -108,19 +110,20 @@ load_until_sold_out() {
 
 sold_out() { [[ $(remaining "$1") == 0 ]]; }
 
-# await_drained SALE: all that was accepted is in Postgres and settled.
+# await_drained SALE: waits until all accepted purchases are in Postgres and settled.
 await_drained() { wait_until 120 drained "$1" || fail "the backlog of sale $1 was not drained within 120 s" "$LOGS/worker.log"; }
 
 drained() { [[ $(redis XLEN "fs:{$1}:outbox") == 0 && $(redis HLEN "fs:{$1}:inflight") == 0 ]]; }
 
-# await_events: what others are told of the orders waits while purchases come in; it must not weigh on the next load.
+# await_events: waits until all order events are published. Publishing waits while purchases come in, and must not weigh
+# on the next load.
 await_events() { wait_until 120 events_published || fail 'order events were not published within 120 s' "$LOGS/worker.log"; }
 
 events_published() { [[ $(sql 'select exists (select 1 from order_event where published_at is null)') == f ]]; }
 
 sold() { sql "select coalesce(sum(sold), 0) from sale_item where sale_id = '$1'"; }
 
-# redis_bytes SALE: of all its keys, as Redis counts them.
+# redis_bytes SALE: prints the size of all keys of the sale, as Redis counts them.
 redis_bytes() {
   redis --scan --pattern "fs:{$1}:*" | sed 's/.*/MEMORY USAGE "&" SAMPLES 0/' | redis | awk '/^[0-9]+$/ { sum += $1 } END { printf "%.0f", sum }'
 }
@@ -134,9 +137,9 @@ check_books() {
   STEP_NOTE="balanced, $(sold "$ACCEPT") and $(sold "$BACKLOG") sold"
 }
 
-# ---- what else the machine does, and what each part costs ---------------------------------------------------------------------
+# ---- other load on the machine, and the costs of each part -----------------------------------------------------------
 
-# busy_share: of all cores, in percent, over the next half second.
+# busy_share: prints how busy all cores are, in percent, over the next half second.
 busy_share() {
   local a b
   read -r _ a < <(sed -n 's/^cpu  */cpu /p' /proc/stat)
@@ -145,7 +148,8 @@ busy_share() {
   awk -v a="$a" -v b="$b" 'BEGIN { n = split(a, x, " "); split(b, y, " "); for (i = 1; i <= n; i++) all += y[i] - x[i]; idle = y[4] + y[5] - x[4] - x[5]; printf "%d", 100 * (all - idle) / all }'
 }
 
-# settle: others may work on this machine; begin when they rest. Waiting and repeating take PATIENCE seconds in all.
+# settle: waits until other work on this machine rests. All waiting and repeating together takes PATIENCE seconds at
+# most.
 settle() {
   while (($(busy_share) > 15 && PATIENCE > 0)); do
     sleep 1
@@ -153,10 +157,12 @@ settle() {
   done
 }
 
-# cores: microseconds that all cores have worked for processes (the machine's host included: stolen time), and in all.
+# cores: prints the microseconds that all cores have worked for processes (time stolen by the host of the machine
+# included), and the microseconds in all.
 cores() { awk -v hz="$(getconf CLK_TCK)" '/^cpu / { for (i = 2; i <= 9; i++) all += $i; printf "%.0f %.0f", ($2 + $3 + $4 + $9) * 1e6 / hz, all * 1e6 / hz }' /proc/stat; }
 
-# quietly COMMAND…: a load; again, twice at most, when others worked on this machine meanwhile. Its figures are those of the last time.
+# quietly COMMAND…: runs a load, and again, twice at most, when others worked on this machine meanwhile. The figures are
+# those of the last run.
 quietly() {
   local -A kept
   local name try
@@ -176,7 +182,8 @@ quietly() {
   record noise "$NOISE"
 }
 
-# cpu_of PID: microseconds of processor time of a process and its children, so far; of those as well that have ended and that it has seen end.
+# cpu_of PID: prints the microseconds of processor time of a process and its children so far. Ended children that the
+# process has waited for count too.
 cpu_of() {
   local pid
   for pid in "$1" $(ps -o pid= --ppid "$1"); do
@@ -184,7 +191,7 @@ cpu_of() {
   done | awk -v hz="$(getconf CLK_TCK)" 'NR == 1 { ticks = $14 + $15 } { ticks += $12 + $13 } END { printf "%.0f", ticks * 1e6 / hz }'
 }
 
-# cpu_now: sets CPU to what every part has used so far.
+# cpu_now: sets CPU to the processor time of every part so far.
 cpu_now() {
   local name
   CPU=([bare]=0)
@@ -199,7 +206,7 @@ ours_so_far() {
   for name in "${!CPU[@]}"; do echo "${CPU[$name]}"; done | awk '{ sum += $1 } END { printf "%.0f", sum }'
 }
 
-# record_cpu KIND: what each part has used since the last cpu_now, per request of the load in R.
+# record_cpu KIND: records the processor time of each part since the last cpu_now, per request of the load in R.
 record_cpu() {
   local name
   local -A before=()
@@ -210,15 +217,17 @@ record_cpu() {
   done
 }
 
-# ---- loads ----------------------------------------------------------------------------------------------------------------
+# ---- loads -----------------------------------------------------------------------------------------------------------
 
-# load PATH SECONDS: sets R to what wrk says in its last line, and NOISE to the share of the machine that others took. PACE: requests per second, else as many as possible.
-# ITEMS: of so many items instead of one. Each load begins with other users of those in BUYERS.
+# load PATH SECONDS: runs wrk. Sets R to the figures in its last line, and NOISE to the share of the machine that others
+# took.
+# PACE is the number of requests per second. Without it wrk sends as many as possible. ITEMS is the number of items to
+# buy from. Each load begins with other users of BUYERS.
 load() {
   local url=$FLASHSALE_API_URL line pair before after ours TIMEFORMAT='%U %S'
   local -a pace=()
   [[ $1 == /api/* ]] || url=$BARE_URL
-  # Those of the first load have bought from the sale that is sold out: they would be answered by Redis, not by the node.
+  # Users of the first load have bought from the sale that is sold out. Redis and not the node would answer them.
   FIRST=$(((FIRST + 100000) % (TOKENS / 2)))
   ((FIRST >= 100000)) || FIRST=100000
   [[ -z ${PACE:-} ]] || pace=($((CONNECTIONS * 1000 / PACE)))
@@ -235,7 +244,8 @@ load() {
   for pair in ${line#SUMMARY }; do R[${pair%%=*}]=${pair#*=}; done
 }
 
-# expect_only ok|refused: a run with other answers measured something else; says so in INCONCLUSIVE. A few may be cut off at the end.
+# expect_only ok|refused: explains in INCONCLUSIVE when a run has other answers, since it measured something else then.
+# A few requests may be cut off at the end.
 expect_only() {
   local other=refused
   INCONCLUSIVE=''
@@ -251,10 +261,10 @@ load_bare() {
   forget_bare
 }
 
-# What one bare run leaves in Redis must not weigh on the next.
+# The data that one bare run leaves in Redis must not weigh on the next.
 forget_bare() { redis UNLINK 'bare:{b}:outbox'; }
 
-# load_accept running|stopped: purchases; then the worker catches up.
+# load_accept running|stopped: runs purchases and then lets the worker catch up.
 load_accept() {
   local before during after began ended drained allocated
   before=$(sold "$ACCEPT")
@@ -266,7 +276,7 @@ load_accept() {
   during=$(sold "$ACCEPT")
   set_now
   ended=$NOW
-  # With the worker running its part is what it did meanwhile, not what it does after.
+  # With the worker running, its share of processor time covers the load only, not the work that it does afterwards.
   record_cpu "$1"
   [[ $1 == running ]] || worker CONT
   expect_only ok
@@ -302,9 +312,9 @@ resident_bytes() { api_metric process_resident_memory_bytes; }
 
 api_metric() { curl -s -m 5 "http://127.0.0.1:$((PORT[api] + 1000))/metrics" | awk -v name="$1" '$1 == name { printf "%.0f", $2 }'; }
 
-# ---- figures --------------------------------------------------------------------------------------------------------------
+# ---- figures ---------------------------------------------------------------------------------------------------------
 
-# record NAME VALUE
+# record NAME VALUE: adds a value to the figure NAME.
 record() {
   FIGURES[$1]+="$2 "
   printf '%s %s\n' "$1" "$2"
@@ -316,7 +326,7 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
 
 median() { tr ' ' '\n' <<<"${FIGURES[$1]:-}" | grep . | sort -g | awk '{ v[NR] = $1 } END { print (NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2) }'; }
 
-# row WHAT NAME UNIT FLOOR GOAL more|less: a line of the table, judged by the median.
+# row LABEL NAME UNIT FLOOR GOAL more|less: prints a line of the table, judged by the median.
 row() {
   local value verdict
   value=$(median "$2")

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# Building. Output goes to .local/build, apart from the bin and obj folders of an editor, and one build runs at a time in a checkout.
+# Builds the solution and publishes the hosts. Output goes to .local/build, apart from the bin and obj folders of an
+# editor. One build runs at a time in a checkout.
 
 export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_GENERATE_ASPNET_CERTIFICATE=false
-# No compiler or MSBuild server stays behind.
+# These settings leave no compiler or MSBuild server behind.
 export MSBUILDDISABLENODEREUSE=1 DOTNET_CLI_USE_MSBUILD_SERVER=0 UseSharedCompilation=false
 
 BUILD=$ROOT/.local/build
@@ -16,7 +17,7 @@ build_lock() {
 
 build_unlock() { exec 7>&-; }
 
-# sources_hash: of everything that goes into the hosts.
+# sources_hash: prints a hash of everything that goes into the hosts.
 sources_hash() {
   (
     cd "$ROOT" || exit
@@ -27,7 +28,7 @@ sources_hash() {
   ) | sha256sum | cut -d' ' -f1
 }
 
-# host_project HOST
+# host_project HOST: prints the name of the project of a host.
 host_project() {
   case $1 in
     payments) echo FlashSale.PaymentSandbox ;;
@@ -35,7 +36,7 @@ host_project() {
   esac
 }
 
-# publish FOLDER: the hosts into FOLDER/{api,admin,worker,payments}, complete or not at all.
+# publish FOLDER: publishes the hosts into FOLDER/{api,admin,worker,payments}. Returns 1 unless all of them succeed.
 publish() {
   local host name folder=$1
   rm -rf "$folder"

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# A demo sale through the Admin API, and a curl that buys from it.
+# Makes a demo sale through the Admin API, and a curl command that buys from it.
 
 JWT_KID=local-1
 DEMO_SKU=demo-phone
 
 base64url() { base64 -w0 | tr '+/' '-_' | tr -d '='; }
 
-# shopper_token SUBJECT SECONDS
+# shopper_token SUBJECT SECONDS: prints a token of that shopper, good for SECONDS.
 shopper_token() {
   local head body
   head=$(printf '{"alg":"HS256","typ":"JWT","kid":"%s"}' "$JWT_KID" | base64url)
@@ -14,10 +14,11 @@ shopper_token() {
   printf '%s.%s.%s' "$head" "$body" "$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -hmac "${SETTING[FLASHSALE_JWT_KEY]}" -binary | base64url)"
 }
 
-# admin METHOD PATH [BODY]: sets ANSWER and CODE. 503 means not now, nothing was changed: a store that was just started again.
+# admin METHOD PATH [BODY]: sets ANSWER and CODE. It repeats a 503 for 20 s: Admin changed nothing then, because a store
+# has just been started again.
 admin() { wait_until 20 admin_answers "$@" || true; }
 
-# The token goes by a file descriptor, not by the command line, which others may read.
+# The token goes through a file descriptor, since others may read the command line.
 admin_answers() {
   local -a body=()
   [[ -z ${3:-} ]] || body=(-H 'Content-Type: application/json' --data "$3")
@@ -34,16 +35,17 @@ admin_ok() {
   [[ $CODE == 20? ]] || fail "Admin API: $1 $2 answered $CODE: ${ANSWER:0:300}" "$LOGS/admin.log"
 }
 
-# json_text NAME: the first text of that name in ANSWER.
+# json_text NAME: prints the first text of that name in ANSWER.
 json_text() { grep -o "\"$1\" *: *\"[^\"]*\"" <<<"$ANSWER" | head -n1 | sed 's/.*: *"\(.*\)"/\1/'; }
 
-# demo_step: the sale, and the command that buys from it.
+# demo_step: makes the sale, and the command that buys from it.
 demo_step() {
   demo_sale
   write_buy_script
 }
 
-# demo_sale: the sale of the last time when it still sells, else a new one. One that was left half made is finished.
+# demo_sale: opens the sale of the last time if it can still sell, else a new one. A sale that was left half made is
+# finished.
 demo_sale() {
   local status=none id=${SETTING[DEMO_SALE]:-}
   if [[ -n $id ]]; then
@@ -72,7 +74,7 @@ demo_sale_new() {
   admin_ok POST "/api/v1/sales/${SETTING[DEMO_SALE]}/preload"
 }
 
-# Far enough ahead that preloading is over when it opens by itself; open for a year.
+# The sale opens by itself in an hour, when preloading is over, and stays open for a year.
 demo_sale_body() {
   cat <<JSON
 {"name":"Demo flash sale","opensAt":"$(utc '+1 hour')","closesAt":"$(utc '+1 year')","perUserLimit":5,"items":[
@@ -83,7 +85,8 @@ JSON
 
 utc() { date -u -d "$1" +%FT%TZ; }
 
-# buy_command: a new shopper and key each time it is written; run again it is a retry and gets the same answer.
+# buy_command: prints the command with a new shopper and key. When the command is run again it is a retry and gets the
+# same answer.
 buy_command() {
   local id
   id=$(random_hex 4)

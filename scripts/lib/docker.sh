@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The three servers as containers of docker-compose.yml, in a project of this stack's own.
+# Runs the three servers as containers of docker-compose.yml, in a project of this stack's own.
 
 docker_answers() { have docker && timeout 10 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; }
 
@@ -12,8 +12,8 @@ docker_prepare() {
   docker_images || fail "the images of the servers cannot be pulled; use --infra native"
 }
 
-# compose_env: what docker-compose.yml takes from its environment, and the addresses from outside under the names of .local/env.
-# compose-env.sh writes the same into .env.
+# compose_env: prints the variables that docker-compose.yml takes from its environment, and the addresses from outside
+# under the names of .local/env. compose-env.sh writes the same into .env.
 compose_env() {
   local name
   for name in api admin worker payments redis postgres rabbitmq; do printf 'FLASHSALE_%s_PORT=%s\n' "${name^^}" "${PORT[$name]}"; done
@@ -26,7 +26,7 @@ compose_env() {
 
 admin_token_hash() { printf '%s' "${SETTING[FLASHSALE_ADMIN_TOKEN]}" | sha256sum | cut -d' ' -f1; }
 
-# docker_images: are the three images there, or can they be fetched? An engine may answer and yet reach no registry.
+# docker_images: whether the three images are there or can be fetched. An engine may answer and yet reach no registry.
 docker_images() {
   local image
   write_private "$STACK/compose.env" compose_env

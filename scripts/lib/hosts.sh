@@ -1,12 +1,14 @@
 # shellcheck shell=bash
-# The hosts: published into the stack's own folder, each under a supervisor that starts again what dies. The last one, payments, is no part of the
-# product but the sandbox of a payment provider, without which nobody could pay here.
+# Runs the hosts: each is published into the stack's own folder and has a supervisor that starts it again when it dies.
+# The last one, payments, is no part of the product. It is the sandbox of a payment provider, without which nobody could
+# pay here.
 
 management_port() { echo "$((${PORT[$1]} + 1000))"; }
 
 host_dll() { printf '%s/app/%s/%s.dll' "$STACK" "$1" "$(host_project "$1")"; }
 
-# publish_hosts: nothing when the sources are those of the last time. A running stack keeps its files until the new ones are complete.
+# publish_hosts: does nothing when the sources are those of the last time. A running stack keeps its files until the new
+# ones are complete.
 publish_hosts() {
   local hash
   hash=$(sources_hash)
@@ -16,14 +18,14 @@ publish_hosts() {
   publish "$STACK/app.next" || fail "the build failed"
   build_unlock
   printf '%s\n' "$hash" >"$STACK/app.next/hash"
-  # Loaded lazily, assemblies must not change under a running host.
+  # .NET loads assemblies lazily, so they must not change under a running host.
   stop_hosts stop_host
   rm -rf "$STACK/app"
   mv "$STACK/app.next" "$STACK/app"
   STEP_NOTE='published' CHANGED=yes
 }
 
-# host_environment HOST: its settings, and only those it needs.
+# host_environment HOST: prints the settings of a host, and only those it needs.
 host_environment() {
   local host=$1 name
   printf '%s\n' "HOME=${HOME:-/}" "Urls=http://127.0.0.1:${PORT[$host]}" "DOTNET_ENVIRONMENT=${FLASHSALE_ENVIRONMENT:-Production}" "ASPNETCORE_ENVIRONMENT=${FLASHSALE_ENVIRONMENT:-Production}"
@@ -47,18 +49,19 @@ host_environment() {
         "Sandbox__WebhookUrl=http://127.0.0.1:${PORT[api]}/api/v1/payments/webhook"
       ;;
   esac
-  # What the machine says about places.
+  # These variables tell where the machine keeps things, so a host gets them too.
   for name in TMPDIR TZ DOTNET_ROOT SSL_CERT_FILE SSL_CERT_DIR; do
     [[ -z ${!name:-} ]] || printf '%s=%s\n' "$name" "${!name}"
   done
   while read -r name; do printf '%s=%s\n' "$name" "${SETTING[$name]}"; done < <(host_settings)
 }
 
-# host_settings: the names of those that were given.
+# host_settings: prints the names of the settings that were given.
 host_settings() { printf '%s\n' "${!SETTING[@]}" | grep __ | LC_ALL=C sort || true; }
 
-# take_settings: settings of the hosts given in the environment (Section__Name=value ./scripts/up.sh) hold until others are given, an empty one until
-# then takes its own back. Not on disk before they are found good.
+# take_settings: takes settings of the hosts from the environment (Section__Name=value ./scripts/up.sh). A value holds
+# until another one is given, and an empty one takes it back. The settings are written to disk only after they were
+# found good.
 take_settings() {
   local name
   TAKEN=()
@@ -72,7 +75,8 @@ take_settings() {
 
 declare -a TAKEN=()
 
-# check_host HOST: whether it can start with its settings, before one that runs with others is stopped.
+# check_host HOST: checks that a host can start with its settings, before the one that runs with other settings is
+# stopped.
 check_host() {
   local refusal
   refusal=$(mapfile -t settings < <(host_environment "$1"); bounded 60 env -i "PATH=$PATH" "${settings[@]}" "$DOTNET" "$(host_dll "$1")" --check 2>&1) ||
@@ -86,7 +90,7 @@ store_settings() {
 
 provider_settings() { printf '%s\n' "Payments__BaseUrl=http://127.0.0.1:${PORT[payments]}" "Payments__ApiKey=${SETTING[FLASHSALE_PAYMENTS_KEY]}"; }
 
-# start_hosts: starts the supervisors that are missing, and those whose host or settings have changed.
+# start_hosts: starts supervisors that are missing, and restarts those of hosts that changed, in sources or settings.
 start_hosts() {
   local host
   local -A config=()
@@ -98,7 +102,8 @@ start_hosts() {
     changed+=("$host")
     if alive "$host-supervisor"; then restarted+=("$host"); else started+=("$host"); fi
   done
-  # One that is stopped has nothing to lose: it says by itself what is wrong.
+  # Only running hosts are checked first. A host that is stopped has nothing to lose, and reports wrong settings by
+  # itself.
   for host in "${restarted[@]}"; do check_host "$host"; done
   ((!${#TAKEN[@]})) || write_private "$STACK/settings" all_settings
   for host in "${changed[@]}"; do
@@ -138,7 +143,7 @@ start_host() {
   launch "$1-supervisor" "$(id -un)" "$STACK/app/$1" bash "$LIB/supervise.sh" "$STACK" "$1" "$DOTNET" "$(host_dll "$1")"
 }
 
-# A host whose supervisor was killed is stopped by its own record.
+# If the supervisor was killed, the host is stopped by its own record.
 stop_host() {
   local outcome
   stop_process "$1-supervisor" TERM 45
@@ -149,10 +154,10 @@ stop_host() {
 
 declare -A ASKED=()
 
-# stop_hosts COMMAND: COMMAND HOST then waits for one to be gone.
+# stop_hosts COMMAND: asks all hosts to end, then runs COMMAND HOST for each, which waits until the host is gone.
 stop_hosts() {
   local host
-  # All at once: each may take its time to drain.
+  # All hosts are asked at once, since each may take its time to drain.
   for host in "${HOSTS[@]}"; do
     if alive "$host-supervisor"; then kill -TERM "$PID" && ASKED[$host]=stopped; fi
   done

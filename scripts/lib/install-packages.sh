@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage (as root): install-packages.sh PACKAGE…
-# Installs Debian packages for their programs only: no service is started, now or at the next boot, and no database cluster is made.
-# Whatever is put in place for that is taken away again.
+# Installs Debian packages for their programs only: no service is started, now or at the next boot, and no database
+# cluster is made. The files that this script puts in place for that are taken away again.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
@@ -10,9 +10,9 @@ SAVED=$POLICY.flashsale-saved
 NO_CLUSTER_DIR=/etc/postgresql-common/createcluster.d
 NO_CLUSTER=$NO_CLUSTER_DIR/zz-flashsale.conf
 
-# Debian asks policy-rc.d before it starts a service; 101 means no.
+# Debian asks policy-rc.d before it starts a service. Exit status 101 means no.
 forbid_services() {
-  # A run that was killed may have left ours behind: then the saved one is the machine's own.
+  # A run that was killed may have left its own policy file behind. Then the saved file is that of the machine.
   [[ ! -e $POLICY || -e $SAVED || -f $POLICY.flashsale-absent ]] || mv "$POLICY" "$SAVED"
   [[ -e $SAVED ]] || touch "$POLICY.flashsale-absent"
   printf '#!/bin/sh\nexit 101\n' >"$POLICY"
@@ -30,7 +30,7 @@ forbid_cluster() {
   printf 'create_main_cluster = false\n' >"$NO_CLUSTER"
 }
 
-# The packages enable their services for the next boot; nobody asked for those.
+# The packages enable their services for the next boot, which nobody asked for.
 disable_services() {
   local package
   [[ -d /run/systemd/system ]] || return 0
@@ -46,7 +46,8 @@ trap restore EXIT
 trap 'exit 1' INT TERM HUP
 forbid_services
 forbid_cluster
-# Old lists name package versions that the mirror no longer has, so always refresh; when that fails the old lists may still do.
+# Old lists name package versions that the mirror no longer has, so they are always refreshed. When that fails, the old
+# lists may still do.
 apt-get update -q 7>&- || echo "apt-get update failed; trying with the lists that are there"
 apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" 7>&-
 disable_services "$@"

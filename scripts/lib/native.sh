@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# The three servers as processes of this machine, from Debian packages.
+# Runs the three servers as processes of this machine, from Debian packages.
 
-# choose_data_folder: sets DATA_REAL. Started by root, the servers run as users who may be unable to reach a checkout (under /root, or in a
-# folder made by mktemp): then their data goes to /var/lib/flashsale, and data/ is a link to it.
+# choose_data_folder: sets DATA_REAL. When root starts the servers, they run as users that may be unable to reach a
+# checkout (under /root, or in a folder made by mktemp). Then their data goes to /var/lib/flashsale, and data/ is a link
+# to it.
 choose_data_folder() {
   if [[ -L $DATA ]] && ! owned_data; then rm -f "$DATA"; fi
   if [[ ! -e $DATA ]]; then
@@ -12,7 +13,7 @@ choose_data_folder() {
   servers_can_reach "$DATA_REAL" || fail "the users redis, rabbitmq and postgres cannot reach $DATA_REAL; make its parent folders passable (chmod a+x)" /dev/null
 }
 
-# A copied folder copies the link too, and must not use the original's data.
+# A copied folder contains a copy of the link, and must not use the data of the original.
 owned_data() { [[ -f $DATA/owner && $(<"$DATA/owner") == "$(stat -c %d:%i "$STACK")" ]]; }
 
 link_data_folder() {
@@ -47,7 +48,7 @@ native_prepare() {
   choose_data_folder
 }
 
-# native_launch NAME: starts it unless it runs; native_await NAME then waits until it answers.
+# native_launch NAME: starts the server unless it runs. native_await NAME then waits until it answers.
 native_launch() {
   alive "$1" && return
   "$1_launch"

@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# What must be on the machine: the .NET 10 SDK (not installed by us), and Debian packages (installed when missing).
+# The programs that the machine must have: the .NET 10 SDK (never installed by these scripts), and Debian packages
+# (installed when missing).
 
 RABBITMQ_BIN='' POSTGRES_BIN='' DOTNET=''
 
-# Debian keeps the servers' programs out of PATH: rabbitmq's own scripts (its wrapper in /usr/sbin ignores a private instance's settings), and
-# postgres by version. A data folder can only be opened by the version that made it.
+# Debian keeps the programs of the servers out of PATH: RabbitMQ's own scripts (the wrapper in /usr/sbin ignores the
+# settings of a private instance), and PostgreSQL's by version. Only the version that made a data folder can open it.
 find_programs() {
   local dir version='*'
   RABBITMQ_BIN='' POSTGRES_BIN=''
@@ -25,7 +26,8 @@ missing_packages() {
   [[ -n $POSTGRES_BIN ]] || echo postgresql
 }
 
-# ensure_packages native|other: what is missing is installed as root or through sudo; with neither the user is told the one command.
+# ensure_packages native|other: installs missing packages as root or through sudo. Where neither is possible, it tells
+# the user the one command to run.
 ensure_packages() {
   local -a missing
   mapfile -t missing < <(missing_packages "$1")
@@ -51,7 +53,7 @@ install_packages() {
   "${as_root[@]}" bash "$LIB/install-packages.sh" "$@" 9>&- || fail "apt-get could not install $*"
 }
 
-# The same script, so that by hand too no service is started.
+# The command names the same script, so that no service is started by hand either.
 install_command() { printf '%sbash %q %s' "$(have sudo && echo 'sudo ')" "$LIB/install-packages.sh" "$*"; }
 
 ensure_dotnet() {

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# A private PostgreSQL cluster. TCP on loopback only: a socket's path may have 107 characters, which a deep checkout exceeds.
+# Runs a private PostgreSQL cluster. It listens on TCP on loopback only: the path of a socket may have 107 characters,
+# and a deep checkout exceeds that.
 
 postgres_launch() {
   local user kib dir=$DATA_REAL/postgres
@@ -15,7 +16,7 @@ postgres_launch() {
     -c logging_collector=off -c log_line_prefix='%m [%p] %u@%d ' -c cluster_name="flashsale-$BASE"
 }
 
-# A cluster is made aside and moved into place, so that an interrupted initdb is not taken for one.
+# A cluster is made aside and moved into place, so that an interrupted initdb does not pass for a cluster.
 postgres_init() {
   local user=$1 new=$DATA_REAL/postgres.new version
   rm -rf "$new" "$DATA_REAL/postgres.password"
@@ -38,8 +39,8 @@ as_user() {
   (cd "$dir" && exec "${as[@]}" env -i "PATH=$PATH" "HOME=$dir" "LC_ALL=$LC_ALL" "$@")
 }
 
-# After a reboot the pid in postmaster.pid may belong to anybody, and PostgreSQL would then refuse to start. A postmaster works in
-# its data folder, so a process elsewhere is none.
+# After a reboot the pid in postmaster.pid may belong to any process, and PostgreSQL would then refuse to start. A
+# postmaster works in its data folder, so a process elsewhere is not one.
 drop_stale_lock() {
   local pid
   [[ -f $1 ]] || return 0
@@ -50,7 +51,8 @@ drop_stale_lock() {
 
 postgres_ready() { "$POSTGRES_BIN/pg_isready" -q -h 127.0.0.1 -p "${PORT[postgres]}" -d postgres -t 3; }
 
-# After a hard kill the old backends hold the shared memory for a moment, and PostgreSQL gives up at once: then start it again.
+# After a hard kill the old backends hold the shared memory for a moment, and PostgreSQL gives up at once. Then this
+# starts it again.
 postgres_await() {
   local attempt
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
@@ -76,5 +78,5 @@ psql_admin() {
   PGPASSWORD=${SETTING[FLASHSALE_POSTGRES_PASSWORD]} PGCONNECT_TIMEOUT=5 "$POSTGRES_BIN/psql" -X -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "${PORT[postgres]}" -U flashsale -d postgres "$@"
 }
 
-# SIGINT ends the sessions and checkpoints; SIGTERM would wait for the clients to leave.
+# SIGINT ends the sessions and makes a checkpoint. SIGTERM would wait for the clients to leave.
 postgres_stop() { stop_process postgres INT 60; }

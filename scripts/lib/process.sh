@@ -1,9 +1,11 @@
 # shellcheck shell=bash
-# Processes of a stack: started detached, remembered by pid and identity, stopped by pid. Never by name: other stacks run the same programs.
+# Processes of a stack: started detached, remembered by pid and identity, and stopped by pid. They are never stopped by
+# name, since other stacks run the same programs.
 
-# ---- identity -----------------------------------------------------------------------------------------------------------
+# ---- identity --------------------------------------------------------------------------------------------------------
 
-# stat_field PID N: a field of /proc/PID/stat counted from 3 (state); the name before it may hold spaces and brackets.
+# stat_field PID N: prints a field of /proc/PID/stat, counted from 3 (state). The name before it may hold spaces and
+# brackets.
 stat_field() {
   local line
   { line=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
@@ -11,13 +13,14 @@ stat_field() {
   printf '%s' "${line[$2 - 3]}"
 }
 
-# A pid alone may have been given to another process since, so a record holds what makes it ours: pid, start time, boot, and
-# the stack folder's inode (a copied folder must not stop the processes of the original).
+# The kernel may have given a pid to another process since. So a record holds the identity of the process: pid, start
+# time, boot, and the inode of the stack's folder (a copied folder must not stop the processes of the original).
 fingerprint() { printf '%s %s %s %s\n' "$1" "$(stat_field "$1" 22)" "$(</proc/sys/kernel/random/boot_id)" "$(stat -c %d:%i "$STACK")"; }
 
 record_pid() { fingerprint "$2" >"$RUN/$1.pid.$BASHPID" && mv -f "$RUN/$1.pid.$BASHPID" "$RUN/$1.pid"; }
 
-# alive NAME: is the recorded process there, and still the one that was recorded? Sets PID. A zombie is dead.
+# alive NAME: whether the recorded process is there and still the one that was recorded. Sets PID. A zombie counts as
+# dead.
 alive() {
   local record state
   PID=''
@@ -30,14 +33,16 @@ alive() {
 
 gone() { ! alive "$1"; }
 
-# ---- start --------------------------------------------------------------------------------------------------------------
+# ---- start -----------------------------------------------------------------------------------------------------------
 
-# server_user NAME: root starts a server as the user its package made, anyone else as themselves.
+# server_user NAME: prints the user that runs a server. Root starts it as the user that its package made, others start
+# it as themselves.
 server_user() { if [[ $EUID == 0 ]]; then echo "$1"; else id -un; fi; }
 
-# launch NAME USER FOLDER COMMAND…: detached from this script, its terminal, its descriptors and its environment; LAUNCH_ENV holds what it gets
-# beside the basics (not as arguments: those are for everyone to read).
-# The record is written before the program runs, so no crash of ours leaves a server that nobody knows.
+# launch NAME USER FOLDER COMMAND…: starts a program detached from this script, its terminal, its descriptors and its
+# environment. LAUNCH_ENV holds the variables that it gets beside the basics. They are not passed as arguments, which
+# everyone can read.
+# The record is written before the program runs, so that no crash of this script leaves an unknown server.
 launch() {
   local name=$1 user=$2 dir=$3 log=$LOGS/$1.log
   local -a as=()
@@ -53,7 +58,7 @@ launch() {
     exec setsid "${as[@]}" "$@"
   ) &
   LAUNCHED=$!
-  # Nothing to say about it when it ends.
+  # The shell must print nothing when the process ends.
   disown "$LAUNCHED"
   LAUNCH_ENV=()
   wait_until 5 recorded "$name" "$LAUNCHED" || fail "$name could not be started" "$log"
@@ -61,7 +66,8 @@ launch() {
 
 LAUNCH_ENV=()
 
-# A thousand open files, the usual soft limit, is less than one evening's connections; millions, the usual hard limit, slow Erlang down.
+# The usual soft limit of a thousand open files is too low for the connections of one evening. The usual hard limit of
+# millions slows Erlang down.
 raise_file_limit() {
   local hard
   hard=$(ulimit -Hn)
@@ -80,12 +86,12 @@ bare_environment() {
 
 recorded() { [[ -f $RUN/$1.pid && $(<"$RUN/$1.pid") == "$2 "* ]]; }
 
-# own_folder USER FOLDER: private to that user.
+# own_folder USER FOLDER: makes a folder that is private to that user.
 own_folder() {
   if [[ $EUID == 0 ]]; then install -d -o "$1" -g "$(id -gn "$1")" -m 0700 "$2"; else install -d -m 0700 "$2"; fi
 }
 
-# await_server NAME SECONDS READY: until it answers; a server that has died meanwhile is told at once.
+# await_server NAME SECONDS READY: waits until the server answers. A server that dies meanwhile is reported at once.
 await_server() {
   local name=$1 seconds=$2 ready=$3
   wait_until "$seconds" answered_or_dead "$name" "$ready" || fail "$name runs but did not answer within $seconds s" "$LOGS/$name.log"
@@ -94,9 +100,9 @@ await_server() {
 
 answered_or_dead() { "$2" || gone "$1"; }
 
-# ---- stop ---------------------------------------------------------------------------------------------------------------
+# ---- stop ------------------------------------------------------------------------------------------------------------
 
-# stop_process NAME SIGNAL SECONDS: that signal, and SIGKILL when the time is over. Sets STOPPED to what happened.
+# stop_process NAME SIGNAL SECONDS: sends the signal, and SIGKILL when the time is over. Sets STOPPED to the outcome.
 stop_process() {
   local name=$1
   STOPPED='was not running'
@@ -112,16 +118,16 @@ stop_process() {
   rm -f "$RUN/$name.pid"
 }
 
-# ---- ports --------------------------------------------------------------------------------------------------------------
+# ---- ports -----------------------------------------------------------------------------------------------------------
 
-# listener PORT: the inode of the socket that listens there; 1 when the port is free.
+# listener PORT: prints the inode of the socket that listens there. Returns 1 when the port is free.
 listener() {
   local hex
   printf -v hex '%04X' "$1"
   awk -v port=":$hex$" '$4 == "0A" && $2 ~ port { print $10; found = 1; exit } END { exit !found }' /proc/net/tcp /proc/net/tcp6 2>/dev/null
 }
 
-# check_port NAME [NUMBER]: fails with the holder's name when something else has the port.
+# check_port NAME [NUMBER]: fails with the name of the holder when another process has the port.
 check_port() {
   local inode port=${2:-${PORT[$1]}}
   inode=$(listener "$port") || return 0

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# A private rabbitmq-server, with an epmd (Erlang's port mapper) of its own, so that no stack sees another's node.
+# Runs a private rabbitmq-server, with an epmd (Erlang's port mapper) of its own, so that no stack sees the node of
+# another.
 
-# The environment of the node and of rabbitmqctl. Nothing is read from /etc/rabbitmq.
+# Prints the environment of the node and of rabbitmqctl. Nothing is read from /etc/rabbitmq.
 rabbitmq_environment() {
   local dir=$DATA_REAL/rabbitmq
   printf '%s\n' \
@@ -16,7 +17,7 @@ rabbitmq_environment() {
 rabbitmq_files() {
   local user=$1 dir=$DATA_REAL/rabbitmq
   own_folder "$user" "$dir"
-  # Read at the first start only, when the database is empty; naming a user here also means that there is no guest.
+  # The node reads this user at its first start only, while its database is empty. With a user here it makes no guest.
   cat >"$dir/rabbitmq.conf" <<CONF
 listeners.tcp.1 = 127.0.0.1:${PORT[rabbitmq]}
 default_user = flashsale
@@ -27,7 +28,7 @@ log.console.level = info
 log.file = false
 CONF
   echo '[].' >"$dir/enabled_plugins"
-  # Without a cookie of its own the node would take, or make, one in the user's home.
+  # Without a cookie of its own the node would take one from the home of its user, or make one there.
   [[ -s $dir/.erlang.cookie ]] || random_hex 20 >"$dir/.erlang.cookie"
   chmod 0600 "$dir/rabbitmq.conf"
   chmod 0400 "$dir/.erlang.cookie"
@@ -43,14 +44,14 @@ rabbitmq_launch() {
   rabbitmqctl_script "$user"
   epmd_launch "$user"
   mapfile -t LAUNCH_ENV < <(rabbitmq_environment)
-  # As under systemd the start script becomes the node itself, so that its pid is the one we know.
-  # Without +sbwt none Erlang's schedulers spin for a while when they have nothing to do, on cores that others need.
+  # As under systemd, the start script becomes the node itself, so that the recorded pid is that of the node.
+  # Without "+sbwt none", Erlang's idle schedulers spin for a while on cores that others need.
   LAUNCH_ENV+=(RUNNING_UNDER_SYSTEMD=true RABBITMQ_SCHEDULER_BIND_TYPE=u
     "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1} -start_epmd false")
   launch rabbitmq "$user" "$DATA_REAL/rabbitmq" "$RABBITMQ_BIN/rabbitmq-server"
 }
 
-# Left to itself the node would start epmd as a daemon that outlives it and that nobody stops.
+# Without this, the node would start epmd as a daemon that outlives it and that nobody stops.
 epmd_launch() {
   alive epmd && return
   check_port epmd
@@ -58,7 +59,7 @@ epmd_launch() {
   wait_until 10 listener "${PORT[epmd]}" || fail "epmd does not listen on ${PORT[epmd]}" "$LOGS/epmd.log"
 }
 
-# rabbitmqctl for this node, as the node's user.
+# rabbitmqctl_script USER: writes bin/rabbitmqctl, which runs rabbitmqctl for this node as the node's user.
 rabbitmqctl_script() {
   local -a environment
   local as=''
@@ -84,7 +85,8 @@ rabbitmq_stop() {
   STOPPED=$outcome
 }
 
-# amqp_answers HOST PORT: the protocol's greeting is answered by a method frame. The listener opens when the node has booted.
+# amqp_answers HOST PORT: whether the server answers the greeting of the protocol with a method frame. The listener
+# opens when the node has booted.
 amqp_answers() {
   # shellcheck disable=SC2016 # expanded by the inner shell
   timeout 3 bash -c 'exec 5<>"/dev/tcp/$1/$2" && printf "AMQP\0\0\11\1" >&5 && head -c 1 <&5' greet "$1" "$2" 2>/dev/null | grep -q $'\x01'

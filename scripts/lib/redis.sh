@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# A private redis-server.
+# Runs a private redis-server.
 
 redis_config() {
   local kib
@@ -34,12 +34,13 @@ redis_launch() {
 
 redis_ready() { redis_says "127.0.0.1:${PORT[redis]}" PING '+PONG'; }
 
-# Loading a long append-only file takes a while, and says so in the log.
+# Redis takes a while to load a long append-only file, and says so in its log.
 redis_await() { await_server redis 300 redis_ready; }
 
 redis_stop() { stop_process redis TERM 30; }
 
-# redis_says HOST:PORT COMMAND ANSWER: without redis-cli, which an external Redis does not bring along. A password is FLASHSALE_REDIS_PASSWORD.
+# redis_says HOST:PORT COMMAND ANSWER: whether Redis gives that answer. It needs no redis-cli, which is not there with
+# an external Redis. The password comes from FLASHSALE_REDIS_PASSWORD.
 redis_says() { [[ $(redis_ask "$1" "$2") == *"$3"* ]]; }
 
 redis_ask() {

@@ -1,11 +1,12 @@
 # shellcheck shell=bash
-# Test results: counted from the trx files (XML) that dotnet test writes, not from its console text.
+# Counts test results from the trx files (XML) that dotnet test writes, not from its console text.
 
-# counter NAME FILE: an attribute of the <Counters> element.
+# counter NAME FILE: prints an attribute of the <Counters> element.
 counter() { grep -o '<Counters [^>]*>' "$2" | head -n1 | sed -n "s/.* $1=\"\([0-9]*\)\".*/\1/p"; }
 
-# count_results TRX CODE: adds a project to PASSED, FAILED and SKIPPED. A skipped test is one that was found and not executed (the notExecuted counter stays
-# 0 with this adapter). A run that broke off has no file or a bad exit status, and counts as one failure if no test says so itself.
+# count_results TRX CODE: adds a project to PASSED, FAILED and SKIPPED. A skipped test is one that was found and not
+# executed (the notExecuted counter stays 0 with this adapter). A run that broke off has no file or a bad exit status.
+# It counts as one failure if no test failed.
 count_results() {
   local total=0 executed=0
   PROJECT_PASSED=0 PROJECT_FAILED=0 PROJECT_SKIPPED=0
@@ -17,7 +18,8 @@ count_results() {
   PASSED=$((PASSED + PROJECT_PASSED)) FAILED=$((FAILED + PROJECT_FAILED)) SKIPPED=$((SKIPPED + PROJECT_SKIPPED))
 }
 
-# show_failures LOG: names and messages of what failed, or the log's end when the run broke off.
+# show_failures LOG: prints names and messages of failed and skipped tests, or the end of the log when the run broke
+# off.
 show_failures() {
   ((PROJECT_FAILED + PROJECT_SKIPPED)) || return 0
   if grep -qE '^ +(Failed|Skipped) ' "$1"; then

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
-# The servers of a stack, whatever they are: each kind (native, docker, external) has _prepare, _launch NAME, _await NAME, _addresses, _pid NAME.
+# The servers of a stack, of any kind. Each kind (native, docker, external) has _prepare, _launch NAME, _await NAME,
+# _addresses and _pid NAME.
 
-# choose_infra [KIND]: what was asked for, else what this stack has, else Docker when an engine answers and has or gets the images, else native.
+# choose_infra [KIND]: sets INFRA to the kind that was asked for, else to the kind that this stack has, else to docker
+# when an engine answers and has or gets the images, else to native.
 choose_infra() {
   INFRA=${1:-${SETTING[INFRA]:-}}
   INFRA_NOTE=''
@@ -30,7 +32,7 @@ write_addresses() {
   env_set "${pairs[@]}"
 }
 
-# stop_servers [wipe]
+# stop_servers [wipe]: stops the servers. With wipe, the volumes of containers go too.
 stop_servers() {
   local name
   case $INFRA in
@@ -39,7 +41,7 @@ stop_servers() {
   esac
 }
 
-# told COMMAND…: one that stops a process, as a step.
+# told COMMAND…: runs a command that stops a process, as a step with its outcome.
 told() {
   "$@"
   STEP_NOTE=$STOPPED
@@ -53,7 +55,7 @@ stop_containers() {
   STEP_NOTE=stopped
 }
 
-# infra_script: a short command for tests and fault runs that knows its stack.
+# infra_script: writes a short command for tests and fault runs that knows its stack.
 infra_script() {
   printf '#!/bin/sh\nexec %q --stack %q "$@"\n' "$ROOT/scripts/infra.sh" "$STACK" >"$STACK/bin/infra"
   chmod 0755 "$STACK/bin/infra"

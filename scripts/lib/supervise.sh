@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # usage: supervise.sh STACK HOST DOTNET DLL   (started by up.sh; the host's settings are in the environment)
-# Runs a host and starts it again when it dies: after 0.2 s, and later and later, up to 30 s, while it dies at once again and again.
-# SIGTERM stops the host gracefully and ends this. So does a host that refuses its settings: they do not change by starting it again.
+# Runs a host and starts it again when it dies: after 0.2 s, and later and later, up to 30 s, while it dies at once
+# again and again.
+# SIGTERM stops the host gracefully and ends this script. The script also ends when the host refuses its settings, since
+# another start would not change them.
 . "$(dirname "$0")/common.sh"
 . "$LIB/process.sh"
 STACK=$1 HOST=$2 DOTNET=$3 DLL=$4
@@ -16,7 +18,7 @@ stop() {
   [[ -z $CHILD ]] || kill -TERM "$CHILD" 2>/dev/null || true
 }
 
-# wait returns early when a signal arrives, so ask again until the child is really gone.
+# wait returns early when a signal arrives, so this asks again until the child is really gone.
 await_child() {
   CODE=0
   wait "$CHILD" || CODE=$?
@@ -31,11 +33,11 @@ run_host() {
   CHILD=$!
   record_pid "$HOST" "$CHILD"
   env_pid "$HOST" "$CHILD"
-  # A stop that came between fork and here found no child.
+  # A stop that came between the fork and here found no child, so it is repeated.
   [[ -z $STOPPING ]] || stop
   await_child
   set_now
-  # One that lived for a while has earned a quick restart.
+  # A host that lived for 10 s has earned a quick restart.
   if ((NOW - began > 10000)); then DEATHS=0; else DEATHS=$((DEATHS + 1)); fi
 }
 
