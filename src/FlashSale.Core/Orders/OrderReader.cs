@@ -39,7 +39,9 @@ public sealed class OrderReader
         _looks = new SharedLooks(LookAsync, time);
         if (replica is null) return;
         var longest = TimeSpan.FromMilliseconds(options.ReplicaLagMilliseconds);
-        (_lag, _changedOrders, _changedUsers) = (new ReplicaLag(time, longest), new RecentChanges<Guid>(time, longest), new RecentChanges<string>(time, longest));
+        // The replica may be as far behind as that when it is asked, and the answer is used for a while.
+        var window = longest + 2 * ReplicaLag.Interval;
+        (_lag, _changedOrders, _changedUsers) = (new ReplicaLag(time, longest), new RecentChanges<Guid>(time, window), new RecentChanges<string>(time, window));
     }
 
     /// <summary>

@@ -12,7 +12,11 @@ namespace FlashSale.Orders;
 /// </summary>
 public sealed class ReplicaLag(TimeProvider time, TimeSpan longest)
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
+    /// <summary>Age up to which an answer is used.</summary>
+    public static readonly TimeSpan Interval = TimeSpan.FromMilliseconds(500);
+
+    // A replica that does not answer for longer is passed over, and no read waits for it.
+    private static readonly TimeSpan Patience = TimeSpan.FromMilliseconds(100);
 
     private readonly Lock _sync = new();
     private long _lookedAt;
@@ -25,15 +29,31 @@ public sealed class ReplicaLag(TimeProvider time, TimeSpan longest)
     /// <exception cref="NpgsqlException">
     /// The replica is away. The exceptions of <paramref name="guard"/> mean the same.
     /// </exception>
-    public Task<bool> IsCloseAsync(NpgsqlDataSource replica, Dependency guard)
+    public async Task<bool> IsCloseAsync(NpgsqlDataSource replica, Dependency guard)
     {
+        Task<bool> look;
+        TimeSpan patience;
         lock (_sync)
         {
             // A failed look is not an answer. The next read looks again, so that the replica's breaker counts the
             // failure.
-            if (_hasLooked && !_look.IsFaulted && time.GetElapsedTime(_lookedAt) < Interval) return _look;
-            (_hasLooked, _lookedAt) = (true, time.GetTimestamp());
-            return _look = LookAsync(replica, guard);
+            var age = time.GetElapsedTime(_lookedAt);
+            if (!_hasLooked || _look.IsFaulted || (_look.IsCompleted && age >= Interval))
+            {
+                (_hasLooked, _lookedAt, age) = (true, time.GetTimestamp(), TimeSpan.Zero);
+                _look = LookAsync(replica, guard);
+            }
+            (look, patience) = (_look, Patience - age);
+        }
+        if (look.IsCompleted) return await look;
+        if (patience <= TimeSpan.Zero) return false;
+        try
+        {
+            return await look.WaitAsync(patience, time);
+        }
+        catch (TimeoutException) when (!look.IsCompleted)
+        {
+            return false;
         }
     }
 

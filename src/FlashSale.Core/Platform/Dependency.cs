@@ -130,9 +130,10 @@ public sealed class Dependency
             _metrics.Rejected("full");
             throw new DependencyRejectedException($"{Name}: {built.Places.Count} calls are under way, and none ended in time.");
         }
+        var run = new Run<TState, T>(built, call, state, _time);
         try
         {
-            return await pipeline.ExecuteAsync(call, state, cancellation);
+            return await pipeline.ExecuteAsync(static (run, token) => run.AttemptAsync(token), run, cancellation);
         }
         catch (BrokenCircuitException e)
         {
@@ -145,7 +146,7 @@ public sealed class Dependency
         }
         finally
         {
-            built.Places.Release();
+            run.Leave();
         }
     }
 
@@ -205,6 +206,47 @@ public sealed class Dependency
             })
             .AddPipeline(once)
             .Build();
+    }
+
+    // The attempts of one call. Npgsql does not end a cancelled query while its server hangs, so an attempt is left
+    // alone a moment after its deadline. It keeps the call's place until it ends: its connection is not free before.
+    private sealed class Run<TState, T>(Built built, Func<TState, CancellationToken, ValueTask<T>> call, TState state, TimeProvider time)
+    {
+        private static readonly TimeSpan Grace = TimeSpan.FromMilliseconds(500);
+
+        private int _unfinished = 1;
+
+        public async ValueTask<T> AttemptAsync(CancellationToken cancellation)
+        {
+            Interlocked.Increment(ref _unfinished);
+            var attempt = CallAsync(cancellation);
+            try
+            {
+                return await attempt.WaitAsync(TimeSpan.FromMilliseconds(built.Options.TimeoutMilliseconds) + Grace, time, CancellationToken.None);
+            }
+            catch (TimeoutException e) when (!attempt.IsCompleted)
+            {
+                _ = attempt.ContinueWith(static left => left.Exception, CancellationToken.None, TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+                throw new TimeoutRejectedException("The attempt did not end when it was cancelled.", e);
+            }
+        }
+
+        public void Leave()
+        {
+            if (Interlocked.Decrement(ref _unfinished) == 0) built.Places.Release();
+        }
+
+        private async Task<T> CallAsync(CancellationToken cancellation)
+        {
+            try
+            {
+                return await call(state, cancellation);
+            }
+            finally
+            {
+                Leave();
+            }
+        }
     }
 
     private sealed record Built(

@@ -66,6 +66,8 @@ public static class PostgresUrl
                     $"parameter '{(spread ? "load_balance_hosts" : "target_session_attrs")}' needs several hosts to choose from.");
             return;
         }
+        // One answer about the lag holds for all connections for a moment, so they must lead to one server.
+        if (spread && targets == ReplicaTargets) throw url.Refusal("parameter 'load_balance_hosts' is not possible for a replica, whose lag is measured.");
         connection.Host = string.Join(',', url.Hosts.Select(host => $"{host.Name}:{host.Port ?? DefaultPort}"));
         connection.TargetSessionAttributes = target ?? targets[0];
         connection.LoadBalanceHosts = spread;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using FlashSale.IntegrationTests.Infrastructure;
 
 namespace FlashSale.IntegrationTests.Dependencies;
@@ -56,6 +57,35 @@ public sealed class LaggingReplicaTests(WithStandby fixture, ITestOutputHelper o
         finally
         {
             await fixture.Standby.SetAsync("recovery_min_apply_delay", null);
+        }
+    }
+
+    [Fact]
+    public async Task A_standby_that_hangs_keeps_no_read_waiting_for_long()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 10);
+        var order = (await Stack.Shopper("waits").BuyAsync(sale)).OrderId;
+        await Books.CheckAsync(Stack, sale);
+        await Stack.Postgres!.CaughtUpAsync(fixture.Standby);
+        Assert.Equal(200, (await Shopper("waits").OrderAsync(order)).Status);
+        fixture.Standby.Freeze();
+        try
+        {
+            // A read that was on its way to the standby waits for its deadline. Those after it do not.
+            await Eventually.TrueAsync("the last answer is out of date", TimeSpan.FromSeconds(60), async () =>
+            {
+                var began = Stopwatch.StartNew();
+                Assert.Equal(200, (await Shopper("waits").OrderAsync(order)).Status);
+                Tell($"a read took {began.ElapsedMilliseconds} ms");
+                return began.Elapsed < TimeSpan.FromSeconds(1);
+            });
+            var all = Stopwatch.StartNew();
+            Assert.All(await Task.WhenAll(Enumerable.Range(0, 50).Select(_ => Shopper("waits").OrderAsync(order))), answer => Assert.Equal(200, answer.Status));
+            Tell($"50 reads took {all.ElapsedMilliseconds} ms");
+        }
+        finally
+        {
+            fixture.Standby.Thaw();
         }
     }
 

@@ -1,4 +1,5 @@
 using Dapper;
+using FlashSale.LoadTests.Faults;
 using Npgsql;
 
 namespace FlashSale.IntegrationTests.Infrastructure;
@@ -11,6 +12,7 @@ public sealed class PostgresServer : IAsyncDisposable
     private DirectoryInfo _folder = Directory.CreateTempSubdirectory("flashsale-postgres-");
     private readonly int _port = Ports.Take();
     private ChildProcess? _process;
+    private int[] _frozen = [];
 
     private static string Binaries => Directory.GetDirectories("/usr/lib/postgresql").Order(StringComparer.Ordinal).Last() + "/bin";
 
@@ -98,6 +100,15 @@ public sealed class PostgresServer : IAsyncDisposable
 
     /// <summary>Sends SIGINT. Postgres ends all sessions and stops in order.</summary>
     public Task StopAsync() => _process!.StopAsync(signal: 2);
+
+    /// <summary>Sends SIGSTOP to all its processes.</summary>
+    public void Freeze() => _frozen = Processes.Freeze(_process!.Id);
+
+    /// <summary>Sends SIGCONT to those that were frozen.</summary>
+    public void Thaw() => Processes.Thaw(_frozen);
+
+    /// <summary>Makes a standby a primary, at its own address. The old primary goes on.</summary>
+    public async Task PromoteAsync() => await ScalarAsync<bool>("select pg_promote()");
 
     /// <summary>Sends SIGKILL. Postgres recovers from its log at the next start.</summary>
     public async Task KillAsync()

@@ -87,9 +87,12 @@ public sealed class PostgresUrlTests
     public void A_replica_may_be_any_of_several_or_a_standby()
     {
         Assert.Equal("any", PostgresUrl.ReadReplica("postgresql://u@a,b/d").TargetSessionAttributes);
-        var connection = PostgresUrl.ReadReplica("postgresql://u@a,b/d?target_session_attrs=prefer-standby&load_balance_hosts=random");
-        Assert.Equal(("prefer-standby", true), (connection.TargetSessionAttributes, connection.LoadBalanceHosts));
+        Assert.Equal("prefer-standby", PostgresUrl.ReadReplica("postgresql://u@a,b/d?target_session_attrs=prefer-standby").TargetSessionAttributes);
     }
+
+    [Fact]
+    public void Replicas_are_not_used_in_turns_since_the_lag_of_one_says_nothing_of_another() =>
+        Assert.Contains("'load_balance_hosts' is not possible", Assert.Throws<InvalidSettingException>(() => PostgresUrl.ReadReplica("postgresql://u@a,b/d?load_balance_hosts=random")).Message, StringComparison.Ordinal);
 
     [Theory]
     [InlineData("?nosuch=1", "'nosuch' cannot be honoured", "sslmode")]
