@@ -7,7 +7,7 @@ namespace FlashSale.Worker;
 /// so its SQL must make sure that work is done only once. After a turn that fails the next one follows: a store that is
 /// away is passed over in silence, any other error is logged.
 /// </summary>
-public abstract partial class PeriodicJob(TimeSpan interval, MigrateInBackground migrations, ILogger logger) : BackgroundService
+public abstract partial class PeriodicJob(TimeSpan interval, MigrateInBackground migrations, ILogger logger, PostgresPrimary? primary = null) : BackgroundService
 {
     /// <summary>Runs one turn. An exception ends the turn, not the job.</summary>
     protected abstract Task RunAsync(CancellationToken cancellation);
@@ -21,7 +21,7 @@ public abstract partial class PeriodicJob(TimeSpan interval, MigrateInBackground
         {
             try
             {
-                await RunAsync(stoppingToken);
+                if (primary is null or { IsTrusted: true }) await RunAsync(stoppingToken);
             }
             catch (Exception e) when (e is not OperationCanceledException || !stoppingToken.IsCancellationRequested)
             {

@@ -115,6 +115,7 @@ public static class WorkerModule
         builder.Services.AddSettings<FailoverOptions>(builder.Configuration, "Failover");
         builder.Services.AddSingleton<PostgresMemory>();
         builder.Services.AddSingleton<PostgresLosses>();
+        builder.Services.AddSingleton<PostgresPrimary>();
         builder.Services.AddSingleton<PostgresWatch>();
         builder.Services.AddSingleton<CommitWatch>();
         builder.Services.AddHostedService(services => services.GetRequiredService<CommitWatch>());

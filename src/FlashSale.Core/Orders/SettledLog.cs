@@ -44,7 +44,7 @@ public sealed class SettledLog(RedisConnection redis)
         {
             await redis.CallAsync(database => database.ExecuteAsync("XADD", arguments));
         }
-        catch (RedisServerException e) when (e.Message.StartsWith("OOM", StringComparison.Ordinal))
+        catch (RedisUnavailableException e) when (e.IsFull)
         {
             // A full Redis must go on settling, since that frees its memory. The next heartbeat tells Redis that
             // nothing is kept.

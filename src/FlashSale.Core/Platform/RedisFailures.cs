@@ -3,7 +3,11 @@ using StackExchange.Redis;
 namespace FlashSale.Platform;
 
 /// <summary>Redis did not run the command: nothing was sent, or Redis refused it before its first write.</summary>
-public sealed class RedisUnavailableException(string message, Exception? inner = null) : Exception(message, inner);
+public sealed class RedisUnavailableException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>Whether Redis refused the command because its memory is full.</summary>
+    public bool IsFull => InnerException is RedisServerException { Message: var text } && text.StartsWith("OOM", StringComparison.Ordinal);
+}
 
 /// <summary>
 /// The command may or may not have run: its answer did not come in time, or the connection broke under it.

@@ -12,7 +12,7 @@ namespace FlashSale.Worker.Consumer;
 /// version is acknowledged without effect, since its entries stay in the outbox and are published again for a worker
 /// that knows the version.
 /// </summary>
-public sealed partial class ReservationPackConsumer(ReservationSettler settler, ConsumerMetrics metrics, ILogger<ReservationPackConsumer> logger)
+public sealed partial class ReservationPackConsumer(ReservationSettler settler, PostgresPrimary primary, ConsumerMetrics metrics, ILogger<ReservationPackConsumer> logger)
     : IConsumer<ReservationPack>
 {
     private static readonly TimeSpan FirstDelay = TimeSpan.FromMilliseconds(50);
@@ -31,6 +31,7 @@ public sealed partial class ReservationPackConsumer(ReservationSettler settler, 
         {
             try
             {
+                await primary.TrustedAsync(context.CancellationToken);
                 var forgotten = await settler.HandleAsync(pack, context.CancellationToken);
                 if (forgotten > 0) LogForgotten(pack.SaleId, forgotten);
                 metrics.Settled(pack.Entries.Count, forgotten);

@@ -14,7 +14,8 @@ namespace FlashSale.Worker.Keeper;
 /// beat that Redis remembers, so a Postgres that went back is noticed, however late.
 /// </summary>
 public sealed partial class PostgresWatch(
-    NpgsqlDataSource postgres, PostgresMemory memory, SettledLog settled, PostgresLosses losses, FailoverOptions options, ILogger<PostgresWatch> logger)
+    NpgsqlDataSource postgres, PostgresMemory memory, SettledLog settled, PostgresLosses losses, PostgresPrimary primary, FailoverOptions options,
+    ILogger<PostgresWatch> logger)
 {
     // Advisory lock class: its holder deals with a loss of Postgres.
     private const int WatchLock = 6;
@@ -24,7 +25,9 @@ public sealed partial class PostgresWatch(
     private long _standbySeenAt;
     private long _trimAt;
     private int _timeline;
-    private bool _wasLeftBehind;
+    private bool _isLeftBehind;
+    private long? _sameAt;
+    private long? _leftAt;
     private bool _isKeeping;
 
     /// <summary>Counts a beat, and deals with the loss that it shows.</summary>
@@ -36,12 +39,18 @@ public sealed partial class PostgresWatch(
         RenewPool(beat.Timeline);
         if (finding is PostgresFinding.Same)
         {
+            // Orders that this worker stored on the old primary after the others had left it are in the log of Redis only.
+            if (_leftAt is { } left) await losses.StoreAgainAsync(left, now, cancellation);
+            (_isLeftBehind, _leftAt, _sameAt) = (false, null, now);
+            primary.Trust();
             await GoOnAsync(beat, now, replaces: false);
             return true;
         }
         if (finding is not PostgresFinding.LeftBehind) return await RecoverAsync(cancellation);
-        if (!_wasLeftBehind) LogLeftBehind(beat.Timeline);
-        _wasLeftBehind = true;
+        primary.Distrust();
+        if (!_isLeftBehind) LogLeftBehind(beat.Timeline);
+        _isLeftBehind = true;
+        _leftAt ??= _sameAt;
         // Idle connections to that primary are closed now, the others when their use ends.
         postgres.Clear();
         return false;
@@ -70,10 +79,13 @@ public sealed partial class PostgresWatch(
         var isWhole = keeps && (settled.IsKeeping || !_isKeeping);
         _isKeeping = keeps;
         settled.Keep(keeps, now - _keepMilliseconds);
+        // Trimming comes first: a full Redis refuses the write below.
+        if (now >= _trimAt)
+        {
+            _trimAt = now + TrimMilliseconds;
+            if (_standbySeenAt > 0) await settled.TrimAsync(await losses.SalesAsync());
+        }
         await memory.WriteAsync(beat, now, isWhole, replaces);
-        if (now < _trimAt) return;
-        _trimAt = now + TrimMilliseconds;
-        if (_standbySeenAt > 0) await settled.TrimAsync(await losses.SalesAsync());
     }
 
     // Several workers notice a loss at once, and one deals with it. Otherwise a slow worker could pause sales again
@@ -116,7 +128,7 @@ public sealed partial class PostgresWatch(
     private void RenewPool(int timeline)
     {
         if (_timeline != 0 && timeline > _timeline) postgres.Clear();
-        if (timeline >= _timeline) (_timeline, _wasLeftBehind) = (timeline, false);
+        if (timeline >= _timeline) _timeline = timeline;
     }
 
     [LoggerMessage(1, LogLevel.Error, "Postgres was restored to an earlier point: all sales are paused until they are rebuilt (POST /api/v1/sales/…/rebuild)")]

@@ -10,8 +10,8 @@ namespace FlashSale.Worker.Orders;
 /// than <see cref="OrderOptions.ProviderAnswerSeconds"/>. Each batch is one transaction, and skips orders that other
 /// workers are expiring.
 /// </summary>
-public sealed partial class ExpiryJob(OrderMoves moves, OrderOptions options, MigrateInBackground migrations, ILogger<ExpiryJob> logger)
-    : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
+public sealed partial class ExpiryJob(OrderMoves moves, OrderOptions options, PostgresPrimary primary, MigrateInBackground migrations, ILogger<ExpiryJob> logger)
+    : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger, primary)
 {
     private const int OrdersPerBatch = 2_000;
     private const int SalesAtATime = 2;

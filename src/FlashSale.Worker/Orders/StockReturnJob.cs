@@ -7,8 +7,8 @@ namespace FlashSale.Worker.Orders;
 /// <summary>
 /// Carries returned units back to Redis, ten times a second, so that another shopper can buy them within one second.
 /// </summary>
-public sealed partial class StockReturnJob(StockReturns returns, MigrateInBackground migrations, ILogger<StockReturnJob> logger)
-    : PeriodicJob(TimeSpan.FromMilliseconds(100), migrations, logger)
+public sealed partial class StockReturnJob(StockReturns returns, PostgresPrimary primary, MigrateInBackground migrations, ILogger<StockReturnJob> logger)
+    : PeriodicJob(TimeSpan.FromMilliseconds(100), migrations, logger, primary)
 {
     private const int SalesAtATime = 2;
 

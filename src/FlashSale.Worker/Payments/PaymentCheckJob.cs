@@ -11,8 +11,8 @@ namespace FlashSale.Worker.Payments;
 /// </summary>
 public sealed partial class PaymentCheckJob(
     PaymentChecks checks, PaymentNotices notices, PaymentProvider provider, PaymentCheckOptions options, OrderOptions orders, RefundOptions retries,
-    MigrateInBackground migrations, PaymentCheckMetrics metrics, TimeProvider time, ILogger<PaymentCheckJob> logger)
-    : PeriodicJob(TimeSpan.FromSeconds(1), migrations, logger)
+    PostgresPrimary primary, MigrateInBackground migrations, PaymentCheckMetrics metrics, TimeProvider time, ILogger<PaymentCheckJob> logger)
+    : PeriodicJob(TimeSpan.FromSeconds(1), migrations, logger, primary)
 {
     private const int Together = 8;
     private const int TurnsBetweenCounts = 5;

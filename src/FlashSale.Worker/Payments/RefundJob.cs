@@ -10,8 +10,8 @@ namespace FlashSale.Worker.Payments;
 /// share the work.
 /// </summary>
 public sealed partial class RefundJob(
-    Refunds refunds, PaymentProvider provider, RefundOptions options, MigrateInBackground migrations, RefundMetrics metrics,
-    ILogger<RefundJob> logger) : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger)
+    Refunds refunds, PaymentProvider provider, RefundOptions options, PostgresPrimary primary, MigrateInBackground migrations, RefundMetrics metrics,
+    ILogger<RefundJob> logger) : PeriodicJob(TimeSpan.FromMilliseconds(500), migrations, logger, primary)
 {
     private const int Batch = 16;
     private const int Together = 4;

@@ -136,6 +136,28 @@ public sealed class FailoverTests(WithStandbys fixture, ITestOutputHelper output
         await Stack.Manager.PreloadAsync(draft);
     }
 
+    [Fact]
+    public async Task A_redis_that_is_full_goes_on_settling_while_there_is_a_standby()
+    {
+        var sale = await Stack.OpenSaleAsync(stock: 50);
+        await using var standby = await StandbyAsync();
+        await Stack.FreezeWorkersAsync();
+        await Crowd.AllBuyAsync(Stack, sale, users: 30);
+        await Stack.Redis.Client.CallAsync("CONFIG", "SET", "maxmemory", "1");
+        try
+        {
+            Stack.Worker.Thaw();
+            // Settling frees the memory that the orders take, so it must not wait for room in the log of what was settled.
+            await Eventually.TrueAsync("the outbox is empty", Deadline, async () => await Stack.Redis.Client.NumberAsync("XLEN", sale.RedisPrefix + "outbox") == 0);
+        }
+        finally
+        {
+            Stack.Worker.Thaw();
+            await Stack.Redis.Client.CallAsync("CONFIG", "SET", "maxmemory", "2gb");
+        }
+        await Books.CheckAsync(Stack, sale);
+    }
+
     // Starts a standby that streams, and waits until the worker keeps the reservations that it settles.
     private async Task<PostgresServer> StandbyAsync()
     {
