@@ -22,13 +22,16 @@ public sealed partial class JwtKeyFollower : BackgroundService
     // For each file, the reason why its latest text is not in force. Null if it is in force.
     private readonly string?[] _refused;
 
+    // For each file, the latest text if it was refused.
+    private readonly string?[] _refusedText;
+
     /// <summary>Prepares to follow the files of all key sources in the options.</summary>
     public JwtKeyFollower(JwtOptions options, JwtKeys keys, ILogger<JwtKeyFollower> logger)
     {
         (_keys, _logger) = (keys, logger);
         _files = [.. options.Keys.Select((key, i) => (i, Path: key.PemFile ?? key.JwksFile)).Where(file => file.Path is not null)
             .Select(file => (file.i, new FollowedFile(file.Path!)))];
-        _refused = new string?[_files.Length];
+        (_refused, _refusedText) = (new string?[_files.Length], new string?[_files.Length]);
         _meter.CreateObservableGauge("flashsale_token_key_files_refused", () => _refused.Count(reason => reason is not null),
             description: "Key files whose present content is not in force, because it is wrong or cannot be read.");
     }
@@ -65,13 +68,24 @@ public sealed partial class JwtKeyFollower : BackgroundService
 
     private async Task LookAsync(int index, CancellationToken cancellation)
     {
+        var (text, failure) = await _files[index].File.LookAsync(cancellation);
+        if (text is not null || failure is not null) Judge(index, text, failure);
+    }
+
+    private void Judge(int index, string? text, string? failure)
+    {
         var (source, file) = _files[index];
-        var (text, failure) = await file.LookAsync(cancellation);
-        if (text is null && failure is null) return;
         if (text is not null) failure = _keys.Replace(source, text);
-        _refused[index] = failure;
+        var isNews = failure is null || failure != _refused[index];
+        (_refused[index], _refusedText[index]) = (failure, failure is null ? null : text);
         if (failure is null) LogFollowed(file.Path, string.Join(", ", _keys.Kids));
-        else LogRefused(file.Path, failure);
+        else if (isNews) LogRefused(file.Path, failure);
+        if (failure is not null) return;
+        // A key that moves from one file to another is refused in the one until the other has given it up.
+        for (var i = 0; i < _files.Length; i++)
+        {
+            if (_refusedText[i] is { } waiting) Judge(i, waiting, null);
+        }
     }
 
     [LoggerMessage(1, LogLevel.Information, "The keys in {Path} are in force; token keys are now: {Kids}")]

@@ -137,7 +137,8 @@ public sealed class PaymentProvider : IDisposable
 
     private static PaymentProviderException Answered(int status)
     {
-        var isTransient = status is 408 or 425 or 429 or >= 500;
+        // 409: an earlier attempt with this key is still under way, so its outcome is unknown.
+        var isTransient = status is 408 or 409 or 425 or 429 or >= 500;
         return new($"The provider answered {status}.", isTransient) { RefusedWith = !isTransient && status is >= 400 and < 500 ? status : 0 };
     }
 

@@ -1,6 +1,8 @@
 using System.Buffers.Text;
+using System.Diagnostics;
 using System.Text;
 using FlashSale.Admission;
+using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 
 namespace FlashSale.UnitTests.Admission;
@@ -42,6 +44,28 @@ public sealed class JwtKeysTests
         Assert.Null(keys.Replace(1, Jwks(("old", New))));
         Assert.Equal(JwtResult.BadSignature, verifier.Judge(Signed("old", Old)));
         Assert.Equal(JwtResult.Ok, verifier.Judge(Signed("old", New)));
+    }
+
+    [Fact]
+    public async Task A_key_that_moves_from_one_file_to_another_is_in_force_in_the_end()
+    {
+        var (first, second) = (JwtForge.TempFile(Jwks(("old", Old))), JwtForge.TempFile(Jwks(("moves", New))));
+        var options = JwtForge.Options(new JwtKeyOptions { JwksFile = first }, new JwtKeyOptions { JwksFile = second });
+        using var follower = new JwtKeyFollower(options, new JwtKeys(options), NullLogger<JwtKeyFollower>.Instance);
+        await follower.StartAsync(CancellationToken.None);
+        // Until the second file gives the key up, the first one is refused.
+        await File.WriteAllTextAsync(first, Jwks(("old", Old), ("moves", New)));
+        await UntilAsync(() => follower.Health.Contains("refused", StringComparison.Ordinal));
+        await File.WriteAllTextAsync(second, Jwks(("other", Old)));
+        await UntilAsync(() => follower.Health is "token keys: old, moves, other");
+        await follower.StopAsync(CancellationToken.None);
+        File.Delete(first);
+        File.Delete(second);
+    }
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        for (var clock = Stopwatch.StartNew(); !condition(); await Task.Delay(20)) Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), "It did not happen within 30 s.");
     }
 
     private static void AssertTaken(JwtVerifier verifier, bool old, bool added)

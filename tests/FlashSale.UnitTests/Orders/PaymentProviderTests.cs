@@ -65,6 +65,7 @@ public sealed class PaymentProviderTests : IAsyncLifetime
     [InlineData(503, "")]
     [InlineData(429, "")]
     [InlineData(408, "")]
+    [InlineData(409, "")]
     [InlineData(201, "not JSON")]
     [InlineData(0, "")]
     public async Task What_may_pass_is_tried_again_with_the_same_key(int status, string body)
