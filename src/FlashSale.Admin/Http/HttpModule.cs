@@ -15,15 +15,12 @@ public static class HttpModule
     {
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Limits.MaxRequestBodySize = MaxBody);
         builder.Services.ConfigureHttpJsonOptions(json => json.SerializerOptions.NumberHandling = JsonNumberHandling.Strict);
-        builder.Services.AddSingleton(services =>
-        {
-            var migrations = services.GetRequiredService<MigrateInBackground>();
-            return new ReadinessCheck("schema", () => migrations.Done.IsCompletedSuccessfully ? null : "waits for Postgres");
-        });
+        builder.RequireSchema();
         var transfers = builder.Services.AddSettings<TransferOptions>(builder.Configuration, "Transfers");
         var postgres = Settings.Read<PostgresOptions>(builder.Configuration, "Postgres");
         builder.Services.AddSingleton(services =>
             new Transfers(transfers, postgres, builder.Environment.ApplicationName, services.GetRequiredService<ILogger<Transfers>>()));
+        builder.ReplaceReadOnlySessions(static services => services.GetRequiredService<Transfers>().Postgres);
         builder.Services.AddOpenApi(Document.Describe);
     }
 

@@ -33,7 +33,7 @@ public sealed record SalePage(
     public IResult Tagged(HttpContext context) => context.Tagged(Tag, Results.Ok(this));
 
     internal static string? PausedByText(SaleStatus status, bool rebuildRequired) =>
-        status is not SaleStatus.Paused ? null : rebuildRequired ? "restore" : "manager";
+        rebuildRequired ? "restore" : status is SaleStatus.Paused ? "manager" : null;
 
     private static ItemPage Of(PublishedItem item) => new(
         item.Sku, item.Name, new Money(item.Price, item.Currency), item.ListPrice is { } listPrice ? new Money(listPrice, item.Currency) : null,

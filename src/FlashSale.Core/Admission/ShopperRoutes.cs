@@ -14,12 +14,8 @@ public static class ShopperRoutes
     [
         ("GET", "/api/v1/sales"),
         ("GET", "/api/v1/sales/{saleId}"),
-        ("GET", "/api/v1/sales/{saleId}/events"),
         ("POST", "/api/v1/sales/{saleId}/orders"),
         ("POST", "/api/v1/sales/{saleId}/admission"),
-        ("POST", "/api/v1/sales/{saleId}/line"),
-        ("GET", "/api/v1/sales/{saleId}/line"),
-        ("GET", "/api/v1/sales/{saleId}/line/draw"),
         ("GET", "/api/v1/orders"),
         ("GET", "/api/v1/orders/{orderId}"),
         ("GET", "/api/v1/orders/{orderId}/events"),
@@ -35,5 +31,5 @@ public static class ShopperRoutes
     /// Whether the shopper API has a request with that method (* for any) and a path of that pattern.
     /// </summary>
     public static bool CanMatch(string method, PathPattern pattern) => Known.Any(route =>
-        (method is "*" or "OPTIONS" || method == route.Method || (method == "HEAD" && route.Method == "GET")) && pattern.Overlaps(route.Path));
+        (method is "*" or "OPTIONS" || method == route.Method) && pattern.Overlaps(route.Path));
 }

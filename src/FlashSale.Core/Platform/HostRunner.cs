@@ -2,9 +2,11 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
+using Npgsql;
 
 namespace FlashSale.Platform;
 
@@ -117,12 +119,20 @@ public static class HostRunner
             builder.Services.AddKeyedSingleton(Dependency.PostgresReplica, replica);
             builder.Services.AddHostedService<ReplicaCheck>();
         }
-        builder.Services.AddHostedService<ReadOnlySessions>();
+        builder.ReplaceReadOnlySessions(static services => services.GetRequiredService<NpgsqlDataSource>());
         builder.Services.AddSingleton<Migrator>();
         builder.Services.AddSingleton<MigrateInBackground>();
         builder.Services.AddHostedService(services => services.GetRequiredService<MigrateInBackground>());
         Dapper.DefaultTypeMap.MatchNamesWithUnderscores = true;
     }
+
+    /// <summary>
+    /// Lets a pool replace its sessions once Postgres refuses a write to one of them, as after a failover.
+    /// </summary>
+    /// <param name="builder">The host.</param>
+    /// <param name="pool">Finds the pool.</param>
+    public static void ReplaceReadOnlySessions(this WebApplicationBuilder builder, Func<IServiceProvider, NpgsqlDataSource> pool) =>
+        builder.Services.AddSingleton<IHostedService>(services => new ReadOnlySessions(pool(services), services.GetRequiredService<ILogger<ReadOnlySessions>>()));
 
     /// <summary>
     /// Makes the host ready only once the schema is up to date. The Api does not call this, because it sells with

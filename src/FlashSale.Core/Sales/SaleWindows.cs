@@ -46,6 +46,9 @@ public sealed record WindowMove(WindowResult Result, PublishedSale? Sale = null,
 /// </summary>
 public sealed class SaleWindows(NpgsqlDataSource postgres, SaleReader sales, CatalogPublisher publisher)
 {
+    // So long before an opening its time cannot be moved any more, whatever the clocks of Redis and Postgres say.
+    private const int OpensSoonMilliseconds = 2_000;
+
     private const int Attempts = 10;
 
     /// <summary>Records the new times in Postgres, then publishes the sale to Redis.</summary>
@@ -76,8 +79,8 @@ public sealed class SaleWindows(NpgsqlDataSource postgres, SaleReader sales, Cat
         if (sale.Status is SaleStatus.Draft) return new(WindowResult.Conflict, Detail: "The sale is a draft; PUT the sale to change its times.");
         if (sale.Status is SaleStatus.Closed or SaleStatus.Archived)
             return new(WindowResult.Conflict, Detail: $"The sale is {phase} for good; its times cannot be moved.");
-        if (opensAt is not null && now >= sale.OpensAt)
-            return new(WindowResult.Conflict, Detail: $"The sale is {phase}, and its opensAt has passed; only closesAt can be moved.");
+        if (opensAt is not null && now >= sale.OpensAt - OpensSoonMilliseconds)
+            return new(WindowResult.Conflict, Detail: $"The sale is {phase}, and its opensAt has passed or is less than two seconds away; only closesAt can be moved.");
         if (opensAt <= now) return new(WindowResult.Invalid, Field: "opensAt", Detail: "must be in the future; to open the sale now, POST .../open");
         if (closesAt <= now) return new(WindowResult.Invalid, Field: "closesAt", Detail: "must be in the future; to end the sale now, POST .../close");
         if ((closesAt ?? sale.ClosesAt) <= (opensAt ?? sale.OpensAt))
@@ -93,10 +96,12 @@ public sealed class SaleWindows(NpgsqlDataSource postgres, SaleReader sales, Cat
         // The shared lock lets this change wait for a rebuild that is under way, which must find the sale as it has
         // read it.
         await SaleLock.ShareAsync(transaction, sale.SaleId);
+        // The wait for the lock may have reached the opening. Buyers of a sale that has opened would be told that it has not.
         var changed = await connection.ExecuteAsync("""
             update sale set opens_at = @opens, closes_at = @closes, version = version + 1, updated_at = now()
             where sale_id = @SaleId and version = @Version and status in ('live', 'paused')
-            """, new { sale.SaleId, sale.Version, opens = Time(opensAt), closes = Time(closesAt) }, transaction);
+              and (opens_at = @opens or opens_at > clock_timestamp() + make_interval(secs => @soon / 1000.0))
+            """, new { sale.SaleId, sale.Version, opens = Time(opensAt), closes = Time(closesAt), soon = OpensSoonMilliseconds }, transaction);
         if (changed == 0) return false;
         await AuditLog.WriteAsync(transaction, actor, "sale.window", sale.SaleId, SaleTransitions.Picture(phase, sale.OpensAt, sale.ClosesAt),
             SaleTransitions.Picture(SaleTransitions.PhaseText(sale.Status, opensAt, closesAt, now), opensAt, closesAt));
