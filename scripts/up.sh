@@ -102,6 +102,7 @@ main() {
   step prepare 'packages, images, folders' prepare
   step servers 'starting redis, rabbitmq, postgres' launch_servers
   [[ $INFRA != native ]] || infra_script
+  take_settings
   step build 'publishing the hosts' publish_hosts
   await_servers
   write_env

@@ -18,11 +18,21 @@ publish_hosts() {
   publish "$STACK/app.next" || fail "the build failed"
   build_unlock
   printf '%s\n' "$hash" >"$STACK/app.next/hash"
+  check_running_hosts
   # .NET loads assemblies lazily, so they must not change under a running host.
   stop_hosts stop_host
   rm -rf "$STACK/app"
   mv "$STACK/app.next" "$STACK/app"
   STEP_NOTE='published' CHANGED=yes
+}
+
+# check_running_hosts: tries the new hosts with the settings they are to get, before those that run are stopped.
+check_running_hosts() {
+  local host
+  "${INFRA}_addresses"
+  for host in "${HOSTS[@]}"; do
+    ! alive "$host-supervisor" || check_host "$host" "$STACK/app.next"
+  done
 }
 
 # host_environment HOST: prints the settings of a host, and only those it needs.
@@ -75,11 +85,13 @@ take_settings() {
 
 declare -a TAKEN=()
 
-# check_host HOST: checks that a host can start with its settings, before the one that runs with other settings is
+# check_host HOST [APP]: checks that a host, of that folder, can start with its settings, before the one that runs is
 # stopped.
 check_host() {
-  local refusal
-  refusal=$(mapfile -t settings < <(host_environment "$1"); bounded 60 env -i "PATH=$PATH" "${settings[@]}" "$DOTNET" "$(host_dll "$1")" --check 2>&1) ||
+  local refusal dll
+  dll=$(host_dll "$1")
+  [[ -z ${2:-} ]] || dll=$2${dll#"$STACK/app"}
+  refusal=$(mapfile -t settings < <(host_environment "$1"); bounded 60 env -i "PATH=$PATH" "${settings[@]}" "$DOTNET" "$dll" --check 2>&1) ||
     fail "$1 is left as it was: $(grep 'cannot start' <<<"$refusal" | tail -n 1 | cut -c1-500)"
 }
 
@@ -95,7 +107,6 @@ start_hosts() {
   local host
   local -A config=()
   local -a changed=() started=() restarted=()
-  take_settings
   for host in "${HOSTS[@]}"; do
     config[$host]=$(host_config "$host")
     if alive "$host-supervisor" && [[ -f $RUN/$host.config && $(<"$RUN/$host.config") == "${config[$host]}" ]]; then continue; fi
