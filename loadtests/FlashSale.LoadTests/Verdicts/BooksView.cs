@@ -40,13 +40,15 @@ public sealed record BooksView(
     {
         var by = new { id = saleId };
         var prefix = RedisPrefix(saleId);
+        // A return that is applied while the stores are read must count as pending: Redis may have been read before it.
+        var returns = await PendingReturnsAsync(connection, saleId);
         var items = await connection.QueryAsync<ItemRow>("select sku, stock, sold, per_user_limit as PerUserLimit from sale_item where sale_id = @id", by);
         var quotas = await connection.QueryAsync<QuotaRow>("select user_id as UserId, sku, units - kept as Units, unit_limit as UnitLimit from user_quota where sale_id = @id", by, commandTimeout: TimeoutSeconds);
         var limit = await connection.ExecuteScalarAsync<int?>("select per_user_limit from sale where sale_id = @id", by);
         return new BooksView(
             items.AsList(), await OrdersAsync(connection, saleId), quotas.AsList(), limit, await DeadLettersAsync(connection, saleId),
             await redis.NumbersAsync(prefix + "stock"), await redis.NumbersAsync(prefix + "inflight_units"), await InflightAsync(redis, saleId),
-            await redis.NumberAsync("XLEN", prefix + "outbox"), await PendingReturnsAsync(connection, saleId));
+            await redis.NumberAsync("XLEN", prefix + "outbox"), Math.Max(returns, await PendingReturnsAsync(connection, saleId)));
     }
 
     /// <summary>Returns the orders that wait for an operator.</summary>

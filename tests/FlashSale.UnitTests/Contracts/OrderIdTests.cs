@@ -49,7 +49,9 @@ public sealed class OrderIdTests
     {
         const int Threads = 8, Each = 20_000;
         var ids = await Task.WhenAll(Enumerable.Range(0, Threads).Select(_ => Task.Run(() => Enumerable.Range(0, Each).Select(_ => OrderId.New(Time, 1, 1)).ToArray())));
-        Assert.Equal(Threads * Each, ids.SelectMany(id => id).Distinct().Count());
+        // Of so many ids with 40 random bits two are the same in one run of a hundred, three pairs in one of millions.
+        // Threads that shared their bytes would issue thousands twice.
+        Assert.InRange(ids.SelectMany(id => id).Distinct().Count(), (Threads * Each) - 2, Threads * Each);
     }
 
     [Theory]
