@@ -73,10 +73,9 @@ public sealed class SaleLoads(NpgsqlDataSource postgres, RedisConnection redis, 
         if (!context.Reaches(AdminRole.Operator) && (sale.RebuildRequired || !isUnfinished))
             return AdminProblems.Forbidden($"The sale is {PhaseOf(sale)}. To load a loaded sale again is to rebuild it, which needs the role operator"
                 + (sale.RebuildRequired ? ", since Postgres was restored to an earlier point." : "."));
-        // A sale that has ended sells to nobody, so it need not be paused.
-        return sale.Status is SaleStatus.Paused || isUnfinished || (sale.RebuildRequired && sale.Status is not SaleStatus.Archived) || (rebuild && PhaseOf(sale) is "closed")
+        return sale.Status is SaleStatus.Paused || isUnfinished || (sale.RebuildRequired && sale.Status is not SaleStatus.Archived)
             ? null
-            : AdminProblems.Conflict($"The sale is {PhaseOf(sale)}; a loaded sale is loaded again only while it is paused, and rebuilt also when it has ended.");
+            : AdminProblems.Conflict($"The sale is {PhaseOf(sale)}; a loaded sale is loaded again only while it is paused.");
     }
 
     private string PhaseOf(SaleHead sale) => SaleTransitions.PhaseText(sale.Status, sale.OpensAt, sale.ClosesAt, sales.Now(sale));
