@@ -26,9 +26,6 @@ parse() {
   done
 }
 
-# pages: prints the pages that hold commands.
-pages() { (cd "$ROOT" && grep -lx '```sh' README.md docs/*.md); }
-
 commands() { awk '/^```sh$/ { on = 1; next } /^```/ { on = 0 } on' "$ROOT/$1"; }
 
 # shown PAGE: prints the JSON in the comments of a page: objects, arrays, and a text that begins a comment.
@@ -85,7 +82,7 @@ main() {
   have jq || install_packages jq
   "$ROOT/scripts/up.sh" --port-base "$BASE" >"$WORK/docs.log" 2>&1 || fail 'the stack did not come up' "$WORK/docs.log"
   make_folders
-  for page in $(pages); do
+  for page in $(doc_pages); do
     run_page "$page" as_printed "$WORK/printed"
     run_page "$page" with_port_base "$WORK/based"
   done

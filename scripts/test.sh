@@ -155,7 +155,7 @@ FAULT_ROWS=(kill-api kill-redis reset-postgres broker-queue-deleted)
 run_runs() {
   step load 'a spike and the three controls' run_script load $(($(controls | wc -l) + 1)) "$ROOT/scripts/load.sh" check --port-base "$(free_stack 25000)"
   show_run load
-  step docs 'the commands of README.md and docs/' run_script docs "$(($(grep -lx '```sh' "$ROOT"/README.md "$ROOT"/docs/*.md | wc -l) * 2))" "$ROOT/scripts/docs.sh" --port-base "$(free_stack 26000)"
+  step docs 'the commands of README.md and docs/' run_script docs "$(($(doc_pages | wc -l) * 2))" "$ROOT/scripts/docs.sh" --port-base "$(free_stack 26000)"
   show_run docs
   step chaos "${FAULT_ROWS[*]}" run_script chaos "${#FAULT_ROWS[@]}" "$ROOT/scripts/chaos.sh" "${FAULT_ROWS[@]}" --seed 7 --port-base "$(free_stack 30000)" --result "$STACK/chaos.md"
   show_run chaos

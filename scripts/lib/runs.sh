@@ -59,6 +59,9 @@ CONTROL=$ROOT/.local/control
 
 controls() { local file; for file in "$ROOT"/loadtests/controls/*.patch; do basename "$file" .patch; done; }
 
+# doc_pages: prints the pages that hold commands for docs.sh, from the top of the checkout.
+doc_pages() { (cd "$ROOT" && grep -lx '```sh' README.md docs/*.md); }
+
 # promise_of CONTROL: prints the promise that the control breaks.
 promise_of() {
   case $1 in

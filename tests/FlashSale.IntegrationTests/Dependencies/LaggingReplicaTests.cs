@@ -15,7 +15,7 @@ public sealed class WithStandby() : StackFixture(new StackOptions { OwnPostgres 
     {
         await base.InitializeAsync();
         Standby = await Stack.Postgres!.StartStandbyAsync();
-        var url = new UriBuilder(Standby.Url) { Path = new Uri(Stack.Database.Url).AbsolutePath }.Uri.AbsoluteUri;
+        var url = Stack.Database.UrlOn(Standby);
         Api = new HostProcess("Api", new Dictionary<string, string>(Stack.Settings(), StringComparer.Ordinal) { ["Postgres__ReplicaUrl"] = url });
         await Api.StartAsync();
     }

@@ -4,14 +4,11 @@ using Npgsql;
 
 namespace FlashSale.IntegrationTests.Faults;
 
-/// <summary>One of each host, on a Postgres that a failover leaves behind.</summary>
-public sealed class OnLeftPrimary() : StackFixture(new StackOptions { OwnPostgres = true, Settings = { ["Relay__RepublishAfterSeconds"] = "2" } });
-
 /// <summary>
 /// A standby is promoted while the old primary goes on, and one worker still reaches the old one. Orders that it stored
 /// there would leave Redis and be in no store that anybody uses.
 /// </summary>
-public sealed class LeftPrimaryTests(OnLeftPrimary fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<OnLeftPrimary>
+public sealed class LeftPrimaryTests(WithStandbys fixture, ITestOutputHelper output) : StackTest(fixture, output), IClassFixture<WithStandbys>
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(60);
 
@@ -24,7 +21,7 @@ public sealed class LeftPrimaryTests(OnLeftPrimary fixture, ITestOutputHelper ou
         await Books.CheckAsync(Stack, sale);
         await Stack.Postgres.CaughtUpAsync(promoted);
         await promoted.PromoteAsync();
-        var url = new UriBuilder(promoted.Url) { Path = new Uri(Stack.Database.Url).AbsolutePath }.Uri.AbsoluteUri;
+        var url = Stack.Database.UrlOn(promoted);
         await using var other = new HostProcess("Worker", new Dictionary<string, string>(Stack.Settings(), StringComparer.Ordinal) { ["Postgres__Url"] = url });
         await other.StartAsync();
         await Eventually.TrueAsync("the first worker knows that its primary was left behind", Deadline, () => Stack.Worker.Output.Contains("left behind", StringComparison.Ordinal));

@@ -23,6 +23,9 @@ public sealed class Database : IAsyncDisposable
     /// <summary>The connections of the tests.</summary>
     public NpgsqlDataSource Source { get; }
 
+    /// <summary>libpq URI of this database on a standby of its server.</summary>
+    public string UrlOn(PostgresServer standby) => new UriBuilder(standby.Url) { Path = "/" + _name }.Uri.AbsoluteUri;
+
     public static async Task<Database> CreateAsync(string serverUrl)
     {
         var database = new Database(serverUrl);

@@ -1,5 +1,4 @@
 using System.Buffers.Text;
-using System.Diagnostics;
 using System.Text;
 using FlashSale.Admission;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -55,17 +54,12 @@ public sealed class JwtKeysTests
         await follower.StartAsync(CancellationToken.None);
         // Until the second file gives the key up, the first one is refused.
         await File.WriteAllTextAsync(first, Jwks(("old", Old), ("moves", New)));
-        await UntilAsync(() => follower.Health.Contains("refused", StringComparison.Ordinal));
+        await Eventually.TrueAsync(TimeSpan.FromSeconds(30), () => follower.Health.Contains("refused", StringComparison.Ordinal));
         await File.WriteAllTextAsync(second, Jwks(("other", Old)));
-        await UntilAsync(() => follower.Health is "token keys: old, moves, other");
+        await Eventually.TrueAsync(TimeSpan.FromSeconds(30), () => follower.Health is "token keys: old, moves, other");
         await follower.StopAsync(CancellationToken.None);
         File.Delete(first);
         File.Delete(second);
-    }
-
-    private static async Task UntilAsync(Func<bool> condition)
-    {
-        for (var clock = Stopwatch.StartNew(); !condition(); await Task.Delay(20)) Assert.True(clock.Elapsed < TimeSpan.FromSeconds(30), "It did not happen within 30 s.");
     }
 
     private static void AssertTaken(JwtVerifier verifier, bool old, bool added)

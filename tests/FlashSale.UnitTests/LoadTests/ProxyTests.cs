@@ -39,7 +39,7 @@ public sealed class ProxyTests : IAsyncLifetime
         await sending;
         client.Shutdown(SocketShutdown.Send);
         Assert.Equal(0, await client.ReceiveAsync(new byte[1]).WaitAsync(Patience));
-        await EventuallyAsync(() => _proxy.Connections == 0);
+        await Eventually.TrueAsync(Patience, () => _proxy.Connections == 0);
     }
 
     [Fact]
@@ -53,7 +53,7 @@ public sealed class ProxyTests : IAsyncLifetime
         await SendAllAsync(old, "held"u8.ToArray());
         await SendAllAsync(young, "also"u8.ToArray());
         var answers = new[] { ReceiveAsync(old, 4), ReceiveAsync(young, 4) };
-        await EventuallyAsync(() => _proxy.Hits >= 2);
+        await Eventually.TrueAsync(Patience, () => _proxy.Hits >= 2);
         Assert.False(await EndsWithinAsync(Task.WhenAny(answers), Silence), "Something came through the blackhole.");
         _proxy.Set(ProxyMode.Pass);
         Assert.Equal("held"u8.ToArray(), await answers[0]);
@@ -190,9 +190,4 @@ public sealed class ProxyTests : IAsyncLifetime
     }
 
     private static async Task<bool> EndsWithinAsync(Task task, TimeSpan time) => await Task.WhenAny(task, Task.Delay(time)) == task;
-
-    private static async Task EventuallyAsync(Func<bool> condition)
-    {
-        for (var clock = Stopwatch.StartNew(); !condition(); await Task.Delay(10)) Assert.True(clock.Elapsed < Patience, "It does not come true.");
-    }
 }
